@@ -1,0 +1,239 @@
+"""The schema of conf/: what a run is told to do, typed and checked.
+
+`Settings.from_config` is given Hydra's composed config once, at the door, as plain containers.
+It returns a frozen dataclass that everything below works with, or raises one `SettingsError`
+that says what was given, what is allowed and what to type instead. Nothing here imports torch,
+so that a typing error is answered at once.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from optsweep.errors import SettingsError, nearest
+
+GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
+
+# What says where data lies or how it gets here: the dataset's digest stands for its content.
+_PLACES = ("path", "mirror")
+
+Check = Callable[[str, Any], Any]
+
+
+def _refuse(name: str, given: Any, allowed: str, instead: str) -> SettingsError:
+    shown = "null" if given is None else given
+    return SettingsError(f"{name}={shown}: {allowed}; type for example {name}={instead}")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _positive(name: str, value: Any) -> float:
+    if not _number(value) or value <= 0:
+        raise _refuse(name, value, "must be a finite number above 0", "1e-3")
+    return float(value)
+
+
+def _fraction(name: str, value: Any) -> float:
+    if not _number(value) or not 0 <= value < 1:
+        raise _refuse(name, value, "must be a number from 0 up to, but not including, 1", "0.1")
+    return float(value)
+
+
+def _whole(least: int, example: str) -> Check:
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise _refuse(name, value, f"must be a whole number of at least {least}", example)
+        if value >= 2**63:
+            raise _refuse(name, value, "must be below 2**63", example)
+        return value
+
+    return check
+
+
+def _optional(check: Check) -> Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _one_of(*allowed: str) -> Check:
+    def check(name: str, value: Any) -> str:
+        if value not in allowed:
+            best = nearest(str(value), allowed) or allowed[0]
+            raise _refuse(name, value, f"must be one of {', '.join(allowed)}", best)
+        return str(value)
+
+    return check
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse(name, value, "must be true or false", "true")
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"{name}={'' if value is None else value}: must be a text, not empty")
+    return value
+
+
+def _device(name: str, value: Any) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(value)):
+        best = {"gpu": "cuda"}.get(str(value)) or nearest(str(value), ("auto", "cpu", "cuda"))
+        raise _refuse(name, value, "must be one of auto, cpu, cuda, cuda:N, mps", best or "auto")
+    return str(value)
+
+
+def _checked(check: Check) -> Any:
+    """A dataclass field with the check that its value has to pass."""
+    return field(metadata={"check": check})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One file of a config group: the option's name, what it builds, and with which arguments."""
+
+    name: str
+    target: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run, as typed and checked values. Fields are the words of conf/config.yaml."""
+
+    dataset: Option
+    model: Option
+    optimizer: Option
+    loss: Option
+    schedule: Option
+    preset: str | None = None
+
+    lr: float = _checked(_positive)
+    batch_size: int = _checked(_whole(1, "64"))
+    epochs: int = _checked(_whole(1, "10"))
+    seed: int = _checked(_whole(0, "0"))
+    device: str = _checked(_device)
+    val_fraction: float = _checked(_fraction)
+    threads: int | None = _checked(_optional(_whole(1, "2")))
+    precision: str = _checked(_one_of("fp32", "tf32", "bf16"))
+    evaluate_first: bool = _checked(_yes_or_no)
+    figures: str = _checked(_one_of("none", "best", "all"))
+    log_every: int = _checked(_whole(1, "100"))
+    data_dir: Path = _checked(lambda name, value: Path(_text(name, value)).expanduser())
+    tracking_uri: str = _checked(_text)
+    experiment: str = _checked(_text)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], choices: Mapping[str, Any]) -> "Settings":
+        """Checks a composed config and turns it into settings.
+
+        `config` holds plain containers with interpolations resolved; `choices` maps each config
+        group to the name of the option chosen (Hydra's `hydra.runtime.choices`).
+
+        Raises:
+            SettingsError: a value is missing, unknown, of the wrong type or out of its range.
+        """
+        given = {key: value for key, value in config.items() if key not in (*GROUPS, "tracking")}
+        given["tracking_uri"] = config["tracking"]["uri"]
+        given["experiment"] = config["tracking"]["experiment"]
+        schema = {f.name: f for f in fields(cls) if "check" in f.metadata}
+        _refuse_unknown(given, schema)
+        values = {name: _read(f, given) for name, f in schema.items()}
+        options = {group: _option(group, config.get(group), choices) for group in GROUPS}
+        _check_dataset_options(options["dataset"].arguments)
+        preset = choices.get("preset")
+        return cls(**options, **values, preset=None if preset in (None, "none") else str(preset))
+
+    def params(self) -> dict[str, Any]:
+        """The run's parameters under the short flat names that MLflow shows.
+
+        A group gives its option's name and each of its arguments dotted. `optimizer.lr` is left
+        out where it only repeats `lr`, and so are other repetitions of top-level values.
+        """
+        params: dict[str, Any] = {}
+        for group in GROUPS:
+            option: Option = getattr(self, group)
+            params[group] = option.name
+            for key, value in option.arguments.items():
+                if not _repeats(self, key, value):
+                    params[f"{group}.{key}"] = value
+        for name in ("lr", "batch_size", "epochs", "seed", "device", "val_fraction", "precision"):
+            params[name] = getattr(self, name)
+        return params
+
+    def fingerprint(self, digest: str) -> str:
+        """A hash of what decides the result: equal fingerprints give equal metrics.
+
+        `digest` is the dataset's. Threads, the device's index, folders, addresses, logging and
+        the option's names are left out: they change where and how fast, not what.
+        """
+        content = {
+            "digest": digest,
+            "device": self.device.partition(":")[0],
+            **{group: _identity(getattr(self, group)) for group in GROUPS},
+            **{
+                name: getattr(self, name)
+                for name in ("lr", "batch_size", "epochs", "seed", "val_fraction")
+            },
+            "precision": self.precision,
+            "evaluate_first": self.evaluate_first,
+        }
+        canonical = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _repeats(settings: Settings, key: str, value: Any) -> bool:
+    """Whether a group's argument only repeats a top-level value (`lr: ${lr}`)."""
+    source = {"lr": "lr", "max_lr": "lr", "T_max": "epochs", "epochs": "epochs"}.get(key)
+    return source is not None and value == getattr(settings, source)
+
+
+def _identity(option: Option) -> dict[str, Any]:
+    kept = {key: value for key, value in option.arguments.items() if key not in _PLACES}
+    return {"target": option.target, **kept}
+
+
+def _read(f: "Field[Any]", given: Mapping[str, Any]) -> Any:
+    name = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}.get(f.name, f.name)
+    if f.name not in given:
+        raise SettingsError(f"{name} is missing from conf/config.yaml")
+    value = given[f.name]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        raise SettingsError(
+            f"{name}={list(value)}: one value is needed; several make a sweep: "
+            f"python experiments/run.py -m {name}={','.join(map(str, value))}"
+        )
+    return f.metadata["check"](name, value)
+
+
+def _refuse_unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in schema:
+            best = nearest(name, schema)
+            hint = f"; did you mean {best}?" if best else ""
+            raise SettingsError(f"{name}={given[name]}: there is no such value{hint}")
+
+
+def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise SettingsError(f"{group}={node}: conf/{group}/ has no such option with a _target_")
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return Option(str(choices.get(group)), node["_target_"], arguments)
+
+
+def _check_dataset_options(arguments: Mapping[str, Any]) -> None:
+    """Every dataset has these options, whatever its source."""
+    if "shuffle" in arguments:
+        _yes_or_no("dataset.shuffle", arguments["shuffle"])
+    if "normalize" in arguments:
+        _yes_or_no("dataset.normalize", arguments["normalize"])
+    for name, example in (("limit", "1000"), ("resize", "32"), ("size", "32")):
+        if arguments.get(name) is not None:
+            _whole(1, example)(f"dataset.{name}", arguments[name])

@@ -1,0 +1,210 @@
+"""The core loop: trains K runs at once, epoch by epoch, and says what each epoch gave.
+
+`train` is given a `Stack` (K models as one module, each run's own optimizer and schedule) and a
+dataset whose tensors lie on the device, and yields an `Epoch` at a time. It logs nothing, prints
+nothing and knows neither Hydra nor MLflow. With K = 1 outputs are `[B, classes]` and losses are
+scalars; with more they are `[K, B, classes]` and `[K]`. The code is the same.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from optsweep.dataset import Dataset
+from optsweep.loss import Loss
+from optsweep.schedule import Schedule
+from optsweep.splits import Split
+
+Slices = Iterable[slice]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """K runs that are trained together: one module, one loss, an optimizer and schedule each."""
+
+    model: nn.Module
+    optimizers: Sequence[Optimizer]
+    schedules: Sequence[Schedule]
+    loss: Loss
+    seeds: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave. Tensors lie on the CPU; `[K]` holds a value for each run.
+
+    `metrics` maps names such as "train/loss" to float64 `[K]`: training values are means over
+    the epoch's samples while the weights moved, validation and test values are taken after it.
+    `batch_losses` float32 `[points, K]` are single batches' losses, each after as many samples
+    as `samples_seen` says. `diverged` bool `[K]` marks runs with a NaN or infinite loss.
+    `seconds` is the time of training and evaluation, `samples_per_second` of training alone.
+    """
+
+    number: int
+    metrics: dict[str, Tensor]
+    batch_losses: Tensor
+    samples_seen: list[int]
+    diverged: Tensor
+    seconds: float
+    samples_per_second: float
+
+
+def train(
+    stack: Stack,
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    epochs: range,
+    shuffle: bool,
+    log_every: int,
+    watch: Callable[[Slices], Slices] = iter,
+) -> Iterator[Epoch]:
+    """Trains for `epochs` (counted from 1), yielding each when it is done.
+
+    Ends early when every run has diverged. `watch` is handed an epoch's batches and must hand
+    them on; it sees how far an epoch is (a progress bar). The losses stay on the device until
+    an epoch ends: one synchronisation an epoch, not one a batch.
+    """
+    count = len(dataset.train.labels)
+    batches = [slice(start, start + batch_size) for start in range(0, count, batch_size)]
+    sizes = torch.tensor([len(range(count)[batch]) for batch in batches], dtype=torch.float64)
+    for number in epochs:
+        began = time.perf_counter()
+        torch.manual_seed(epoch_seed(stack.seeds[0], number))
+        order = batch_order(stack.seeds, number, count, shuffle).to(dataset.train.labels.device)
+        losses, correct = train_epoch(stack, dataset, order, watch(batches), len(batches))
+        batch_losses = losses.cpu()
+        training_seconds = time.perf_counter() - began
+        metrics = {
+            "train/loss": sizes @ batch_losses.double() / count,
+            "train/accuracy": correct.cpu().double() / count,
+        }
+        diverged = ~batch_losses.isfinite().all(dim=0)
+        if not diverged.all():
+            metrics |= evaluate_splits(stack, dataset)
+            diverged |= ~torch.stack([v for k, v in metrics.items() if "loss" in k]).isfinite().all(0)
+        points = _logged(number, len(batches), log_every)
+        yield Epoch(
+            number=number,
+            metrics=metrics,
+            batch_losses=batch_losses[points],
+            samples_seen=[(number - 1) * count + min((i + 1) * batch_size, count) for i in points],
+            diverged=diverged,
+            seconds=time.perf_counter() - began,
+            samples_per_second=count * len(diverged) / training_seconds,
+        )
+        if diverged.all():
+            return
+
+
+def train_epoch(
+    stack: Stack, dataset: Dataset, order: Tensor, batches: Slices, steps: int
+) -> tuple[Tensor, Tensor]:
+    """One pass over the training data in `order`, int64 `[N]`, or `[K, N]` for an order a run.
+
+    Returns each batch's mean loss, float32 `[steps, K]`, and the samples that were classified
+    right as they came, int64 `[K]`, both on the device.
+    """
+    images, labels = dataset.train.images, dataset.train.labels
+    runs = len(stack.optimizers)
+    batch_losses = torch.empty(steps, runs, device=labels.device)
+    correct = torch.zeros(runs, dtype=torch.int64, device=labels.device)
+    stack.model.train()
+    for step, batch in enumerate(batches):
+        chosen = order[..., batch]
+        targets = labels[chosen]
+        outputs = stack.model(dataset.scale(images[chosen]))
+        losses = stack.loss(outputs, targets.expand(outputs.shape[:-1])).mean(dim=-1)
+        for optimizer in stack.optimizers:
+            optimizer.zero_grad(set_to_none=False)
+        losses.sum().backward()
+        for optimizer in stack.optimizers:
+            optimizer.step()
+        for schedule in stack.schedules:
+            if schedule.by_batch:
+                schedule.scheduler.step()
+        batch_losses[step] = losses.detach()
+        correct += (outputs.detach().argmax(dim=-1) == targets).sum(dim=-1)
+    for schedule in stack.schedules:
+        if not schedule.by_batch:
+            schedule.scheduler.step()
+    return batch_losses, correct
+
+
+def evaluate_splits(stack: Stack, dataset: Dataset) -> dict[str, Tensor]:
+    """Loss and accuracy, float64 `[K]`, on validation (where there is one) and test."""
+    metrics = {}
+    for name, split in (("val", dataset.val), ("test", dataset.test)):
+        if split is not None:
+            metrics[f"{name}/loss"], metrics[f"{name}/accuracy"] = evaluate(stack, dataset, split)
+    return metrics
+
+
+@torch.inference_mode()
+def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
+    """The mean loss over a split's samples and the share classified right, float64 `[K]` each."""
+    stack.model.eval()
+    loss_sums, corrects = [], []
+    size = evaluation_batch(dataset)
+    for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
+        outputs = stack.model(dataset.scale(images))
+        targets = labels.expand(outputs.shape[:-1])
+        loss_sums.append(stack.loss(outputs, targets).sum(dim=-1).view(-1))
+        corrects.append((outputs.argmax(dim=-1) == targets).sum(dim=-1).view(-1))
+    count = len(split.labels)
+    loss = torch.stack(loss_sums).cpu().double().sum(dim=0) / count
+    return loss, torch.stack(corrects).cpu().double().sum(dim=0) / count
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, dataset: Dataset, split: Split) -> Tensor:
+    """The class that one model gives each sample of a split, int64 `[N]` on the CPU."""
+    model.eval()
+    pieces = split.images.split(evaluation_batch(dataset))
+    return torch.cat([model(dataset.scale(images)).argmax(dim=-1).cpu() for images in pieces])
+
+
+def evaluation_batch(dataset: Dataset) -> int:
+    """Samples to evaluate at a time: a thousand small images, fewer of large ones.
+
+    A network's first layer makes some 64 times the numbers that it is given; 4 million inputs
+    then stay near one gigabyte.
+    """
+    channels, height, width = dataset.input_shape
+    return max(1, min(1000, 2**22 // (channels * height * width)))
+
+
+def batch_order(seeds: Sequence[int], epoch: int, count: int, shuffle: bool) -> Tensor:
+    """The order of an epoch's samples: int64 `[N]` where all runs share it, else `[K, N]`.
+
+    It depends on a run's seed and the epoch alone, so that runs which differ in their optimizer
+    see the same batches, and a run that was interrupted goes on with those it would have seen.
+    """
+    if not shuffle:
+        return torch.arange(count)
+    orders = {
+        seed: torch.randperm(
+            count, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch))
+        )
+        for seed in seeds
+    }
+    if len(orders) == 1:
+        return orders[seeds[0]]
+    return torch.stack([orders[seed] for seed in seeds])
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of 63 bits for one epoch of one run; neighbouring seeds and epochs share nothing."""
+    hashed = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
+    return int.from_bytes(hashed[:8], "big") >> 1
+
+
+def _logged(epoch: int, steps: int, log_every: int) -> list[int]:
+    """Which of an epoch's batches give a point: every `log_every`-th of the run, from its first."""
+    before = (epoch - 1) * steps
+    return [step for step in range(steps) if (before + step) % log_every == 0]
