@@ -5,7 +5,10 @@
     ├── SettingsError       a value on the command line or in conf/ cannot be used
     ├── DatasetError        pictures are missing, corrupt or out of reach
     ├── TrackingError       the MLflow store does not answer or cannot be used
-    └── FolderError         a folder cannot be written
+    ├── FolderError         a folder cannot be written
+    └── RunsFailed          runs of a sweep failed; each was told of when it happened
+
+    Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
 """
 
 import difflib
@@ -30,6 +33,14 @@ class TrackingError(OptsweepError):
 
 class FolderError(OptsweepError):
     """A folder cannot be written."""
+
+
+class RunsFailed(OptsweepError):
+    """Runs of a sweep failed, and were told of; the others were carried out."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received: everything that Ctrl-C ends in order ends so here too."""
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:

@@ -1,0 +1,24 @@
+"""Trains one run, or sweeps many, as the command line says: see --help."""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.optsweep._door import main, single_run
+
+ROOT = Path(__file__).resolve().parent.parent
+OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
+
+
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
+def experiment(config: DictConfig) -> float:
+    """One run of Hydra's: the settings in, the accuracy that runs are ranked by out."""
+    return single_run(config)
+
+
+if __name__ == "__main__":
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to `main`, which explains them
+    sys.exit(main(experiment))

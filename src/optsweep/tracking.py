@@ -1,0 +1,353 @@
+"""What MLflow holds of a run and of a sweep; the only file that imports mlflow.
+
+`Store.open` makes sure, before anything is trained, that the store answers and can be written,
+and creates it and its experiment where they do not exist. `Store.start` gives a `TrackedRun`,
+whose `log_epoch` costs one call an epoch.
+"""
+
+import functools
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, least of all offline
+
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that opening would pay)
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from optsweep.errors import TrackingError
+
+PATIENCE = 10.0  # seconds until a server that does not answer counts as out of reach
+_ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
+_CALL = 1000  # metrics that MLflow takes in one call
+
+
+def redact(uri: str) -> str:
+    """An address without its password, for logs, tags and messages."""
+    return re.sub(r"(://[^/:@\s]*):[^@/\s]+@", r"\1:***@", uri)
+
+
+def absolute(uri: str) -> str:
+    """The same address, with an sqlite file named from the root of the file system."""
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The absolute path of an sqlite store's file; None for any other address."""
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None
+
+
+def ui_command(uri: str) -> str:
+    """What to type, or to open, to browse the store."""
+    if uri.startswith("http"):
+        return redact(uri)
+    return f"mlflow ui --backend-store-uri '{redact(absolute(uri))}'"
+
+
+@dataclass(frozen=True)
+class DatasetNote:
+    """What MLflow shows of a run's dataset."""
+
+    name: str
+    digest: str
+    source: str
+    shape: Sequence[int]
+    samples: Mapping[str, int]
+
+
+class Store:
+    """An MLflow store that answers, and the experiment in it that runs are filed under."""
+
+    def __init__(self, uri: str, experiment_id: str, client: MlflowClient) -> None:
+        self.uri = uri
+        self.experiment_id = experiment_id
+        self.client = client
+
+    @classmethod
+    def open(cls, uri: str, experiment: str) -> "Store":
+        """Opens the store at `uri`, creating it and its experiment where they do not exist.
+
+        Raises:
+            TrackingError: the address is of no known kind, does not answer within `PATIENCE`
+                seconds, cannot be written, or was written by another version of MLflow.
+        """
+        uri = absolute(uri)
+        path = sqlite_path(uri)
+        _refuse_unusable(uri, path)
+        with _explained(uri):
+            if path is None:
+                client = MlflowClient(uri)
+                return cls(uri, _experiment_id(client, experiment, None), client)
+            # MLflow sets up an empty database without a lock: of several that start together
+            # on one, all but the first fail.
+            with FileLock(path.with_name(f".{path.name}.lock")), _quiet():
+                client = MlflowClient(uri)
+                artifacts = (path.parent / "mlartifacts").as_uri()
+                return cls(uri, _experiment_id(client, experiment, artifacts), client)
+
+    @contextmanager
+    def start(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
+    ) -> Iterator["TrackedRun"]:
+        """Creates a run and ends it with the status that tells the truth.
+
+        FINISHED where the block ends by itself, KILLED where it is interrupted (Ctrl-C,
+        SIGTERM), FAILED with the error as tag and artifact where it raises. The exception goes on.
+        """
+        given = dict(tags or {})
+        if parent is not None:
+            given["mlflow.parentRunId"] = parent
+        with _explained(self.uri):
+            run = self.client.create_run(self.experiment_id, run_name=name, tags=given)
+        tracked = TrackedRun(self, run.info.run_id)
+        try:
+            tracked.log_params(params or {})
+            yield tracked
+        except KeyboardInterrupt:
+            tracked.end("KILLED")
+            raise
+        except BaseException as error:
+            tracked.fail(error)
+            raise
+        tracked.end("FINISHED")
+
+
+def _explains(method: Callable[..., None]) -> Callable[..., None]:
+    """The store's errors inside a method of `TrackedRun`, as one line."""
+
+    @functools.wraps(method)
+    def explained(self: "TrackedRun", *args: Any, **kwargs: Any) -> None:
+        with _explained(self.store.uri):
+            method(self, *args, **kwargs)
+
+    return explained
+
+
+class TrackedRun:
+    """One run in the store: where its params, metrics, dataset and files go."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.run_id = run_id
+        self.store = store
+        self._client = store.client
+
+    @_explains
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Parameters under flat names; values as Python writes them."""
+        entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        for first in range(0, len(entries), 100):
+            self._client.log_batch(self.run_id, params=entries[first : first + 100])
+
+    @_explains
+    def log_dataset(self, note: DatasetNote) -> None:
+        """The dataset as an MLflow input, one for each split, with the digest of its content."""
+        inputs = []
+        for split, samples in note.samples.items():
+            shape = ["uint8", [-1, *note.shape]]
+            spec = {"type": "tensor", "tensor-spec": {"dtype": shape[0], "shape": shape[1]}}
+            dataset = Dataset(
+                name=note.name,
+                digest=note.digest,
+                source_type="local",
+                source=json.dumps({"uri": note.source}),
+                schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec])}}),
+                profile=json.dumps({"num_rows": samples}),
+            )
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
+        self._client.log_inputs(self.run_id, datasets=inputs)
+
+    @_explains
+    def log_epoch(
+        self, epoch: int, metrics: Mapping[str, float], batches: Mapping[int, float]
+    ) -> None:
+        """An epoch's metrics, and `batch/loss` by samples seen, in one call.
+
+        NaN and infinity are left out: MLflow keeps infinity as 1.8e308, which no chart survives.
+        """
+        now = time.time_ns() // 1_000_000
+        points = [Metric(name, value, now, epoch) for name, value in metrics.items()]
+        points += [Metric("batch/loss", value, now, samples) for samples, value in batches.items()]
+        finite = [point for point in points if isfinite(point.value)]
+        for first in range(0, max(len(finite), 1), _CALL):
+            self._client.log_batch(self.run_id, metrics=finite[first : first + _CALL])
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Metrics that have no epoch (a sweep's best scores)."""
+        self.log_epoch(0, metrics, {})
+
+    @_explains
+    def tag(self, **tags: str) -> None:
+        """Tags under `optsweep.`; MLflow cuts a value at 8,000 characters."""
+        entries = [RunTag(f"optsweep.{key}", value[:8000]) for key, value in tags.items()]
+        self._client.log_batch(self.run_id, tags=entries)
+
+    @_explains
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """A file as an artifact, under `folder` where one is given."""
+        self._client.log_artifact(self.run_id, str(path), folder)
+
+    @_explains
+    def log_text(self, name: str, text: str) -> None:
+        """A text as the artifact `name`."""
+        self._client.log_text(self.run_id, text, name)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the run as FAILED, with the error as a tag and its traceback as an artifact."""
+        import traceback
+
+        with suppress(Exception):  # the store may be what failed; the first error is what counts
+            self.tag(error=f"{type(error).__name__}: {error}")
+            self.log_text("error.txt", "".join(traceback.format_exception(error)))
+        self.end("FAILED")
+
+    @_explains
+    def end(self, status: str) -> None:
+        """Ends the run with an MLflow status: FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self.run_id, status)
+
+
+def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # made by another process just now
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"tracking.experiment={name} was deleted from the store; restore it with "
+            f"mlflow experiments restore -x {found.experiment_id}, or type another name"
+        )
+    return str(found.experiment_id)
+
+
+def _refuse_unusable(uri: str, path: Path | None) -> None:
+    scheme = uri.partition(":")[0] if ":" in uri else ""
+    if path is not None:
+        _refuse_unwritable(path)
+    elif scheme in ("http", "https"):
+        _refuse_silent_server(uri)
+    elif re.match(r"(postgresql|mysql|mssql)\b", scheme):
+        _refuse_silent_database(uri)
+    elif scheme in ("", "file"):
+        raise TrackingError(
+            f"tracking.uri={uri}: MLflow no longer keeps runs in plain files; type a database "
+            "such as tracking.uri=sqlite:////path/to/mlflow.db or a server, http://host:5000"
+        )
+
+
+def _refuse_unwritable(path: Path) -> None:
+    # MLflow would try again for a hundred seconds before it says that a file cannot be written.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if free < _ROOM:
+            raise OSError(f"{free // 1024} KB are free, {_ROOM // 1024} KB are needed")
+        with sqlite3.connect(path, timeout=PATIENCE) as database:
+            database.execute("PRAGMA journal_mode=wal")  # readers and writers side by side
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(
+            f"the MLflow store {path} cannot be written ({error}); free or open its folder, or "
+            "give another store with tracking.uri=sqlite:////path/to/mlflow.db"
+        ) from error
+    finally:
+        with suppress(UnboundLocalError):
+            database.close()
+
+
+def _refuse_silent_server(uri: str) -> None:
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+    except urllib.error.HTTPError:
+        return  # it answers; what it says to a real request is MLflow's to tell
+    except (OSError, ValueError) as error:
+        raise _silent(uri, getattr(error, "reason", error)) from error
+
+
+def _refuse_silent_database(uri: str) -> None:
+    address = make_url(uri)
+    ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+    port = address.port or ports[address.get_backend_name()]
+    try:
+        socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
+    except OSError as error:
+        raise _silent(uri, error) from error
+
+
+def _silent(uri: str, reason: object) -> TrackingError:
+    return TrackingError(
+        f"tracking.uri={redact(uri)} does not answer ({reason}); start the server, or leave "
+        "tracking.uri and MLFLOW_TRACKING_URI out to use the store in this project"
+    )
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """MLflow's and the database's errors as one line."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
+            raise _other_version(uri, found[1]) from error
+        reason = redact(str(error).strip().splitlines()[0])
+        raise TrackingError(f"the MLflow store {redact(uri)} failed: {reason}") from error
+
+
+def _other_version(uri: str, revision: str) -> TrackingError:
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    migrations = Path(mlflow.__file__).parent / "store" / "db_migrations"
+    try:
+        known = ScriptDirectory(str(migrations)).get_revision(revision) is not None
+    except CommandError:
+        known = False
+    if known:
+        wrote, instead = "an older", f"mlflow db upgrade '{redact(uri)}'"
+    else:
+        wrote, instead = "a newer", "pip install --upgrade mlflow"
+    return TrackingError(
+        f"the MLflow store {redact(uri)} was written by {wrote} MLflow than this one, "
+        f"{mlflow.__version__}; type {instead}, or give another store with tracking.uri="
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps MLflow's notes on the tables that it creates from the terminal."""
+    log = logging.getLogger("mlflow")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
