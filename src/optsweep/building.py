@@ -16,14 +16,15 @@ def resolve(group: str, option: Option) -> Callable[..., Any]:
         SettingsError: there is no such module or name, or it cannot be called.
     """
     try:
-        target = pkgutil.resolve_name(option.target)
+        target: Any = pkgutil.resolve_name(option.target)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingsError(
             f"{group}={option.name}: _target_ {option.target} cannot be imported ({error})"
         ) from error
     if not callable(target):
         raise SettingsError(f"{group}={option.name}: _target_ {option.target} cannot be called")
-    return target
+    named: Callable[..., Any] = target
+    return named
 
 
 def accepts(target: Callable[..., Any], name: str) -> bool:

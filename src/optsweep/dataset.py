@@ -6,6 +6,7 @@ that sixty thousand pictures take 47 MB rather than 188 and a batch is gathered 
 the bytes.
 """
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from optsweep.building import call, resolve
+from optsweep.building import call, check_arguments, resolve
 from optsweep.errors import SettingsError
 from optsweep.settings import Option, Settings
 from optsweep.sources import Source, torchvision_source
@@ -105,6 +106,7 @@ def _read(option: Option, settings: Settings) -> Source:
         from torchvision.datasets import VisionDataset
 
         if issubclass(target, VisionDataset):
+            check_arguments("dataset", own, functools.partial(torchvision_source, target))
             return torchvision_source(target, data_dir=settings.data_dir, **arguments)
     source: Any = call("dataset", own, target, data_dir=settings.data_dir)
     if not isinstance(source, Source):

@@ -72,4 +72,4 @@ def run_in_bfloat16(model: nn.Module, device: torch.device) -> None:
     that it cast until it is left, and would go on with those of the first step.
     """
     forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
-    model.forward = lambda images: forward(images).float()  # type: ignore[method-assign]
+    model.forward = lambda images: forward(images).float()

@@ -14,28 +14,45 @@ from torch import Tensor
 from optsweep.building import check_arguments, resolve
 from optsweep.errors import SettingsError
 from optsweep.model import gives
-from optsweep.settings import Settings
+from optsweep.settings import Option, Settings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def build(settings: Settings) -> Loss:
-    """The settings' loss, with its arguments bound.
+def build(settings: Settings, classes: int | None = None) -> Loss:
+    """The settings' loss, with its arguments bound; tried on two samples where `classes` is given.
 
     Raises:
-        SettingsError: an argument is unknown, or the loss takes probabilities where the model
-            gives logits, or the other way round.
+        SettingsError: an argument is unknown or refused, the loss is not one for each sample, or
+            it takes probabilities where the model gives logits, or the other way round.
     """
     target = resolve("loss", settings.loss)
     check_arguments("loss", settings.loss, target)
     has, wants = gives(settings.model), getattr(target, "takes", "logits")
     if wants not in (has, "anything"):
-        fitting = "scratch_cross_entropy" if has == "probabilities" else "cross_entropy, nll, mse"
+        fitting = "scratch_cross_entropy" if has == "probabilities" else "cross_entropy, nll"
         raise SettingsError(
             f"loss={settings.loss.name} takes {wants}, but model={settings.model.name} gives "
             f"{has}; type loss={fitting.partition(',')[0]} (allowed: {fitting}, mse)"
         )
-    return functools.partial(target, **settings.loss.arguments)
+    loss = functools.partial(target, **settings.loss.arguments)
+    if classes is not None:
+        _try(loss, settings.loss, classes)
+    return loss
+
+
+def _try(loss: Loss, option: Option, classes: int) -> None:
+    outputs, labels = torch.full((2, classes), 1 / classes), torch.tensor([0, classes - 1])
+    try:
+        shape = tuple(loss(outputs, labels).shape)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"loss={option.name}: {option.target} fails ({reason})") from error
+    if shape != (2,):
+        raise SettingsError(
+            f"loss={option.name}: {option.target} gives {list(shape)} for 2 samples; needed is "
+            "[2], one loss for each sample (torch's own functions: reduction: none)"
+        )
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -6,6 +6,7 @@ probabilities where its attribute `gives` says so. A class of your own with that
 that forward pass is a new file in conf/model/ and no new code.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ def build(settings: Settings, input_shape: tuple[int, int, int], classes: int) -
 def check_fit(
     model: nn.Module, settings: Settings, input_shape: tuple[int, int, int], classes: int
 ) -> None:
-    """Tries the model on two blank images, and that loss and model speak of the same outputs.
+    """Tries the model on two blank images: it must give one output for each class.
 
     Raises:
         SettingsError: the forward pass fails, or gives another shape than `[2, classes]`.
@@ -112,17 +113,21 @@ class MLP(nn.Sequential):
     def __init__(
         self, input_shape: tuple[int, int, int], classes: int, hidden: Sequence[int] = (512, 512)
     ) -> None:
-        if any(not isinstance(units, int) or units < 1 for units in hidden):
-            raise ValueError(f"hidden={list(hidden)}: must be whole numbers of at least 1")
+        whole = isinstance(hidden, Sequence) and all(type(units) is int for units in hidden)
+        if not whole or any(units < 1 for units in hidden):
+            raise ValueError(
+                f"hidden={hidden}: must be a list of whole numbers of at least 1; "
+                "type for example 'model.hidden=[512,512]'"
+            )
         sizes = [math.prod(input_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*layers, nn.Linear(sizes[-1], classes))
 
 
 class CNN(nn.Sequential):
-    """Two 5x5 convolutions of 16 and 32 channels, each pooled by 2, then 120, 84 and the classes."""
+    """Two 5x5 convolutions of 16 and 32 channels, each pooled by 2, then linear: 120, 84, classes."""
 
     def __init__(
         self, input_shape: tuple[int, int, int], classes: int, activation: str = "relu"

@@ -5,6 +5,7 @@ given that buffer as its only parameter: one kernel a step instead of a handful 
 that looks at a parameter's shape (Muon, say) is given the parameters themselves.
 """
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -93,6 +94,8 @@ def build(settings: Settings, model: nn.Module) -> Optimizer:
     """
     target = resolve("optimizer", settings.optimizer)
     parameters: list[nn.Parameter] = list(model.parameters())
+    if not parameters:
+        raise SettingsError(f"model={settings.model.name} has no parameters to optimize")
     if is_elementwise(target) and len({(p.dtype, p.requires_grad) for p in parameters}) == 1:
         parameters = [flatten(model)]
     forms = _fastest_form(target, parameters[0].device, settings.optimizer.arguments)
@@ -101,6 +104,11 @@ def build(settings: Settings, model: nn.Module) -> Optimizer:
         raise SettingsError(
             f"optimizer={settings.optimizer.name}: {settings.optimizer.target} must be a "
             "torch.optim.Optimizer"
+        )
+    if any(p.default is p.empty for p in inspect.signature(optimizer.step).parameters.values()):
+        raise SettingsError(
+            f"optimizer={settings.optimizer.name}: {settings.optimizer.target} evaluates the loss "
+            "by itself, several times a step; one that takes a step from a gradient is needed"
         )
     return optimizer
 
@@ -111,6 +119,8 @@ def _fastest_form(
     """`fused=True` where torch has it, else `foreach=True`, unless the config says otherwise."""
     if any(name in given for name in ("fused", "foreach", "differentiable")):
         return {}
-    if accepts(target, "fused") and device.type in ("cpu", "cuda", "mps"):
+    # torch has no fused Adagrad for MPS.
+    on = ("cpu", "cuda") if target is torch.optim.Adagrad else ("cpu", "cuda", "mps")
+    if accepts(target, "fused") and device.type in on:
         return {"fused": True}
     return {"foreach": True} if accepts(target, "foreach") else {}

@@ -67,9 +67,7 @@ class RunProgress:
             if number % stride == 0:
                 self._bar.advance(self._task, stride)
 
-    def finished(
-        self, epoch: int, metrics: dict[str, float], samples_per_second: float
-    ) -> None:
+    def finished(self, epoch: int, metrics: dict[str, float], samples_per_second: float) -> None:
         """Shows what an epoch gave."""
         self._epoch = epoch
         split = "val" if "val/loss" in metrics else "test"

@@ -142,7 +142,9 @@ def run(
         stack = build(settings, data, device)
         refuse_full(job.folder, model.weigh(stack.model))
         tags = run_tags(job, data)
-        with store.start(job.name, params=run_params(settings, data), tags=tags, parent=parent) as tracked:
+        with store.start(
+            job.name, params=run_params(settings, data), tags=tags, parent=parent
+        ) as tracked:
             _describe(job, data, tracked)
             result = Result(job, tracked.run_id)
             _train(stack, data, settings, tracked, result, console)
@@ -290,7 +292,9 @@ def keep_figures(
         ),
         "learning_curves": figures.learning_curves(result.history, title=result.job.name),
         "confusion_matrix": figures.confusion_matrix(true, predicted, data.classes),
-        "predictions": figures.prediction_grid(images, true, predicted, data.classes, peak=data.peak),
+        "predictions": figures.prediction_grid(
+            images, true, predicted, data.classes, peak=data.peak
+        ),
     }
     folder = result.job.folder / "figures"
     folder.mkdir(exist_ok=True)

@@ -9,9 +9,11 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from optsweep.building import accepts, call, resolve
+from optsweep.errors import SettingsError
 from optsweep.settings import Settings
 
 _BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
+_BY_METRIC = (lr_scheduler.ReduceLROnPlateau,)
 
 
 @dataclass(frozen=True)
@@ -31,4 +33,30 @@ def build(settings: Settings, optimizer: Optimizer, steps_per_epoch: int) -> Sch
     target = resolve("schedule", settings.schedule)
     length = {"steps_per_epoch": steps_per_epoch} if accepts(target, "steps_per_epoch") else {}
     scheduler = call("schedule", settings.schedule, target, optimizer, **length)
+    if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, _BY_METRIC):
+        raise SettingsError(
+            f"schedule={settings.schedule.name}: {settings.schedule.target} must be one of "
+            "torch.optim.lr_scheduler's classes, and one that is stepped without a metric"
+        )
     return Schedule(scheduler, isinstance(scheduler, _BY_BATCH))
+
+
+def check(settings: Settings, optimizer: Optimizer) -> None:
+    """Tries optimizer and schedule over the settings' epochs, at one batch each.
+
+    What is given is spent: its learning rate moves, and its weights may.
+
+    Raises:
+        SettingsError: one of them cannot be stepped, or the schedule ends before the run does.
+    """
+    scheduler = build(settings, optimizer, steps_per_epoch=1).scheduler
+    try:
+        for _ in range(min(settings.epochs, 1000)):
+            optimizer.step()
+            scheduler.step()
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        names = f"optimizer={settings.optimizer.name} schedule={settings.schedule.name}"
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"{names} cannot be stepped over {settings.epochs} epochs: {reason}"
+        ) from error

@@ -146,7 +146,9 @@ class Settings:
         schema = {f.name: f for f in fields(cls) if "check" in f.metadata}
         _refuse_unknown(given, schema)
         values = {name: _read(f, given) for name, f in schema.items()}
-        options = {group: _option(group, config.get(group), choices) for group in GROUPS}
+        options: dict[str, Any] = {
+            group: _option(group, config.get(group), choices) for group in GROUPS
+        }
         _check_dataset_options(options["dataset"].arguments)
         preset = choices.get("preset")
         return cls(**options, **values, preset=None if preset in (None, "none") else str(preset))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +23,8 @@ from optsweep.run import Job, Result, keep_figures, load_dataset, load_weights, 
 from optsweep.tracking import Store, TrackedRun, ui_command
 
 _SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss")
+
+_SHORT = {"accuracy": "acc.", "loss": "loss"}
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,7 @@ def carry_out(sweep: Sweep, store: Store, console: Console) -> list[Result]:
     return results
 
 
-def _attempt(
-    job: Job, store: Store, parent: TrackedRun, figures: bool, console: Console
-) -> Result:
+def _attempt(job: Job, store: Store, parent: TrackedRun, figures: bool, console: Console) -> Result:
     try:
         return run(job, store, console=console, parent=parent.run_id, figures=figures)
     except Exception as error:
@@ -158,16 +159,19 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(sweep: Sweep, ranked: Sequence[Result]) -> Table:
-    table = Table(title=None, header_style="bold")
+    """Fits 80 columns with two swept values: four digits a score, names over two lines."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     shown = [name for name in _SCORES if any(name in result.metrics for result in ranked)]
     for key in sweep.grid:
-        table.add_column(key, overflow="fold")
-    for name in (*shown, "seconds"):
-        table.add_column(name.replace("/", "\n"), justify="right")
+        table.add_column(key, overflow="fold", min_width=5)
+    for name in shown:
+        split, score = name.split("/")
+        table.add_column(f"{split}\n{_SHORT[score]}", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
     table.add_column("notes", overflow="fold")
     for result in ranked:
         row = _row(result)
         scores = ["" if row[name] is None else f"{row[name]:.4f}" for name in shown]
         swept = [escape(str(result.job.swept.get(key, ""))) for key in sweep.grid]
-        table.add_row(*swept, *scores, f"{result.seconds:.1f}", escape(row["notes"]))
+        table.add_row(*swept, *scores, f"{result.seconds:.1f} s", escape(row["notes"]))
     return table

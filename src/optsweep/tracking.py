@@ -25,7 +25,7 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, least of all offline
 
-import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that opening would pay)
+import mlflow.store.tracking.sqlalchemy_store  # half a second that `open` would pay else
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -165,21 +165,21 @@ class TrackedRun:
 
     @_explains
     def log_dataset(self, note: DatasetNote) -> None:
-        """The dataset as an MLflow input, one for each split, with the digest of its content."""
-        inputs = []
-        for split, samples in note.samples.items():
-            shape = ["uint8", [-1, *note.shape]]
-            spec = {"type": "tensor", "tensor-spec": {"dtype": shape[0], "shape": shape[1]}}
-            dataset = Dataset(
-                name=note.name,
-                digest=note.digest,
-                source_type="local",
-                source=json.dumps({"uri": note.source}),
-                schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec])}}),
-                profile=json.dumps({"num_rows": samples}),
-            )
-            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
-        self._client.log_inputs(self.run_id, datasets=inputs)
+        """The dataset as an MLflow input, with the digest of its content and its splits' sizes.
+
+        One input for all splits: MLflow keeps one dataset for a name and digest.
+        """
+        spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *note.shape]}}
+        dataset = Dataset(
+            name=note.name,
+            digest=note.digest,
+            source_type="local",
+            source=json.dumps({"uri": note.source}),
+            schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec])}}),
+            profile=json.dumps({"num_rows": sum(note.samples.values()), **note.samples}),
+        )
+        context = InputTag("mlflow.data.context", ", ".join(note.samples))
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [context])])
 
     @_explains
     def log_epoch(

@@ -20,7 +20,7 @@ from optsweep.loss import Loss
 from optsweep.schedule import Schedule
 from optsweep.splits import Split
 
-Slices = Iterable[slice]
+Slices = Iterable[slice]  # of the samples in their order: a batch each
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def train(
     epochs: range,
     shuffle: bool,
     log_every: int,
-    watch: Callable[[Slices], Slices] = iter,
+    watch: Callable[[Sequence[slice]], Slices] = iter,
 ) -> Iterator[Epoch]:
     """Trains for `epochs` (counted from 1), yielding each when it is done.
 
@@ -87,7 +87,8 @@ def train(
         diverged = ~batch_losses.isfinite().all(dim=0)
         if not diverged.all():
             metrics |= evaluate_splits(stack, dataset)
-            diverged |= ~torch.stack([v for k, v in metrics.items() if "loss" in k]).isfinite().all(0)
+            judged = torch.stack([value for name, value in metrics.items() if "/loss" in name])
+            diverged |= ~judged.isfinite().all(dim=0)
         points = _logged(number, len(batches), log_every)
         yield Epoch(
             number=number,

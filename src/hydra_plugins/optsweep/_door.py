@@ -90,7 +90,9 @@ def _single_run(config: DictConfig) -> float:
 def split_config(config: DictConfig) -> tuple[DictConfig, Any]:
     """A composed config without its `hydra` node, which Hydra's resolver then answers for."""
     HydraConfig.instance().set_config(config)
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), config.hydra
+    return OmegaConf.masked_copy(
+        config, [str(key) for key in config if key != "hydra"]
+    ), config.hydra
 
 
 def job_from_config(

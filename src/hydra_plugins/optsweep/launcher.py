@@ -31,7 +31,7 @@ ConfigStore.instance().store(
 )
 
 
-class LocalLauncher(Launcher):  # type: ignore[misc]  # Hydra's base class is untyped
+class LocalLauncher(Launcher):
     """Carries a sweep out on this machine."""
 
     def setup(

@@ -1,0 +1,66 @@
+"""What the tests share: a project of their own, the real command in a real process, real data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of conf/ and experiments/: what the command writes there is this test's alone."""
+    root = tmp_path / "project"
+    for name in ("conf", "experiments"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `data_dir` of this session holding Fashion-MNIST as downloaded: four .gz files."""
+    given = os.environ.get("OPTSWEEP_DATA")
+    if not given:
+        pytest.skip("OPTSWEEP_DATA does not name a folder that holds FashionMNIST/raw/*.gz")
+    files = sorted(Path(given, "FashionMNIST", "raw").glob("*.gz"))
+    if len(files) != 4:
+        pytest.skip(f"OPTSWEEP_DATA={given} does not hold the four files of FashionMNIST/raw/*.gz")
+    data_dir = tmp_path_factory.mktemp("data")
+    raw = data_dir / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in files:
+        shutil.copy(file, raw)
+    return data_dir
+
+
+def run(
+    project: Path,
+    *arguments: str,
+    timeout: float = 120,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python experiments/run.py ARGUMENTS` in `project`, or in `cwd`, and waits for its end.
+
+    The process has one thread and no MLFLOW_TRACKING_URI, unless `env` gives them.
+    """
+    return subprocess.run(
+        [sys.executable, str(project / "experiments" / "run.py"), *arguments],
+        cwd=cwd or project,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment for a command under test, with `changes`."""
+    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return own | {"OMP_NUM_THREADS": "1"} | dict(changes or {})

@@ -1,0 +1,132 @@
+"""The command `python experiments/run.py -m`: a sweep under one parent run."""
+
+import csv
+from pathlib import Path
+
+from conftest import run
+from test_run import QUICK, artifacts, history, runs
+
+GRID = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1", *QUICK)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_all_combinations_are_nested_under_one_parent(project: Path) -> None:
+    done = run(project, *GRID)
+    assert done.returncode == 0, done.stderr
+    (parent,) = runs(project, "sweep")
+    children = runs(project)
+    assert [child.info.run_name for child in children] == [
+        "sgd lr=0.001 seed=0",
+        "sgd lr=0.1 seed=0",
+        "adam lr=0.001 seed=0",
+        "adam lr=0.1 seed=0",
+    ]
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
+    assert parent.data.params["overrides"] == " ".join(GRID[1:])
+    assert parent.data.params["grid.optimizer"] == "sgd,adam"
+    assert parent.data.params["grid.lr"] == "0.001,0.1"
+
+
+def test_the_table_is_ranked_and_the_best_run_named(project: Path) -> None:
+    done = run(project, *GRID)
+    (folder,) = (project / "outputs").glob("*/*")
+    rows = table(folder)
+    ranks = [(-float(row["val/accuracy"]), float(row["val/loss"])) for row in rows]
+    assert ranks == sorted(ranks)
+    (parent,) = runs(project, "sweep")
+    best = parent.data.tags["optsweep.best_run_id"]
+    assert best == rows[0]["run_id"]
+    assert parent.data.params["best.optimizer"] == rows[0]["optimizer"]
+    assert parent.data.metrics["best/test/accuracy"] == float(rows[0]["test/accuracy"])
+    assert f"best    {rows[0]['run']}" in done.stdout
+    assert "mlflow ui --backend-store-uri" in done.stdout
+    assert "table.csv" in artifacts(project, parent.info.run_id)
+
+
+def test_pictures_are_drawn_for_the_best_run_only_or_for_all(project: Path) -> None:
+    run(project, *GRID)
+    (parent,) = runs(project, "sweep")
+    drawn = {
+        child.info.run_id
+        for child in runs(project)
+        if artifacts(project, child.info.run_id, "figures")
+    }
+    assert drawn == {parent.data.tags["optsweep.best_run_id"]}
+    run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=all")
+    later = runs(project)[4:]
+    assert len(later) == 2
+    assert all(artifacts(project, child.info.run_id, "figures") for child in later)
+
+
+def test_a_run_in_a_sweep_equals_the_same_run_alone(project: Path) -> None:
+    run(project, *GRID, "figures=none")
+    run(project, "optimizer=adam", "lr=1e-1", *QUICK, "figures=none")
+    *_, in_sweep, alone = runs(project)
+    assert in_sweep.data.tags["optsweep.fingerprint"] == alone.data.tags["optsweep.fingerprint"]
+    for name in ("train/loss", "val/loss", "test/loss", "test/accuracy", "batch/loss"):
+        assert history(project, in_sweep.info.run_id, name) == history(
+            project, alone.info.run_id, name
+        )
+
+
+def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path) -> None:
+    # With a learning rate of next to nothing the first epoch's losses are those of the start.
+    run(project, "-m", "optimizer=sgd,adam", "seed=0,1", "lr=1e-30", *QUICK, "figures=none")
+    losses = [history(project, found.info.run_id, "batch/loss")[0] for found in runs(project)]
+    assert losses[0] == losses[2]
+    assert losses[1] == losses[3]
+    assert losses[0] != losses[1]
+
+
+def test_a_run_that_fails_does_not_stop_the_others(project: Path) -> None:
+    (project / "conf/model/fragile.yaml").write_text("_target_: fragile.Fragile\nfail: false\n")
+    (project / "fragile.py").write_text(
+        "import torch\n"
+        "class Fragile(torch.nn.Module):\n"
+        "    def __init__(self, input_shape, classes, fail=False):\n"
+        "        super().__init__()\n"
+        "        self.linear = torch.nn.Linear(64, classes)\n"
+        "        self.fail = fail\n"
+        "    def forward(self, images):\n"
+        "        if self.fail and self.training:\n"
+        "            raise RuntimeError('it broke in training')\n"
+        "        return self.linear(images.flatten(1))\n"
+    )
+    done = run(
+        project,
+        *("-m", "model=fragile", "model.fail=true,false", "epochs=1"),
+        env={"PYTHONPATH": str(project)},
+    )
+    assert done.returncode == 1
+    assert "it broke in training" in done.stdout
+    failed, good = runs(project)
+    assert (failed.info.status, good.info.status) == ("FAILED", "FINISHED")
+    assert failed.data.tags["optsweep.error"] == "RuntimeError: it broke in training"
+    (folder,) = (project / "outputs").glob("*/*")
+    assert [row["status"] for row in table(folder)] == ["FINISHED", "FAILED"]
+
+
+def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
+    done = run(project, "-m", "lr=1e30,1e-2", *QUICK)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (project / "outputs").glob("*/*")
+    assert [(row["lr"], row["notes"]) for row in table(folder)] == [
+        ("0.01", ""),
+        ("1e+30", "diverged"),
+    ]
+
+
+def test_without_validation_ranking_by_test_is_said(project: Path) -> None:
+    done = run(project, "-m", "lr=1e-2,1e-1", "val_fraction=0", *QUICK, "figures=none")
+    assert "ranked by test" in done.stdout
+
+
+def test_hydras_own_launcher_still_works(project: Path) -> None:
+    done = run(project, "hydra/launcher=basic", *GRID, "figures=none")
+    assert done.returncode == 0, done.stderr
+    assert len(runs(project)) == 4
