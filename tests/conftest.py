@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of conf/ and experiments/: what the command writes there is this test's alone."""
-    root = tmp_path / "project"
+    return copy_project(tmp_path / "project")
+
+
+def copy_project(root: Path) -> Path:
+    """Copies conf/ and experiments/ to `root`, which becomes a project of its own."""
     for name in ("conf", "experiments"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     return root

@@ -3,8 +3,10 @@
 import csv
 from pathlib import Path
 
-from conftest import run
-from test_run import QUICK, artifacts, history, runs
+import pytest
+
+from conftest import copy_project, run
+from store import QUICK, artifacts, history, runs
 
 GRID = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1", *QUICK)
 
@@ -14,9 +16,17 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_all_combinations_are_nested_under_one_parent(project: Path) -> None:
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project in which the grid was swept, and what that printed."""
+    project = copy_project(tmp_path_factory.mktemp("swept") / "project")
     done = run(project, *GRID)
     assert done.returncode == 0, done.stderr
+    return project, done.stdout
+
+
+def test_all_combinations_are_nested_under_one_parent(swept: tuple[Path, str]) -> None:
+    project, _ = swept
     (parent,) = runs(project, "sweep")
     children = runs(project)
     assert [child.info.run_name for child in children] == [
@@ -32,8 +42,8 @@ def test_all_combinations_are_nested_under_one_parent(project: Path) -> None:
     assert parent.data.params["grid.lr"] == "0.001,0.1"
 
 
-def test_the_table_is_ranked_and_the_best_run_named(project: Path) -> None:
-    done = run(project, *GRID)
+def test_the_table_is_ranked_and_the_best_run_named(swept: tuple[Path, str]) -> None:
+    project, printed = swept
     (folder,) = (project / "outputs").glob("*/*")
     rows = table(folder)
     ranks = [(-float(row["val/accuracy"]), float(row["val/loss"])) for row in rows]
@@ -43,13 +53,13 @@ def test_the_table_is_ranked_and_the_best_run_named(project: Path) -> None:
     assert best == rows[0]["run_id"]
     assert parent.data.params["best.optimizer"] == rows[0]["optimizer"]
     assert parent.data.metrics["best/test/accuracy"] == float(rows[0]["test/accuracy"])
-    assert f"best    {rows[0]['run']}" in done.stdout
-    assert "mlflow ui --backend-store-uri" in done.stdout
+    assert f"best    {rows[0]['run']}" in printed
+    assert "mlflow ui --backend-store-uri" in printed
     assert "table.csv" in artifacts(project, parent.info.run_id)
 
 
-def test_pictures_are_drawn_for_the_best_run_only_or_for_all(project: Path) -> None:
-    run(project, *GRID)
+def test_pictures_are_drawn_for_the_best_run_only(swept: tuple[Path, str]) -> None:
+    project, _ = swept
     (parent,) = runs(project, "sweep")
     drawn = {
         child.info.run_id
@@ -57,19 +67,19 @@ def test_pictures_are_drawn_for_the_best_run_only_or_for_all(project: Path) -> N
         if artifacts(project, child.info.run_id, "figures")
     }
     assert drawn == {parent.data.tags["optsweep.best_run_id"]}
+
+
+def test_pictures_are_drawn_for_all_runs_where_that_is_asked(project: Path) -> None:
     run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=all")
-    later = runs(project)[4:]
-    assert len(later) == 2
-    assert all(artifacts(project, child.info.run_id, "figures") for child in later)
+    assert all(artifacts(project, child.info.run_id, "figures") for child in runs(project))
 
 
-def test_a_run_in_a_sweep_equals_the_same_run_alone(project: Path) -> None:
-    run(project, *GRID, "figures=none")
+def test_a_run_in_a_sweep_equals_the_same_run_alone(swept: tuple[Path, str], project: Path) -> None:
     run(project, "optimizer=adam", "lr=1e-1", *QUICK, "figures=none")
-    *_, in_sweep, alone = runs(project)
+    in_sweep, (alone,) = runs(swept[0])[-1], runs(project)
     assert in_sweep.data.tags["optsweep.fingerprint"] == alone.data.tags["optsweep.fingerprint"]
     for name in ("train/loss", "val/loss", "test/loss", "test/accuracy", "batch/loss"):
-        assert history(project, in_sweep.info.run_id, name) == history(
+        assert history(swept[0], in_sweep.info.run_id, name) == history(
             project, alone.info.run_id, name
         )
 
@@ -127,6 +137,6 @@ def test_without_validation_ranking_by_test_is_said(project: Path) -> None:
 
 
 def test_hydras_own_launcher_still_works(project: Path) -> None:
-    done = run(project, "hydra/launcher=basic", *GRID, "figures=none")
+    done = run(project, *GRID, "hydra/launcher=basic", "figures=none")
     assert done.returncode == 0, done.stderr
     assert len(runs(project)) == 4

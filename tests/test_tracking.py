@@ -55,10 +55,11 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
     assert found.data.params == {"lr": "0.1", "limit": "None"}
     assert found.data.tags["a"] == "b"
     assert found.data.tags["optsweep.diverged"] == "true"
+    assert found.inputs is not None
     (given,) = found.inputs.dataset_inputs
     assert (given.dataset.name, given.dataset.digest) == ("digits", "abc")
     assert given.tags[0].value == "train, test"
-    assert json.loads(given.dataset.profile) == {"num_rows": 15, "train": 10, "test": 5}
+    assert json.loads(given.dataset.profile or "") == {"num_rows": 15, "train": 10, "test": 5}
     client = MlflowClient(uri)
     losses = client.get_metric_history(run.run_id, "train/loss")
     assert [(point.step, point.value) for point in losses] == [(1, 2.0), (2, 1.0)]
@@ -70,7 +71,7 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
 
 def test_an_epoch_of_more_points_than_one_call_takes_is_whole(uri: str) -> None:
     with Store.open(uri, "mine").start("long") as run:
-        run.log_epoch(1, {"train/loss": 1.0}, {samples: 1.0 for samples in range(1, 2501)})
+        run.log_epoch(1, {"train/loss": 1.0}, dict.fromkeys(range(1, 2501), 1.0))
     history = MlflowClient(uri).get_metric_history(run.run_id, "batch/loss")
     assert len(history) == 2500
 
@@ -144,7 +145,7 @@ def test_processes_that_start_together_on_no_store_share_one(uri: str) -> None:
 def test_a_store_that_fails_in_the_middle_is_one_readable_error(uri: str) -> None:
     store = Store.open(uri, "mine")
     run = TrackedRun(store, "0" * 32)
-    with pytest.raises(TrackingError, match="mlflow.db failed"):
+    with pytest.raises(TrackingError, match=r"mlflow\.db failed"):
         run.log_epoch(1, {"train/loss": 1.0}, {})
 
 

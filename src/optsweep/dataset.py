@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from optsweep.building import call, check_arguments, resolve
 from optsweep.errors import SettingsError
@@ -135,6 +134,8 @@ def _hold_out(split: Split, fraction: float) -> tuple[Split, Split | None]:
 
 
 def _resized(split: Split, side: int) -> Split:
+    from torchvision.transforms.v2 import functional as transforms
+
     # In pieces: antialiasing works in float32, four times the bytes of what it is given.
     pieces = [
         transforms.resize(piece, [side, side], antialias=True) for piece in split.images.split(4096)

@@ -7,6 +7,7 @@ map into memory rather than read: all processes of a machine then share its page
 
 import glob
 import hashlib
+import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,12 +24,12 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from optsweep.download import extracted, fetch
 from optsweep.errors import DatasetError, SettingsError
 from optsweep.splits import Split, hold_out
 
+# What torchvision's ImageFolder takes for a picture.
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 TEST_SHARE = 0.2  # kept for test where a source comes without test pictures
 
 
@@ -75,14 +76,21 @@ def _check_split(split: Split, classes: int) -> None:
 
 
 def digits(*, data_dir: Path) -> Source:
-    """scikit-learn's 8x8 digits, 1,797 images of 0 to 16, with a fixed stratified fifth for test."""
-    from sklearn.datasets import load_digits
+    """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16; a fixed stratified fifth is for test.
 
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images.astype(np.uint8)).unsqueeze(1)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    train, test = hold_out(Split(images, labels), TEST_SHARE)
-    return make_source(train, test, [str(name) for name in bunch.target_names], peak=16)
+    Kept on disk like the others: importing scikit-learn takes a second, mapping them a millisecond.
+    """
+
+    def read() -> Source:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        images = torch.from_numpy(bunch.images.astype(np.uint8)).unsqueeze(1)
+        labels = torch.from_numpy(bunch.target.astype(np.int64))
+        train, test = hold_out(Split(images, labels), TEST_SHARE)
+        return make_source(train, test, [str(name) for name in bunch.target_names], peak=16)
+
+    return cached(data_dir, "digits", lambda: importlib.metadata.version("scikit-learn"), read)
 
 
 def torchvision_source(
@@ -97,6 +105,7 @@ def torchvision_source(
     """
     if train_on not in ("train", "test"):
         raise SettingsError(f"dataset.train_on={train_on}: must be train or test")
+    from optsweep.download import extracted, fetch  # torchvision takes a second to import
 
     def read() -> Source:
         fetch(cls, data_dir, mirror)

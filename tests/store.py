@@ -1,0 +1,31 @@
+"""Looking into the MLflow store of a project under test."""
+
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+QUICK = ("epochs=2", "model.hidden=[16]")  # overrides of a run that takes no time
+
+
+def client(project: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project}/mlflow.db")
+
+
+def runs(project: Path, kind: str = "run") -> list[Run]:
+    """The store's runs of a kind, in the order in which they started."""
+    store = client(project)
+    experiment = store.get_experiment_by_name("optsweep")
+    assert experiment is not None
+    chosen = f"tags.`optsweep.kind` = '{kind}'"
+    found = store.search_runs([experiment.experiment_id], chosen, order_by=["start_time ASC"])
+    return list(found)
+
+
+def history(project: Path, run_id: str, metric: str) -> list[tuple[int, float]]:
+    points = client(project).get_metric_history(run_id, metric)
+    return [(point.step, point.value) for point in points]
+
+
+def artifacts(project: Path, run_id: str, folder: str | None = None) -> set[str]:
+    return {entry.path for entry in client(project).list_artifacts(run_id, folder)}
