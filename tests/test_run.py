@@ -9,16 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from rich.console import Console
 from safetensors.torch import load_file
 
+from carrying import carried_out
 from conftest import copy_project, environment, run
-from hydra_plugins.optsweep._door import job_from_config, split_config
-from optsweep.run import Result, ready
-from optsweep.run import run as carry_out
-from optsweep.tracking import Store
 from store import QUICK, artifacts, history, runs
 
 
@@ -153,17 +148,6 @@ def test_weights_are_kept_under_the_models_own_names(finished: tuple[Path, str])
 def test_every_part_learns_the_digits(project: Path, overrides: str, least: float) -> None:
     result = carried_out(project, "epochs=5", "figures=none", *overrides.split())
     assert result.metrics["test/accuracy"] >= least
-
-
-def carried_out(project: Path, *overrides: str) -> Result:
-    """A run in this process, composed as the command composes it: no imports to wait for."""
-    OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
-    with initialize_config_dir(str(project / "conf"), version_base="1.3"):
-        config = compose("config", list(overrides), return_hydra_config=True)
-    config.hydra.runtime.output_dir = str(project / "outputs")
-    job = job_from_config(*split_config(config), overrides, (), ready)
-    store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    return carry_out(job, store, console=Console(quiet=True), figures=False)
 
 
 def test_resnet18_takes_a_training_step(project: Path) -> None:

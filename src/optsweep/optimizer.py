@@ -113,9 +113,7 @@ def build(settings: Settings, model: nn.Module) -> Optimizer:
     return optimizer
 
 
-def _fastest_form(
-    target: Callable[..., Any], device: torch.device, given: Any
-) -> dict[str, bool]:
+def _fastest_form(target: Callable[..., Any], device: torch.device, given: Any) -> dict[str, bool]:
     """`fused=True` where torch has it, else `foreach=True`, unless the config says otherwise."""
     if any(name in given for name in ("fused", "foreach", "differentiable")):
         return {}

@@ -22,12 +22,27 @@ GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
 # What says where data lies or how it gets here: the dataset's digest stands for its content.
 _PLACES = ("path", "mirror")
 
+# Fields that conf/config.yaml has under another name.
+_NESTED = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}
+
 Check = Callable[[str, Any], Any]
 
 
+def redact(text: str) -> str:
+    """A text without the passwords of the addresses in it, for logs, tags and messages."""
+    return re.sub(r"(://[^/:@\s]*):[^@/\s]+@", r"\1:***@", text)
+
+
+def assignment(name: str, value: Any) -> str:
+    """`name=value` as a person types it: lists in brackets, null, true and false in words."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"{name}=[{','.join(map(str, value))}]"
+    words = {None: "null", True: "true", False: "false"}
+    return f"{name}={words[value] if value is None or isinstance(value, bool) else value}"
+
+
 def _refuse(name: str, given: Any, allowed: str, instead: str) -> SettingsError:
-    shown = "null" if given is None else given
-    return SettingsError(f"{name}={shown}: {allowed}; type for example {name}={instead}")
+    return SettingsError(f"{assignment(name, given)}: {allowed}; type for example {name}={instead}")
 
 
 def _number(value: Any) -> bool:
@@ -49,7 +64,9 @@ def _fraction(name: str, value: Any) -> float:
 def _whole(least: int, example: str) -> Check:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise _refuse(name, value, f"must be a whole number of at least {least}", example)
+            meant = isinstance(value, float) and value.is_integer() and value >= least
+            instead = str(int(value)) if meant else example
+            raise _refuse(name, value, f"must be a whole number of at least {least}", instead)
         if value >= 2**63:
             raise _refuse(name, value, "must be below 2**63", example)
         return value
@@ -64,7 +81,7 @@ def _optional(check: Check) -> Check:
 def _one_of(*allowed: str) -> Check:
     def check(name: str, value: Any) -> str:
         if value not in allowed:
-            best = nearest(str(value), allowed) or allowed[0]
+            best = nearest(str(value).lower(), allowed) or allowed[0]
             raise _refuse(name, value, f"must be one of {', '.join(allowed)}", best)
         return str(value)
 
@@ -73,19 +90,31 @@ def _one_of(*allowed: str) -> Check:
 
 def _yes_or_no(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _refuse(name, value, "must be true or false", "true")
+        meant = "false" if str(value).lower() in ("no", "n", "off", "0", "false") else "true"
+        raise _refuse(name, value, "must be true or false", meant)
     return value
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"{name}={'' if value is None else value}: must be a text, not empty")
-    return value
+def _text(example: str) -> Check:
+    def check(name: str, value: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            example_of_it = f"""'{name}="{value}"'"""
+            raise SettingsError(f"{name}={value}: must be a text; type {example_of_it}")
+        if not isinstance(value, str) or not value.strip():
+            raise _refuse(name, value, "must be a text, and not empty", example)
+        return value
+
+    return check
+
+
+def _folder(name: str, value: Any) -> Path:
+    return Path(_text("/path/to/folder")(name, value)).expanduser()
 
 
 def _device(name: str, value: Any) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(value)):
-        best = {"gpu": "cuda"}.get(str(value)) or nearest(str(value), ("auto", "cpu", "cuda"))
+        word = str(value).lower()
+        best = {"gpu": "cuda"}.get(word) or nearest(word, ("auto", "cpu", "cuda", "mps"))
         raise _refuse(name, value, "must be one of auto, cpu, cuda, cuda:N, mps", best or "auto")
     return str(value)
 
@@ -126,9 +155,9 @@ class Settings:
     evaluate_first: bool = _checked(_yes_or_no)
     figures: str = _checked(_one_of("none", "best", "all"))
     log_every: int = _checked(_whole(1, "100"))
-    data_dir: Path = _checked(lambda name, value: Path(_text(name, value)).expanduser())
-    tracking_uri: str = _checked(_text)
-    experiment: str = _checked(_text)
+    data_dir: Path = _checked(_folder)
+    tracking_uri: str = _checked(_text("sqlite:////path/to/mlflow.db"))
+    experiment: str = _checked(_text("optsweep"))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], choices: Mapping[str, Any]) -> "Settings":
@@ -141,11 +170,10 @@ class Settings:
             SettingsError: a value is missing, unknown, of the wrong type or out of its range.
         """
         given = {key: value for key, value in config.items() if key not in (*GROUPS, "tracking")}
-        given["tracking_uri"] = config["tracking"]["uri"]
-        given["experiment"] = config["tracking"]["experiment"]
-        schema = {f.name: f for f in fields(cls) if "check" in f.metadata}
+        given |= _dotted("tracking", config.get("tracking"))
+        schema = {_NESTED.get(f.name, f.name): f for f in fields(cls) if "check" in f.metadata}
         _refuse_unknown(given, schema)
-        values = {name: _read(f, given) for name, f in schema.items()}
+        values = {f.name: _read(name, f, given) for name, f in schema.items()}
         options: dict[str, Any] = {
             group: _option(group, config.get(group), choices) for group in GROUPS
         }
@@ -202,32 +230,51 @@ def _identity(option: Option) -> dict[str, Any]:
     return {"target": option.target, **kept}
 
 
-def _read(f: "Field[Any]", given: Mapping[str, Any]) -> Any:
-    name = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}.get(f.name, f.name)
-    if f.name not in given:
-        raise SettingsError(f"{name} is missing from conf/config.yaml")
-    value = given[f.name]
+def _read(name: str, f: "Field[Any]", given: Mapping[str, Any]) -> Any:
+    if name not in given:
+        raise SettingsError(
+            f"{name} is missing from conf/config.yaml; put it back, or leave ~{name} out"
+        )
+    value = given[name]
     if isinstance(value, Sequence) and not isinstance(value, str):
         raise SettingsError(
-            f"{name}={list(value)}: one value is needed; several make a sweep: "
+            f"{assignment(name, value)}: one value is needed; several make a sweep: "
             f"python experiments/run.py -m {name}={','.join(map(str, value))}"
         )
     return f.metadata["check"](name, value)
 
 
+def _dotted(name: str, node: Any) -> dict[str, Any]:
+    """A nested node's values under their dotted names."""
+    if node is not None and not isinstance(node, Mapping):
+        inside = " or ".join(f"{key}=VALUE" for key in _NESTED.values() if key.startswith(name))
+        raise SettingsError(f"{assignment(name, node)}: it holds several values; type {inside}")
+    return {f"{name}.{key}": value for key, value in (node or {}).items()}
+
+
 def _refuse_unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    allowed = [*GROUPS, "preset", *schema]
     for name in given:
         if name not in schema:
-            best = nearest(name, schema)
-            hint = f"; did you mean {best}?" if best else ""
-            raise SettingsError(f"{name}={given[name]}: there is no such value{hint}")
+            best = nearest(name.lower(), allowed)
+            hint = f"did you mean {best}?" if best else f"there are {', '.join(allowed)}"
+            raise SettingsError(f"{assignment(name, given[name])}: there is no such value; {hint}")
 
 
 def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
-    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise SettingsError(f"{group}={node}: conf/{group}/ has no such option with a _target_")
+    chosen = choices.get(group)
+    if not isinstance(node, Mapping) or not isinstance(chosen, str):
+        raise SettingsError(
+            f"{group}: one option is needed; type {group}=NAME, or for several of them "
+            f"python experiments/run.py -m {group}=NAME,NAME"
+        )
+    if not isinstance(node.get("_target_"), str):
+        raise SettingsError(
+            f"{group}={chosen}: conf/{group}/{chosen}.yaml must name what it builds as _target_, "
+            f"not {node.get('_target_')}; type for example _target_: torch.optim.SGD"
+        )
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    return Option(str(choices.get(group)), node["_target_"], arguments)
+    return Option(chosen.removesuffix(".yaml"), node["_target_"], arguments)
 
 
 def _check_dataset_options(arguments: Mapping[str, Any]) -> None:

@@ -34,15 +34,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optsweep.errors import TrackingError
+from optsweep.settings import redact as redact  # for those who have only an address
 
 PATIENCE = 10.0  # seconds until a server that does not answer counts as out of reach
 _ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
 _CALL = 1000  # metrics that MLflow takes in one call
-
-
-def redact(uri: str) -> str:
-    """An address without its password, for logs, tags and messages."""
-    return re.sub(r"(://[^/:@\s]*):[^@/\s]+@", r"\1:***@", uri)
 
 
 def absolute(uri: str) -> str:

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.optsweep._messages import in_one_line
+from hydra_plugins.optsweep._messages import in_one_line, is_hydras, unknown_flag
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.settings import Settings
 
@@ -37,6 +37,9 @@ def main(hydra_main: Callable[[], None]) -> int:
     and goes on with its traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    if refusal := unknown_flag(sys.argv[1:]):
+        print(f"error: {refusal}", file=sys.stderr)
+        return BAD_INPUT
     try:
         hydra_main()
     except (OptsweepError, HydraException, OmegaConfBaseException) as error:
@@ -44,18 +47,20 @@ def main(hydra_main: Callable[[], None]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return BAD_INPUT
+        return _answer(error)
     except Terminated:
         return TERMINATED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        if not is_hydras(error):
+            raise
+        return _answer(error)
     return 0
 
 
 def _answer(error: Exception) -> int:
-    text = str(error) if isinstance(error, OptsweepError) else in_one_line(error, sys.argv[1:])
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {in_one_line(error, sys.argv[1:])}", file=sys.stderr)
     return FAILED if isinstance(error, RunsFailed) else BAD_INPUT
 
 
@@ -73,12 +78,13 @@ def single_run(config: DictConfig) -> float:
 
 
 def _single_run(config: DictConfig) -> float:
+    hydra = HydraConfig.get()
+    check_values(config, hydra)  # before the imports below, which take seconds
     from rich.console import Console
 
     from optsweep.run import objective, ready, run, show
     from optsweep.tracking import Store
 
-    hydra = HydraConfig.get()
     job = job_from_config(config, hydra, list(hydra.overrides.task), (), ready)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
     console = Console()
@@ -93,6 +99,22 @@ def split_config(config: DictConfig) -> tuple[DictConfig, Any]:
     return OmegaConf.masked_copy(
         config, [str(key) for key in config if key != "hydra"]
     ), config.hydra
+
+
+def check_values(config: DictConfig, hydra: Any) -> None:
+    """Refuses what a composed config says wrongly, as far as that can be told without torch.
+
+    Raises:
+        SettingsError: a value is missing, unknown, of the wrong type or out of its range.
+    """
+    Settings.from_config(_plain(config), hydra.runtime.choices)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The config as containers, its interpolations resolved."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
 
 
 def job_from_config(
@@ -110,10 +132,7 @@ def job_from_config(
     from optsweep.run import Job
     from optsweep.tracking import redact
 
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    given = {str(key): value for key, value in resolved.items()}
-    choices = hydra.runtime.choices
+    given, choices = _plain(config), hydra.runtime.choices
     settings = Settings.from_config(given, choices)
     values = {key: _value_of(key, given, choices) for key in swept}
     text = redact(OmegaConf.to_yaml(OmegaConf.create(given)))

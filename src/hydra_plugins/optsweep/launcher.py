@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from optsweep.errors import OptsweepError, RunsFailed
+from optsweep.errors import OptsweepError, RunsFailed, SettingsError
 
 
 @dataclass
@@ -69,9 +69,21 @@ class LocalLauncher(Launcher):
 def _sweep(
     config: DictConfig, configs: Sequence[DictConfig], job_overrides: Sequence[Sequence[str]]
 ) -> list[JobReturn]:
+    from hydra_plugins.optsweep._door import (
+        check_values,
+        job_from_config,
+        keep_config,
+        split_config,
+        swept_keys,
+    )
+
+    if not configs:
+        given = " ".join(config.hydra.overrides.task)
+        raise SettingsError(f"{given}: this sweep has no runs; give each value a choice at least")
+    for composed in configs:
+        check_values(*split_config(composed))  # before the imports below, which take seconds
     from rich.console import Console
 
-    from hydra_plugins.optsweep._door import job_from_config, keep_config, split_config, swept_keys
     from optsweep.run import ready
     from optsweep.sweep import Sweep, carry_out
     from optsweep.tracking import Store

@@ -1,0 +1,105 @@
+"""What exists in conf/, for messages about what does not.
+
+The config is composed anew without the argument at fault, so that presets, chosen options and
+plugins all have their say. Configs are handed on as plain containers, interpolations unresolved.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+
+Config = dict[str, Any]
+
+_MOST = 20  # configs that are composed for one message, at a tenth of a second each
+
+
+def conf() -> Path:
+    """conf/, which lies beside the folder of the script that was started."""
+    return Path(sys.argv[0]).resolve().parent.parent / "conf"
+
+
+def groups() -> list[str]:
+    """The config groups: conf/'s folders."""
+    return sorted(folder.name for folder in conf().iterdir() if folder.is_dir())
+
+
+def options(group: str) -> list[str]:
+    """A group's options; none where there is no such group."""
+    return sorted(file.stem for file in (conf() / group).glob("*.yaml"))
+
+
+def options_with(group: str, name: str) -> list[str]:
+    """The options of a group whose file holds the value `name`."""
+    folder = conf() / group
+    return [option for option in options(group) if name in OmegaConf.load(folder / f"{option}.yaml")]
+
+
+def key_of(argument: str) -> str:
+    """What an argument sets: "+optimizer.foo=1" -> "optimizer.foo"."""
+    return argument.lstrip("+~").partition("=")[0]
+
+
+def overrides_in(arguments: Sequence[str]) -> list[Override]:
+    """The arguments that Hydra can read as overrides."""
+    parsed: list[Override] = []
+    for argument in arguments:
+        with suppress(OverrideParseException):
+            parsed += OverridesParser.create().parse_overrides([argument])
+    return parsed
+
+
+def composed(overrides: Sequence[str] = ()) -> Config:
+    """The config, with its `hydra` node, that these overrides give."""
+    with initialize_config_dir(str(conf()), version_base="1.3"):
+        config = compose("config", list(overrides), return_hydra_config=True)
+    tree: Any = OmegaConf.to_container(config, resolve=False)
+    return dict(tree)
+
+
+def configs_without(key: str, arguments: Sequence[str]) -> Iterator[Config]:
+    """What the arguments compose to without `key`: one config for each swept option of a group.
+
+    Where they cannot be composed even so, because something else is wrong too: the defaults.
+    """
+    choices = []
+    for override in overrides_in(arguments):
+        name = override.get_key_element()
+        if key_of(name) == key:
+            continue
+        typed = [str(override.input_line)]
+        if override.is_sweep_override():
+            typed = [f"{name}={value}" for value in override.sweep_string_iterator()]
+        choices.append(typed if options(name) else typed[:1])
+    for overrides in itertools.islice(itertools.product(*choices), _MOST):
+        try:
+            yield composed(overrides)
+        except HydraException:
+            yield composed()
+
+
+def chosen(config: Config) -> dict[str, str]:
+    """Each group's chosen option: "optimizer" -> "sgd", "hydra/launcher" -> "local"."""
+    return {str(group): str(name) for group, name in config["hydra"]["runtime"]["choices"].items()}
+
+
+def names(config: Config) -> list[str]:
+    """The groups and top-level values that a person may set."""
+    own = [group for group in chosen(config) if "/" not in group]
+    return [name for name in dict.fromkeys([*own, *config]) if name != "hydra"]
+
+
+def at(config: Config, key: str) -> Any:
+    """What lies at a dotted key; None where nothing does."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
