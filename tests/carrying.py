@@ -6,17 +6,26 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from hydra_plugins.optsweep._door import job_from_config, split_config
-from optsweep.run import Result, ready, run
+from hydra_plugins.optsweep._door import new_job
+from optsweep.results import RunRecord
+from optsweep.settings import Settings
+from optsweep.single import carry_out
 from optsweep.tracking import Store
 
 
-def carried_out(project: Path, *overrides: str) -> Result:
+def carried_out(project: Path, *overrides: str) -> RunRecord:
     """Carries out the run that the overrides describe, in `project`'s store, without pictures."""
     OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
-        config = compose("config", list(overrides), return_hydra_config=True)
-    config.hydra.runtime.output_dir = str(project / "outputs")
-    job = job_from_config(*split_config(config), overrides, (), ready)
-    store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    return run(job, store, console=Console(quiet=True), figures=False)
+        config = compose("config", ["figures=none", *overrides], return_hydra_config=True)
+    choices = config.hydra.runtime.choices
+    values = {
+        str(k): v for k, v in OmegaConf.to_container(config, resolve=False).items() if k != "hydra"
+    }
+    resolved = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    assert isinstance(resolved, dict)
+    given = {str(key): value for key, value in resolved.items()}
+    settings = Settings.from_config(given, choices)
+    job = new_job(settings, given, project / "outputs", list(overrides), {})
+    store = Store.open(settings.tracking_uri, settings.experiment)
+    return carry_out(job, store, Console(quiet=True))

@@ -10,10 +10,10 @@ import torchvision
 from torchvision.datasets.utils import calculate_md5
 
 from carrying import carried_out
-from optsweep.run import Result
+from optsweep.results import RunRecord
 
 
-def at(result: Result, name: str, epoch: int) -> float:
+def at(result: RunRecord, name: str, epoch: int) -> float:
     return dict(result.history[name])[epoch]
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT, environment, run
 
 README = (ROOT / "README.md").read_text()
@@ -62,7 +63,11 @@ def test_mlflow_ui_in_the_project_root_shows_the_runs(project: Path) -> None:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
     with subprocess.Popen(
-        command, cwd=project, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as server:
         try:
             found = ask(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/search")

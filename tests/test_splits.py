@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optsweep.splits import Split, allot, hold_out, stratified
@@ -19,6 +19,7 @@ def split_of(labels: torch.Tensor) -> Split:
     return Split(torch.arange(len(labels)).to(torch.uint8).view(-1, 1, 1, 1), labels)
 
 
+@settings(deadline=None)
 @given(sizes=Sizes, data=st.data())
 def test_shares_are_whole_and_within_one_of_the_exact_share(
     sizes: list[int], data: st.DataObject
@@ -45,6 +46,7 @@ def test_shares_by_largest_remainder(count: int, sizes: list[int], expected: lis
     assert allot(count, sizes) == expected
 
 
+@settings(deadline=None)
 @given(labels=Labels, data=st.data())
 def test_a_stratified_choice_is_sorted_unique_and_keeps_proportions(
     labels: torch.Tensor, data: st.DataObject
@@ -58,6 +60,7 @@ def test_a_stratified_choice_is_sorted_unique_and_keeps_proportions(
     assert ((after - before * count / len(labels)).abs() < 1).all()
 
 
+@settings(deadline=None)
 @given(labels=Labels, seed=st.integers(0, 2**32 - 1))
 def test_a_choice_depends_on_the_labels_alone(labels: torch.Tensor, seed: int) -> None:
     first = stratified(labels, len(labels) // 2)
@@ -80,6 +83,7 @@ def test_fewer_samples_than_classes_can_be_chosen(count: int) -> None:
     assert len(labels[chosen].unique()) == count
 
 
+@settings(deadline=None)
 @given(
     labels=st.lists(st.integers(0, 9), min_size=2, max_size=200).map(torch.tensor),
     fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),

@@ -51,7 +51,7 @@ def test_the_table_is_ranked_and_the_best_run_named(swept: tuple[Path, str]) -> 
     (parent,) = runs(project, "sweep")
     best = parent.data.tags["optsweep.best_run_id"]
     assert best == rows[0]["run_id"]
-    assert parent.data.params["best.optimizer"] == rows[0]["optimizer"]
+    assert parent.data.tags["optsweep.best.optimizer"] == rows[0]["optimizer"]
     assert parent.data.metrics["best/test/accuracy"] == float(rows[0]["test/accuracy"])
     assert f"best    {rows[0]['run']}" in printed
     assert "mlflow ui --backend-store-uri" in printed
@@ -93,36 +93,8 @@ def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path)
     assert losses[0] != losses[1]
 
 
-def test_a_run_that_fails_does_not_stop_the_others(project: Path) -> None:
-    (project / "conf/model/fragile.yaml").write_text("_target_: fragile.Fragile\nfail: false\n")
-    (project / "fragile.py").write_text(
-        "import torch\n"
-        "class Fragile(torch.nn.Module):\n"
-        "    def __init__(self, input_shape, classes, fail=False):\n"
-        "        super().__init__()\n"
-        "        self.linear = torch.nn.Linear(64, classes)\n"
-        "        self.fail = fail\n"
-        "    def forward(self, images):\n"
-        "        if self.fail and self.training:\n"
-        "            raise RuntimeError('it broke in training')\n"
-        "        return self.linear(images.flatten(1))\n"
-    )
-    done = run(
-        project,
-        *("-m", "model=fragile", "model.fail=true,false", "epochs=1"),
-        env={"PYTHONPATH": str(project)},
-    )
-    assert done.returncode == 1
-    assert "it broke in training" in done.stdout
-    failed, good = runs(project)
-    assert (failed.info.status, good.info.status) == ("FAILED", "FINISHED")
-    assert failed.data.tags["optsweep.error"] == "RuntimeError: it broke in training"
-    (folder,) = (project / "outputs").glob("*/*")
-    assert [row["status"] for row in table(folder)] == ["FINISHED", "FAILED"]
-
-
 def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
-    done = run(project, "-m", "lr=1e30,1e-2", *QUICK)
+    done = run(project, "-m", "lr=1e30,1e-2", *QUICK, "figures=none")
     assert done.returncode == 0, done.stderr
     (folder,) = (project / "outputs").glob("*/*")
     assert [(row["lr"], row["notes"]) for row in table(folder)] == [

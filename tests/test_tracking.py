@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from optsweep.errors import Terminated, TrackingError
-from optsweep.tracking import DatasetNote, Store, TrackedRun, absolute, redact, ui_command
+from optsweep.results import Entry
+from optsweep.settings import redact
+from optsweep.tracking import DatasetNote, Store, TrackedRun, absolute, ui_command
 
 
 @pytest.fixture
@@ -43,8 +45,8 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
     file = tmp_path / "weights.bin"
     file.write_bytes(b"123")
     with store.start("adam lr=0.1", params={"lr": 0.1, "limit": None}, tags={"a": "b"}) as run:
-        run.log_epoch(1, {"train/loss": 2.0}, {64: 2.5, 128: 2.25})
-        run.log_epoch(2, {"train/loss": 1.0}, {192: 1.5})
+        run.log_epoch(Entry(1, 1, {"train/loss": 2.0}, {64: 2.5, 128: 2.25}))
+        run.log_epoch(Entry(2, 1, {"train/loss": 1.0}, {192: 1.5}))
         run.log_dataset(DatasetNote("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5}))
         run.log_file(file, "files")
         run.log_text("note.txt", "hello")
@@ -71,14 +73,14 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
 
 def test_an_epoch_of_more_points_than_one_call_takes_is_whole(uri: str) -> None:
     with Store.open(uri, "mine").start("long") as run:
-        run.log_epoch(1, {"train/loss": 1.0}, dict.fromkeys(range(1, 2501), 1.0))
+        run.log_epoch(Entry(1, 1, {"train/loss": 1.0}, dict.fromkeys(range(1, 2501), 1.0)))
     history = MlflowClient(uri).get_metric_history(run.run_id, "batch/loss")
     assert len(history) == 2500
 
 
 def test_nan_and_infinity_are_left_out(uri: str) -> None:
     with Store.open(uri, "mine").start("wild") as run:
-        run.log_epoch(1, {"train/loss": math.nan, "train/accuracy": 0.5}, {64: math.inf})
+        run.log_epoch(Entry(1, 1, {"train/loss": math.nan, "train/accuracy": 0.5}, {64: math.inf}))
     assert the_run(uri, run.run_id).data.metrics == {"train/accuracy": 0.5}
 
 
@@ -129,7 +131,7 @@ def test_the_file_is_in_write_ahead_mode(uri: str, tmp_path: Path) -> None:
 def _open_and_log(uri: str) -> str:
     store = Store.open(uri, "shared")
     with store.start("run") as run:
-        run.log_epoch(1, {"train/loss": 1.0}, {})
+        run.log_epoch(Entry(1, 1, {"train/loss": 1.0}, {}))
     return store.experiment_id
 
 
@@ -146,7 +148,7 @@ def test_a_store_that_fails_in_the_middle_is_one_readable_error(uri: str) -> Non
     store = Store.open(uri, "mine")
     run = TrackedRun(store, "0" * 32)
     with pytest.raises(TrackingError, match=r"mlflow\.db failed"):
-        run.log_epoch(1, {"train/loss": 1.0}, {})
+        run.log_epoch(Entry(1, 1, {"train/loss": 1.0}, {}))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ tried for a bounded time before the download starts.
 import queue
 import socket
 import struct
+import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,9 +21,9 @@ from typing import Any
 
 from torchvision.datasets.utils import check_integrity
 
-from optsweep.errors import DatasetError
+from optsweep.errors import DatasetError, FolderError
 
-PATIENCE = 10.0  # seconds until an address that does not answer counts as out of reach
+PATIENCE = 5.0  # seconds until an address that does not answer counts as out of reach
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ def fetch(cls: type[Any], data_dir: Path, mirror: str | None = None) -> None:
 
     Raises:
         DatasetError: a file is corrupt (it is named, with what to delete), no address answers
-            within `PATIENCE`, or the folder cannot be written.
+            within `PATIENCE`, or there is no room for it.
+        FolderError: the folder cannot be written.
     """
     refuse_corrupt(cls, data_dir)
     if _is_complete(cls, data_dir):
         return
     mirrored = with_mirror(cls, mirror)
     missing = [archive for archive in archives(mirrored, data_dir) if not archive.path.is_file()]
+    _refuse_unwritable(missing[0].path.parent if missing else data_dir)
     if missing:
         _refuse_unreachable(missing[0])
     try:
@@ -52,6 +56,8 @@ def fetch(cls: type[Any], data_dir: Path, mirror: str | None = None) -> None:
             for train in (True, False):
                 mirrored(str(data_dir), train=train, download=True)
     except (OSError, EOFError, RuntimeError, ValueError) as error:
+        if not isinstance(error, OSError):  # the address has sent something else
+            refuse_corrupt(cls, data_dir)
         raise _unavailable(missing, data_dir, error) from error
 
 
@@ -141,9 +147,23 @@ def extracted(cls: type[Any], data_dir: Path) -> list[Path]:
     return [data_dir / cls.base_folder / name for name, _ in _batches(cls)]
 
 
+def _refuse_unwritable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FolderError(
+            f"{folder} cannot be written ({error.strerror}), and the dataset is to go there; open "
+            "or free it, give another with data_dir=/path/to/folder, or type dataset=digits, "
+            "which needs none"
+        ) from error
+
+
 def _refuse_unreachable(archive: Archive) -> None:
     """Tries all addresses of a file at once; a name server that hangs is waited for no longer."""
     answers: queue.Queue[str | None] = queue.Queue()
+    deadline = time.monotonic() + PATIENCE
 
     def ask(url: str) -> None:
         try:
@@ -157,7 +177,7 @@ def _refuse_unreachable(archive: Archive) -> None:
     reasons = []
     for url in archive.urls:
         try:
-            reason = answers.get(timeout=PATIENCE + 1)
+            reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             reasons.append(f"{url}: no answer within {PATIENCE:.0f} s")
             break

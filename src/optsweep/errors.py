@@ -1,14 +1,14 @@
 """What can go wrong, as one family, so that a caller catches what it can answer.
 
-    OptsweepError           the message is one line for a person: what was given, what is
-    │                       allowed, what to type instead; no traceback is shown
-    ├── SettingsError       a value on the command line or in conf/ cannot be used
-    ├── DatasetError        pictures are missing, corrupt or out of reach
-    ├── TrackingError       the MLflow store does not answer or cannot be used
-    ├── FolderError         a folder cannot be written
-    └── RunsFailed          runs of a sweep failed; each was told of when it happened
+OptsweepError           the message is one line for a person: what was given, what is
+│                       allowed, what to type instead; no traceback is shown
+├── SettingsError       a value on the command line or in conf/ cannot be used
+├── DatasetError        pictures are missing, corrupt or out of reach
+├── TrackingError       the MLflow store does not answer or cannot be used
+├── FolderError         a folder cannot be written
+└── RunsFailed          runs of a sweep failed; each was told of when it happened
 
-    Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
+Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
 """
 
 import difflib

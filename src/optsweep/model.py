@@ -127,7 +127,7 @@ class MLP(nn.Sequential):
 
 
 class CNN(nn.Sequential):
-    """5x5 convolutions of 16 and 32 channels, each pooled by 2; linear layers of 120, 84, classes."""
+    """5x5 convolutions of 16 and 32 channels, each pooled by 2; then layers of 120, 84, classes."""
 
     def __init__(
         self, input_shape: tuple[int, int, int], classes: int, activation: str = "relu"

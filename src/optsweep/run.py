@@ -1,216 +1,185 @@
 """One run, whole: build it, train it, track every epoch, keep its weights and pictures.
 
-`check` is given settings and builds everything that a run needs, without training: what cannot
-work is refused before anything starts. `run` trains and hands on a `Result`.
+`run` is given a job that was checked and fills a `RunRecord` in. It goes on from the job's folder
+where an earlier attempt left a checkpoint there.
 """
 
 import functools
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import logging
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from optsweep import dataset as datasets
-from optsweep import environment, loss, model, optimizer, schedule
+from optsweep import checkpoint, environment, model
+from optsweep.checkpoint import Journal, UnusableCheckpoint
 from optsweep.dataset import Dataset
-from optsweep.device import check_precision, computing, resolve, run_in_bfloat16
+from optsweep.device import computing
 from optsweep.errors import FolderError
-from optsweep.progress import RunProgress
-from optsweep.settings import Settings
-from optsweep.tracking import DatasetNote, Store, TrackedRun, ui_command
+from optsweep.jobs import Job, build, load_dataset
+from optsweep.progress import Progress
+from optsweep.results import Entry, RunRecord
+from optsweep.tracking import DatasetNote, Store, TrackedRun
 from optsweep.training import Epoch, Stack, evaluate_splits, predict, train
 
-History = dict[str, list[tuple[int, float]]]
+log = logging.getLogger(__name__)
+
+CHECKPOINT, JOURNAL, WEIGHTS = "checkpoint.bin", "history.jsonl", "weights.safetensors"
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run that is to be carried out: its settings, its folder, and how it was asked for.
-
-    `swept` maps the values that the sweep varies to this run's choice; `config` is the resolved
-    config as YAML; `overrides` are as typed.
-    """
-
-    settings: Settings
-    folder: Path
-    overrides: Sequence[str] = ()
-    swept: Mapping[str, Any] = field(default_factory=dict)
-    config: str = ""
-
-    @property
-    def name(self) -> str:
-        """What tells this run from others: `adam lr=0.001 seed=0`, and what else is swept."""
-        settings = self.settings
-        named = {"optimizer", "lr", "seed", "preset"}
-        others = [f"{key}={value}" for key, value in self.swept.items() if key not in named]
-        words = [settings.optimizer.name, f"lr={settings.lr:g}", *others, f"seed={settings.seed}"]
-        return " ".join(words)
-
-
-@dataclass
-class Result:
-    """What became of a run. `metrics` are the last epoch's, `history` is by epoch from 1."""
-
-    job: Job
-    run_id: str
-    status: str = "FINISHED"
-    diverged: bool = False
-    metrics: dict[str, float] = field(default_factory=dict)
-    history: History = field(default_factory=dict)
-    seconds: float = 0.0
-    error: str = ""
-
-
-def objective(metrics: Mapping[str, float]) -> float:
-    """The accuracy that runs are ranked by: validation where there is one, else test."""
-    return metrics.get("val/accuracy", metrics.get("test/accuracy", 0.0))
-
-
-def ready(settings: Settings) -> Settings:
-    """The same settings with `device=auto` decided, after everything in them was tried.
-
-    Raises:
-        SettingsError, DatasetError: a run with these settings cannot be carried out.
-    """
-    settings = replace(settings, device=resolve(settings.device))
-    check_precision(settings)
-    data = load_dataset(settings)
-    loss.build(settings)
-    _try_model(settings, data)
-    _try_optimizer(settings)
-    return settings
-
-
-def load_dataset(settings: Settings) -> Dataset:
-    """The settings' dataset; the runs of a process that agree in it share it."""
-    key = repr((settings.dataset, settings.data_dir, settings.val_fraction))
-    if key not in _loaded:
-        _loaded.clear()  # one at a time: a sweep over datasets would fill the memory
-        _loaded[key] = datasets.load(settings)
-    return _loaded[key]
-
-
-_loaded: dict[str, Dataset] = {}
-_tried: set[str] = set()
-
-
-def _try_model(settings: Settings, data: Dataset) -> None:
-    key = repr((settings.model, data.name, data.input_shape, len(data.classes)))
-    if key not in _tried:
-        model.build(settings, data.input_shape, len(data.classes))
-        _tried.add(key)
-
-
-def _try_optimizer(settings: Settings) -> None:
-    probe = torch.nn.Linear(2, 2)  # two dimensions: some optimizers take nothing else
-    schedule.build(settings, optimizer.build(settings, probe), steps_per_epoch=1)
-
-
-def build(settings: Settings, data: Dataset, device: torch.device) -> Stack:
-    """Model, loss, optimizer and schedule of one run, on the device."""
-    network = model.build(settings, data.input_shape, len(data.classes)).to(device)
-    if settings.precision == "bf16":
-        run_in_bfloat16(network, device)
-    moves = optimizer.build(settings, network)
-    steps = math.ceil(len(data.train.labels) / settings.batch_size)
-    return Stack(
-        model=network,
-        optimizers=[moves],
-        schedules=[schedule.build(settings, moves, steps)],
-        loss=loss.build(settings),
-        seeds=[settings.seed],
+def new_record(job: Job) -> RunRecord:
+    """The record of a job that was not carried out yet."""
+    return RunRecord(
+        name=job.name,
+        run_id=job.run_id or "",
+        status="SCHEDULED",
+        params=job.settings.params(),
+        swept=dict(job.swept),
     )
 
 
 def run(
-    job: Job, store: Store, *, console: Console, parent: str | None = None, figures: bool = True
-) -> Result:
-    """Carries out one run, whose settings `ready` gave; its MLflow run is under `parent`.
+    job: Job,
+    record: RunRecord,
+    store: Store,
+    progress: Progress,
+    *,
+    parent: str | None = None,
+    owner: str = "",
+    figures: bool = True,
+) -> None:
+    """Carries out one job and fills its record in; its MLflow run is nested under `parent`.
 
     With `figures`, its pictures are drawn and kept. What is interrupted or fails is marked so in
-    the store, and the exception goes on.
+    the record and in the store, and the exception goes on.
     """
     settings = job.settings
     with computing(settings) as device:
         data = load_dataset(settings).to(device)
         stack = build(settings, data, device)
         refuse_full(job.folder, model.weigh(stack.model))
-        tags = run_tags(job, data)
-        with store.start(
-            job.name, params=run_params(settings, data), tags=tags, parent=parent
-        ) as tracked:
-            _describe(job, data, tracked)
-            result = Result(job, tracked.run_id)
-            _train(stack, data, settings, tracked, result, console)
-            _keep_weights(job, stack.model, tracked)
-            if figures:
-                keep_figures(result, data, stack.model, tracked)
-    return result
+        params = settings.params() | {"threads": settings.threads or torch.get_num_threads()}
+        tags = run_tags(job, owner)
+        try:
+            with store.start(
+                job.name, params=params, tags=tags, parent=parent, run_id=job.run_id
+            ) as tracked:
+                record.run_id = tracked.run_id
+                progress.started(tracked.run_id)
+                _describe(job, data, tracked)
+                stack = _train(job, stack, data, device, tracked, record, progress)
+                _keep_weights(job, stack.model, tracked)
+                if figures:
+                    keep_figures(job, record, data, stack.model, tracked)
+        except BaseException as error:
+            record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            record.error = describe(error)
+            raise
+    record.status = "FINISHED"
+    (job.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line: its kind and what it says first."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _train(
+    job: Job,
     stack: Stack,
     data: Dataset,
-    settings: Settings,
+    device: torch.device,
     tracked: TrackedRun,
-    result: Result,
-    console: Console,
-) -> None:
-    if settings.evaluate_first:
+    record: RunRecord,
+    progress: Progress,
+) -> Stack:
+    """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
+    settings = job.settings
+    journal = Journal(job.folder / JOURNAL)
+    stack, done = _restored(job, stack, data, device, journal.last)
+    for entry in journal.entries:  # the store may have missed the last; it keeps each point once
+        tracked.log_epoch(entry)
+        if entry.epoch <= done:
+            _note(record, entry)
+    if settings.evaluate_first and done == 0:
         first = {name: value.item() for name, value in evaluate_splits(stack, data).items()}
-        _record(result, 0, first)
-        tracked.log_epoch(0, first, {})
-    with RunProgress(console, result.job.name, settings.epochs) as progress:
+        _log(Entry(0, _now(), first), journal, tracked, record)
+    with progress:
         for epoch in train(
             stack,
             data,
             batch_size=settings.batch_size,
-            epochs=range(1, settings.epochs + 1),
+            epochs=range(done + 1, settings.epochs + 1),
             shuffle=settings.dataset.arguments.get("shuffle", True),
             log_every=settings.log_every,
             watch=progress.watch,
         ):
-            metrics = {name: value.item() for name, value in epoch.metrics.items()}
-            tracked.log_epoch(epoch.number, {**metrics, **_speed(epoch)}, _batches(epoch))
-            _record(result, epoch.number, metrics)
-            result.seconds += epoch.seconds
-            progress.finished(epoch.number, metrics, epoch.samples_per_second)
-            if epoch.diverged.item():
-                result.diverged = True
+            diverged = bool(epoch.diverged.item())
+            entry = _log(_entry(epoch), journal, tracked, record)
+            if epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs:
+                checkpoint.save(job.folder / CHECKPOINT, stack, epoch.number, job.fingerprint)
+            progress.finished(epoch.number, entry.metrics)
+            if diverged:
+                record.diverged = True
                 tracked.tag(diverged="true")
+    return stack
 
 
-def _speed(epoch: Epoch) -> dict[str, float]:
-    return {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
+def _restored(
+    job: Job, stack: Stack, data: Dataset, device: torch.device, logged: int
+) -> tuple[Stack, int]:
+    """The stack as the folder's checkpoint has it, and the epoch it was saved after; or epoch 0."""
+    path = job.folder / CHECKPOINT
+    try:
+        done = checkpoint.restore(path, stack, job.fingerprint)
+        if done > logged:
+            raise UnusableCheckpoint(f"{JOURNAL} beside it ends at epoch {max(logged, 0)}")
+    except FileNotFoundError:
+        return stack, 0
+    except UnusableCheckpoint as reason:
+        aside = checkpoint.set_aside(path)
+        log.warning("%s is left aside as %s: %s; starting over", path, aside.name, reason)
+        return build(job.settings, data, device), 0
+    return stack, done
 
 
-def _batches(epoch: Epoch) -> dict[int, float]:
-    return dict(zip(epoch.samples_seen, epoch.batch_losses[:, 0].tolist(), strict=True))
+def _log(entry: Entry, journal: Journal, tracked: TrackedRun, record: RunRecord) -> Entry:
+    kept, new = journal.keep(entry)
+    if new:
+        tracked.log_epoch(kept)
+    _note(record, kept)
+    return kept
 
 
-def _record(result: Result, epoch: int, metrics: dict[str, float]) -> None:
-    result.metrics = metrics
-    for name, value in metrics.items():
-        result.history.setdefault(name, []).append((epoch, value))
+def _entry(epoch: Epoch) -> Entry:
+    metrics = {name: value.item() for name, value in epoch.metrics.items()}
+    speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
+    batches = dict(zip(epoch.samples_seen, epoch.batch_losses[:, 0].tolist(), strict=True))
+    return Entry(epoch.number, _now(), metrics | speed, batches)
 
 
-def run_params(settings: Settings, data: Dataset) -> dict[str, Any]:
-    """What MLflow shows as a run's parameters."""
-    return {**settings.params(), "threads": settings.threads or torch.get_num_threads()}
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
-def run_tags(job: Job, data: Dataset) -> dict[str, str]:
-    """What MLflow shows as a run's tags: kind, fingerprint, versions, hardware, source."""
+def _note(record: RunRecord, entry: Entry) -> None:
+    record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
+    record.seconds += entry.metrics.get("epoch_seconds", 0.0)
+    for name, value in record.metrics.items():
+        record.history.setdefault(name, []).append((entry.epoch, value))
+
+
+def run_tags(job: Job, owner: str) -> dict[str, str]:
+    """What MLflow shows as a run's tags: kind, fingerprint, folder, versions, hardware, source."""
     tags = {
         "optsweep.kind": "run",
-        "optsweep.fingerprint": job.settings.fingerprint(data.digest),
+        "optsweep.fingerprint": job.fingerprint,
         "optsweep.folder": str(job.folder),
+        "optsweep.owner": owner,
         **source_tags(),
     }
     if job.settings.preset:
@@ -232,7 +201,7 @@ def source_tags() -> dict[str, str]:
 
 
 def _describe(job: Job, data: Dataset, tracked: TrackedRun) -> None:
-    """The dataset, config, overrides and environment, kept in the folder and in MLflow."""
+    """The dataset, config, overrides and environment, kept in MLflow."""
     splits = {"train": data.train, "val": data.val, "test": data.test}
     samples = {name: len(split.labels) for name, split in splits.items() if split is not None}
     target = job.settings.dataset.target
@@ -253,68 +222,51 @@ def refuse_full(folder: Path, needed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with probe.open("wb") as file:
             file.write(b"\0" * (needed + 2**16))
+        probe.unlink()
     except OSError as error:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
         raise FolderError(
             f"{folder} cannot take this run's {needed / 2**20:.1f} MB ({error.strerror}); free "
             "or open it, or give another with hydra.run.dir=/path/to/folder"
         ) from error
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> None:
-    path = job.folder / "weights.safetensors"
+    path = job.folder / WEIGHTS
     # The parameters are views of one buffer, and safetensors keeps no views.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, path, metadata={"format": "pt"})
     tracked.log_file(path)
 
 
-def load_weights(job: Job, data: Dataset) -> torch.nn.Module:
-    """The trained model of a run that was carried out, on the CPU."""
+def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
+    """Draws the pictures of a run that was carried out before, from its weights."""
+    data = load_dataset(job.settings)
     network = model.build(job.settings, data.input_shape, len(data.classes))
-    network.load_state_dict(load_file(job.folder / "weights.safetensors"))
-    return network
+    network.load_state_dict(load_file(job.folder / WEIGHTS))
+    keep_figures(job, record, data, network, TrackedRun(store, record.run_id))
 
 
 def keep_figures(
-    result: Result, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
+    job: Job, record: RunRecord, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
 ) -> None:
     """Draws a run's pictures into its folder and logs them: samples, curves, confusion, guesses."""
     from optsweep import figures
 
     predicted = predict(network, data, data.test).numpy()
     images, true = data.test.images.cpu().numpy(), data.test.labels.cpu().numpy()
-    first = data.train.choose(torch.arange(min(24, len(data.train.labels))))
+    shown = data.train.images[:24].cpu().numpy(), data.train.labels[:24].cpu().numpy()
+    classes, peak = data.classes, data.peak
     drawn = {
-        "samples": figures.sample_grid(
-            first.images.cpu().numpy(), first.labels.cpu().numpy(), data.classes, peak=data.peak
-        ),
-        "learning_curves": figures.learning_curves(result.history, title=result.job.name),
-        "confusion_matrix": figures.confusion_matrix(true, predicted, data.classes),
-        "predictions": figures.prediction_grid(
-            images, true, predicted, data.classes, peak=data.peak
-        ),
+        "samples": figures.sample_grid(*shown, classes, peak=peak),
+        "learning_curves": figures.learning_curves(record.history, title=job.name),
+        "confusion_matrix": figures.confusion_matrix(true, predicted, classes),
+        "predictions": figures.prediction_grid(images, true, predicted, classes, peak=peak),
     }
-    folder = result.job.folder / "figures"
+    folder = job.folder / "figures"
     folder.mkdir(exist_ok=True)
     for name, figure in drawn.items():
         path = folder / f"{name}.png"
         figures.save(figure, path)
         tracked.log_file(path, "figures")
-
-
-def show(result: Result, store: Store, console: Console) -> None:
-    """The end of a single run: its final scores, its folder, and how to browse it."""
-    scores = ", ".join(
-        f"{split} loss {result.metrics[f'{split}/loss']:.4f}, "
-        f"accuracy {result.metrics[f'{split}/accuracy']:.4f}"
-        for split in ("val", "test")
-        if f"{split}/loss" in result.metrics
-    )
-    if result.diverged:
-        epoch = len(result.history["train/loss"])
-        scores = f"diverged in epoch {epoch}: the loss became NaN or infinite; try a smaller lr"
-    console.print(f"[bold]{scores}[/]", highlight=False, soft_wrap=True)
-    console.print(f"folder  {result.job.folder}", highlight=False, soft_wrap=True)
-    console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)

@@ -30,19 +30,13 @@ Check = Callable[[str, Any], Any]
 
 def redact(text: str) -> str:
     """A text without the passwords of the addresses in it, for logs, tags and messages."""
-    return re.sub(r"(://[^/:@\s]*):[^@/\s]+@", r"\1:***@", text)
-
-
-def assignment(name: str, value: Any) -> str:
-    """`name=value` as a person types it: lists in brackets, null, true and false in words."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"{name}=[{','.join(map(str, value))}]"
-    words = {None: "null", True: "true", False: "false"}
-    return f"{name}={words[value] if value is None or isinstance(value, bool) else value}"
+    within = re.sub(r"(://[^/:@\s]*):\S+@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|token)=)[^&\s]+", r"\1***", within)
 
 
 def _refuse(name: str, given: Any, allowed: str, instead: str) -> SettingsError:
-    return SettingsError(f"{assignment(name, given)}: {allowed}; type for example {name}={instead}")
+    shown = "null" if given is None else given
+    return SettingsError(f"{name}={shown}: {allowed}; type for example {name}={instead}")
 
 
 def _number(value: Any) -> bool:
@@ -88,7 +82,12 @@ def _one_of(*allowed: str) -> Check:
     return check
 
 
-def _yes_or_no(name: str, value: Any) -> bool:
+def yes_or_no(name: str, value: Any) -> bool:
+    """The value of `name` where that is true or false.
+
+    Raises:
+        SettingsError: it is something else.
+    """
     if not isinstance(value, bool):
         meant = "false" if str(value).lower() in ("no", "n", "off", "0", "false") else "true"
         raise _refuse(name, value, "must be true or false", meant)
@@ -98,13 +97,37 @@ def _yes_or_no(name: str, value: Any) -> bool:
 def _text(example: str) -> Check:
     def check(name: str, value: Any) -> str:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            example_of_it = f"""'{name}="{value}"'"""
-            raise SettingsError(f"{name}={value}: must be a text; type {example_of_it}")
+            raise SettingsError(f"""{name}={value}: must be a text; type '{name}="{value}"'""")
         if not isinstance(value, str) or not value.strip():
-            raise _refuse(name, value, "must be a text, and not empty", example)
+            given = "" if value is None else value
+            raise _refuse(name, given, "must be a text, not empty", example)
         return value
 
     return check
+
+
+def check_address(name: str, value: Any) -> str:
+    """The address of an MLflow store, where it is of a kind that MLflow has.
+
+    Raises:
+        SettingsError: it names a plain file or folder, or lacks its beginning.
+    """
+    uri = _text("sqlite:////path/to/mlflow.db")(name, value)
+    path = Path(re.sub(r"^(sqlite|file):(//)?", "", uri)).expanduser()
+    database = f"{name}=sqlite:///{(path if path.suffix else path / 'mlflow.db').absolute()}"
+    if re.match(r"sqlite:(?!///)", uri):
+        how = "an sqlite address has three slashes, then the file's path"
+        raise SettingsError(f"{name}={uri}: {how}; type {database}")
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
+        raise SettingsError(
+            f"{name}={uri}: a server's address begins with http; type {name}=http://{uri}"
+        )
+    if ":" not in uri.removeprefix("file:") and not uri.startswith("databricks"):
+        raise SettingsError(
+            f"{name}={uri}: MLflow no longer keeps runs in plain files; type a database such as "
+            f"{database}, or a server, {name}=http://host:5000"
+        )
+    return uri
 
 
 def _folder(name: str, value: Any) -> Path:
@@ -152,12 +175,14 @@ class Settings:
     val_fraction: float = _checked(_fraction)
     threads: int | None = _checked(_optional(_whole(1, "2")))
     precision: str = _checked(_one_of("fp32", "tf32", "bf16"))
-    evaluate_first: bool = _checked(_yes_or_no)
+    evaluate_first: bool = _checked(yes_or_no)
     figures: str = _checked(_one_of("none", "best", "all"))
     log_every: int = _checked(_whole(1, "100"))
-    data_dir: Path = _checked(_folder)
-    tracking_uri: str = _checked(_text("sqlite:////path/to/mlflow.db"))
+    checkpoint_every: int = _checked(_whole(1, "1"))
+    resume: bool = _checked(yes_or_no)
+    data_dir: Path = _checked(_folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(_text("optsweep"))
+    tracking_uri: str = _checked(check_address)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], choices: Mapping[str, Any]) -> "Settings":
@@ -215,14 +240,57 @@ class Settings:
             "precision": self.precision,
             "evaluate_first": self.evaluate_first,
         }
-        canonical = json.dumps(content, sort_keys=True, default=str)
+        canonical = json.dumps(_as_floats(content), sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a sweep is carried out: `hydra.launcher.*`.
+
+    `workers` None stands for auto, `timeout` is in seconds.
+    """
+
+    workers: int | None = None
+    retries: int = 0
+    timeout: float | None = None
+    fail_fast: bool = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Launch":
+        """Checks the launcher's config.
+
+        Raises:
+            SettingsError: a value is of the wrong type or out of its range.
+        """
+
+        def named(name: str, check: Check) -> Any:
+            return check(f"hydra.launcher.{name}", config[name])
+
+        workers = config["workers"]
+        return cls(
+            workers=None if workers == "auto" else named("workers", _whole(0, "auto")),
+            retries=named("retries", _whole(0, "1")),
+            timeout=named("timeout", _optional(_positive)),
+            fail_fast=named("fail_fast", yes_or_no),
+        )
 
 
 def _repeats(settings: Settings, key: str, value: Any) -> bool:
     """Whether a group's argument only repeats a top-level value (`lr: ${lr}`)."""
     source = {"lr": "lr", "max_lr": "lr", "T_max": "epochs", "epochs": "epochs"}.get(key)
     return source is not None and value == getattr(settings, source)
+
+
+def _as_floats(value: Any) -> Any:
+    """The same content with whole numbers as floats: `lr=1` and `lr=1.0` are one rate."""
+    if isinstance(value, Mapping):
+        return {key: _as_floats(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_floats(item) for item in value]
+    # A float holds whole numbers up to 2**53; a larger one (a seed) stays what it is.
+    is_small = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**53
+    return float(value) if is_small else value
 
 
 def _identity(option: Option) -> dict[str, Any]:
@@ -238,7 +306,7 @@ def _read(name: str, f: "Field[Any]", given: Mapping[str, Any]) -> Any:
     value = given[name]
     if isinstance(value, Sequence) and not isinstance(value, str):
         raise SettingsError(
-            f"{assignment(name, value)}: one value is needed; several make a sweep: "
+            f"{name}={list(value)}: one value is needed; several make a sweep: "
             f"python experiments/run.py -m {name}={','.join(map(str, value))}"
         )
     return f.metadata["check"](name, value)
@@ -248,7 +316,7 @@ def _dotted(name: str, node: Any) -> dict[str, Any]:
     """A nested node's values under their dotted names."""
     if node is not None and not isinstance(node, Mapping):
         inside = " or ".join(f"{key}=VALUE" for key in _NESTED.values() if key.startswith(name))
-        raise SettingsError(f"{assignment(name, node)}: it holds several values; type {inside}")
+        raise SettingsError(f"{name}={node}: it holds several values; type {inside}")
     return {f"{name}.{key}": value for key, value in (node or {}).items()}
 
 
@@ -258,20 +326,20 @@ def _refuse_unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None
         if name not in schema:
             best = nearest(name.lower(), allowed)
             hint = f"did you mean {best}?" if best else f"there are {', '.join(allowed)}"
-            raise SettingsError(f"{assignment(name, given[name])}: there is no such value; {hint}")
+            raise SettingsError(f"{name}={given[name]}: there is no such value; {hint}")
 
 
 def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
-    chosen = choices.get(group)
-    if not isinstance(node, Mapping) or not isinstance(chosen, str):
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise SettingsError(
-            f"{group}: one option is needed; type {group}=NAME, or for several of them "
-            f"python experiments/run.py -m {group}=NAME,NAME"
+            f"{group}={node}: conf/{group}/ has no such option with a _target_; type {group}= and "
+            f"the name of a file in conf/{group}/, whose _target_ names what it builds"
         )
-    if not isinstance(node.get("_target_"), str):
+    chosen = choices.get(group)
+    if not isinstance(chosen, str):
         raise SettingsError(
-            f"{group}={chosen}: conf/{group}/{chosen}.yaml must name what it builds as _target_, "
-            f"not {node.get('_target_')}; type for example _target_: torch.optim.SGD"
+            f"{group} is given several options; type one, or for a sweep over them "
+            f"python experiments/run.py -m {group}=NAME,NAME"
         )
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     return Option(chosen.removesuffix(".yaml"), node["_target_"], arguments)
@@ -280,9 +348,9 @@ def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
 def _check_dataset_options(arguments: Mapping[str, Any]) -> None:
     """Every dataset has these options, whatever its source."""
     if "shuffle" in arguments:
-        _yes_or_no("dataset.shuffle", arguments["shuffle"])
+        yes_or_no("dataset.shuffle", arguments["shuffle"])
     if "normalize" in arguments:
-        _yes_or_no("dataset.normalize", arguments["normalize"])
+        yes_or_no("dataset.normalize", arguments["normalize"])
     for name, example in (("limit", "1000"), ("resize", "32"), ("size", "32")):
         if arguments.get(name) is not None:
             _whole(1, example)(f"dataset.{name}", arguments[name])

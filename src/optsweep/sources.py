@@ -30,6 +30,9 @@ from optsweep.splits import Split, hold_out
 
 # What torchvision's ImageFolder takes for a picture.
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# Changes whenever what is decoded does: files of another version are decoded anew.
+_VERSION = 2
+_UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 TEST_SHARE = 0.2  # kept for test where a source comes without test pictures
 
 
@@ -44,9 +47,7 @@ class Source:
     digest: str
 
 
-def make_source(
-    train: Split, test: Split, classes: Sequence[str], *, peak: int = 255
-) -> Source:
+def make_source(train: Split, test: Split, classes: Sequence[str], *, peak: int = 255) -> Source:
     """A source with the digest of its pixels, labels and class names.
 
     Raises:
@@ -72,7 +73,9 @@ def _check_split(split: Split, classes: int) -> None:
             f"labels are {labels.dtype} {list(labels.shape)}; needed are int64 [{len(images)}]"
         )
     if labels.min() < 0 or labels.max() >= classes:
-        raise DatasetError(f"labels reach from {labels.min()} to {labels.max()}, for {classes} classes")
+        raise DatasetError(
+            f"labels reach from {labels.min()} to {labels.max()}, for {classes} classes"
+        )
 
 
 def digits(*, data_dir: Path) -> Source:
@@ -115,9 +118,7 @@ def torchvision_source(
     return replace(source, train=source.test) if train_on == "test" else source
 
 
-def image_folder(
-    *, data_dir: Path, path: str | None = None, size: int = 32
-) -> Source:
+def image_folder(*, data_dir: Path, path: str | None = None, size: int = 32) -> Source:
     """A person's own pictures, RGB, resized to `size` x `size`; decoded once, then mapped.
 
     `path` holds one folder per class, of which a fixed stratified fifth is kept for test, or
@@ -159,7 +160,11 @@ def _pictures(root: Path) -> dict[str, list[Path]]:
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
     classes = {
         folder.name: sorted(
-            file for file in folder.rglob("*") if file.suffix.lower() in IMG_EXTENSIONS
+            file
+            for file in folder.rglob("*")
+            if file.suffix.lower() in IMG_EXTENSIONS
+            and file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         )
         for folder in folders
     }
@@ -196,14 +201,25 @@ def _decode(found: Sequence[dict[str, list[Path]]], size: int) -> Source:
     return make_source(train, test, names)
 
 
+def _in_colour(picture: Image.Image) -> Image.Image:
+    """RGB of 8 bits. Pillow's own conversion clips 16 bits at 255, where all turns white."""
+    if picture.mode.startswith("I"):
+        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8))
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
 def _decoder(size: int) -> Callable[[Path], np.ndarray[Any, Any]]:
     def decode(path: Path) -> np.ndarray[Any, Any]:
         try:
             with Image.open(path) as picture:
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
+                upright = _in_colour(ImageOps.exif_transpose(picture))
             resized = upright.resize((size, size), Image.Resampling.BILINEAR)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DatasetError(f"{path} cannot be read as a picture ({error}); remove it") from error
+            raise DatasetError(
+                f"{path} cannot be read as a picture ({error}); remove it"
+            ) from error
         return np.asarray(resized).transpose(2, 0, 1)
 
     return decode
@@ -213,7 +229,15 @@ def _read_torchvision(cls: type[Any], data_dir: Path) -> Source:
     try:
         parts = [cls(str(data_dir), train=train, download=False) for train in (True, False)]
         splits = [Split(as_images(part.data), as_labels(part.targets)) for part in parts]
-    except (OSError, EOFError, ValueError, RuntimeError, AssertionError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise DatasetError(
             f"{cls.__name__} under {data_dir} cannot be read ({type(error).__name__}: {error}); "
             f"delete {data_dir / cls.__name__} and run again"
@@ -256,10 +280,11 @@ def cached(
     reads and the others wait for it. Where the folder cannot be written, nothing is kept.
     """
     folder = data_dir / ".decoded"
-    with suppress(OSError, SafetensorError, KeyError, ValueError):
+    name = f"{name}-v{_VERSION}"
+    with suppress(*_UNREADABLE):
         return _load_source(folder / f"{name}-{stamp()}.safetensors")
     with _lock(folder):
-        with suppress(OSError, SafetensorError, KeyError, ValueError):
+        with suppress(*_UNREADABLE):
             return _load_source(folder / f"{name}-{stamp()}.safetensors")
         source = read()
         try:

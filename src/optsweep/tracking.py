@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,19 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, leas
 import mlflow.store.tracking.sqlalchemy_store  # half a second that `open` would pay else
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from optsweep.errors import TrackingError
+from optsweep.results import Entry, RunRecord
+from optsweep.settings import check_address
 from optsweep.settings import redact as redact  # for those who have only an address
 
-PATIENCE = 10.0  # seconds until a server that does not answer counts as out of reach
+PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
 _ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
 _CALL = 1000  # metrics that MLflow takes in one call
 
@@ -84,8 +88,9 @@ class Store:
         """Opens the store at `uri`, creating it and its experiment where they do not exist.
 
         Raises:
-            TrackingError: the address is of no known kind, does not answer within `PATIENCE`
-                seconds, cannot be written, or was written by another version of MLflow.
+            SettingsError: the address is of no known kind.
+            TrackingError: it does not answer within `PATIENCE` seconds, cannot be written, or was
+                written by another version of MLflow.
         """
         uri = absolute(uri)
         path = sqlite_path(uri)
@@ -101,6 +106,54 @@ class Store:
                 artifacts = (path.parent / "mlartifacts").as_uri()
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
 
+    @classmethod
+    def attach(cls, uri: str, experiment_id: str) -> "Store":
+        """A store that another process opened, without looking at it again."""
+        return cls(uri, experiment_id, MlflowClient(uri))
+
+    def find(self, **tags: str) -> list[Run]:
+        """The runs with these tags under `optsweep.`, newest first.
+
+        `status=` and `parent=` look at a run's status and its parent's id.
+        One query a page of 10,000 runs, however many there are.
+        """
+        names = {"status": "attributes.status", "parent": "tags.`mlflow.parentRunId`"}
+        wanted = " and ".join(
+            f"{names.get(key, f'tags.`optsweep.{key}`')} = '{value}'" for key, value in tags.items()
+        )
+        runs: list[Run] = []
+        with _explained(self.uri):
+            token: str | None = None
+            while True:
+                page = self.client.search_runs(
+                    [self.experiment_id], wanted, max_results=10_000, page_token=token
+                )
+                runs.extend(page)
+                token = page.token
+                if not token:
+                    return runs
+
+    def record(self, run: Run, record: RunRecord) -> RunRecord:
+        """What the store holds of a run that an earlier sweep finished, in place of `record`."""
+        metrics = {name: value for name, value in run.data.metrics.items() if "/" in name}
+        metrics.pop("batch/loss", None)
+        return replace(
+            record,
+            run_id=run.info.run_id,
+            status=run.info.status,
+            metrics=metrics,
+            diverged=run.data.tags.get("optsweep.diverged") == "true",
+            reused=True,
+        )
+
+    def end(self, run_id: str, status: str, error: str = "", output: str = "") -> None:
+        """Ends a run whose own process cannot do it any more."""
+        tracked = TrackedRun(self, run_id)
+        if error:
+            tracked.tag(error=error)
+            tracked.log_text("error.txt", f"{error}\n\n{output}")
+        tracked.end(status)
+
     @contextmanager
     def start(
         self,
@@ -109,8 +162,9 @@ class Store:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
+        run_id: str | None = None,
     ) -> Iterator["TrackedRun"]:
-        """Creates a run and ends it with the status that tells the truth.
+        """Creates a run, or reopens `run_id`, and ends it with the status that tells the truth.
 
         FINISHED where the block ends by itself, KILLED where it is interrupted (Ctrl-C,
         SIGTERM), FAILED with the error as tag and artifact where it raises. The exception goes on.
@@ -119,10 +173,10 @@ class Store:
         if parent is not None:
             given["mlflow.parentRunId"] = parent
         with _explained(self.uri):
-            run = self.client.create_run(self.experiment_id, run_name=name, tags=given)
-        tracked = TrackedRun(self, run.info.run_id)
+            tracked = self._reopened(run_id, given) if run_id else self._created(name, given)
         try:
-            tracked.log_params(params or {})
+            if not run_id:
+                tracked.log_params(params or {})
             yield tracked
         except KeyboardInterrupt:
             tracked.end("KILLED")
@@ -131,6 +185,18 @@ class Store:
             tracked.fail(error)
             raise
         tracked.end("FINISHED")
+
+    def _created(self, name: str, tags: Mapping[str, str]) -> "TrackedRun":
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+        return TrackedRun(self, run.info.run_id)
+
+    def _reopened(self, run_id: str, tags: Mapping[str, str]) -> "TrackedRun":
+        self.client.update_run(run_id, status="RUNNING")
+        if "optsweep.error" in self.client.get_run(run_id).data.tags:
+            self.client.delete_tag(run_id, "optsweep.error")
+        entries = [RunTag(key, value) for key, value in tags.items()]
+        self.client.log_batch(run_id, tags=entries)
+        return TrackedRun(self, run_id)
 
 
 def _explains(method: Callable[..., None]) -> Callable[..., None]:
@@ -175,26 +241,35 @@ class TrackedRun:
             profile=json.dumps({"num_rows": sum(note.samples.values()), **note.samples}),
         )
         context = InputTag("mlflow.data.context", ", ".join(note.samples))
-        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [context])])
+        given = [DatasetInput(dataset, [context])]
+        try:
+            self._client.log_inputs(self.run_id, datasets=given)
+        except MlflowException as error:
+            # Runs that start together all find the dataset missing; one of them creates it.
+            if not re.search(r"unique constraint|duplicate key", str(error), re.IGNORECASE):
+                raise
+            self._client.log_inputs(self.run_id, datasets=given)
 
     @_explains
-    def log_epoch(
-        self, epoch: int, metrics: Mapping[str, float], batches: Mapping[int, float]
-    ) -> None:
+    def log_epoch(self, entry: Entry) -> None:
         """An epoch's metrics, and `batch/loss` by samples seen, in one call.
 
         NaN and infinity are left out: MLflow keeps infinity as 1.8e308, which no chart survives.
+        The same entry logged twice gives each point once.
         """
-        now = time.time_ns() // 1_000_000
-        points = [Metric(name, value, now, epoch) for name, value in metrics.items()]
-        points += [Metric("batch/loss", value, now, samples) for samples, value in batches.items()]
+        points = [
+            Metric(name, value, entry.time, entry.epoch) for name, value in entry.metrics.items()
+        ]
+        points += [
+            Metric("batch/loss", loss, entry.time, seen) for seen, loss in entry.batches.items()
+        ]
         finite = [point for point in points if isfinite(point.value)]
-        for first in range(0, max(len(finite), 1), _CALL):
+        for first in range(0, len(finite), _CALL):
             self._client.log_batch(self.run_id, metrics=finite[first : first + _CALL])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Metrics that have no epoch (a sweep's best scores)."""
-        self.log_epoch(0, metrics, {})
+        self.log_epoch(Entry(0, time.time_ns() // 1_000_000, metrics))
 
     @_explains
     def tag(self, **tags: str) -> None:
@@ -245,6 +320,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
 
 
 def _refuse_unusable(uri: str, path: Path | None) -> None:
+    check_address("tracking.uri", uri)
     scheme = uri.partition(":")[0] if ":" in uri else ""
     if path is not None:
         _refuse_unwritable(path)
@@ -252,11 +328,6 @@ def _refuse_unusable(uri: str, path: Path | None) -> None:
         _refuse_silent_server(uri)
     elif re.match(r"(postgresql|mysql|mssql)\b", scheme):
         _refuse_silent_database(uri)
-    elif scheme in ("", "file"):
-        raise TrackingError(
-            f"tracking.uri={uri}: MLflow no longer keeps runs in plain files; type a database "
-            "such as tracking.uri=sqlite:////path/to/mlflow.db or a server, http://host:5000"
-        )
 
 
 def _refuse_unwritable(path: Path) -> None:
@@ -283,20 +354,30 @@ def _refuse_unwritable(path: Path) -> None:
 def _refuse_silent_server(uri: str) -> None:
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
-    except urllib.error.HTTPError:
-        return  # it answers; what it says to a real request is MLflow's to tell
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:  # MLflow would try again for minutes
+            raise _silent(uri, error) from error
     except (OSError, ValueError) as error:
         raise _silent(uri, getattr(error, "reason", error)) from error
 
 
 def _refuse_silent_database(uri: str) -> None:
-    address = make_url(uri)
+    # MLflow would try again for many minutes, whatever the reason.
+    os.environ.setdefault("PGCONNECT_TIMEOUT", f"{PATIENCE:.0f}")
     ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-    port = address.port or ports[address.get_backend_name()]
     try:
+        address = make_url(uri)
+        port = address.port or ports[address.get_backend_name()]
         socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
-    except OSError as error:
-        raise _silent(uri, error) from error
+        create_engine(uri, poolclass=NullPool).connect().close()
+    except ModuleNotFoundError as error:
+        package = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+        raise TrackingError(
+            f"tracking.uri={redact(uri)} needs a driver ({error}); type pip install "
+            f"{package.get(error.name or '', error.name)}"
+        ) from error
+    except (OSError, ValueError, SQLAlchemyError) as error:
+        raise _silent(uri, redact(str(error).strip().partition("\n")[0])) from error
 
 
 def _silent(uri: str, reason: object) -> TrackingError:

@@ -5,9 +5,11 @@ here, once; behind this file nobody knows Hydra. (Hydra does not scan a module w
 with an underscore for plugins.)
 """
 
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.optsweep._messages import in_one_line, is_hydras, unknown_flag
+from hydra_plugins.optsweep._arguments import unknown_flag
+from hydra_plugins.optsweep._composing import Composed
+from hydra_plugins.optsweep._messages import in_one_line, is_hydras
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
-from optsweep.settings import Settings
+from optsweep.settings import Settings, redact
 
 if TYPE_CHECKING:
-    from optsweep.run import Job
+    from optsweep.jobs import Job
 
 FAILED = 1  # exit code: runs failed, the others were carried out
 BAD_INPUT = 2  # exit code: nothing was trained
@@ -79,67 +83,65 @@ def single_run(config: DictConfig) -> float:
 
 def _single_run(config: DictConfig) -> float:
     hydra = HydraConfig.get()
-    check_values(config, hydra)  # before the imports below, which take seconds
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    given = {str(key): value for key, value in values.items()}
+    settings = Settings.from_config(given, hydra.runtime.choices)
+
     from rich.console import Console
 
-    from optsweep.run import objective, ready, run, show
+    from optsweep.results import objective
+    from optsweep.single import carry_out
     from optsweep.tracking import Store
 
-    job = job_from_config(config, hydra, list(hydra.overrides.task), (), ready)
-    store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    console = Console()
-    result = run(job, store, console=console, figures=job.settings.figures != "none")
-    show(result, store, console)
-    return objective(result.metrics)
+    job = new_job(settings, given, Path(hydra.runtime.output_dir), list(hydra.overrides.task), {})
+    store = Store.open(settings.tracking_uri, settings.experiment)
+    with telling_how_to_go_on():
+        return objective(carry_out(job, store, Console()).metrics)
 
 
-def split_config(config: DictConfig) -> tuple[DictConfig, Any]:
-    """A composed config without its `hydra` node, which Hydra's resolver then answers for."""
-    HydraConfig.instance().set_config(config)
-    return OmegaConf.masked_copy(
-        config, [str(key) for key in config if key != "hydra"]
-    ), config.hydra
+@contextmanager
+def telling_how_to_go_on() -> Iterator[None]:
+    """On an interrupt, prints the command that goes on where it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typed = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
+        print(f"go on with: {shlex.join(['python', sys.argv[0], *typed, 'resume=true'])}")
+        raise
 
 
-def check_values(config: DictConfig, hydra: Any) -> None:
-    """Refuses what a composed config says wrongly, as far as that can be told without torch.
+def job_from_composed(composed: Composed, settings: Settings, swept: Iterable[str]) -> "Job":
+    """A composed job of a sweep, checked.
 
     Raises:
-        SettingsError: a value is missing, unknown, of the wrong type or out of its range.
+        OptsweepError: the job cannot be carried out.
     """
-    Settings.from_config(_plain(config), hydra.runtime.choices)
+    values = {key: _value_of(key, composed.values, composed.choices) for key in swept}
+    return new_job(settings, composed.values, composed.folder, composed.overrides, values)
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """The config as containers, its interpolations resolved."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
-
-
-def job_from_config(
-    config: DictConfig,
-    hydra: Any,
-    overrides: Sequence[str],
-    swept: Iterable[str],
-    ready: Callable[[Settings], Settings],
+def new_job(
+    settings: Settings,
+    values: dict[str, Any],
+    folder: Path,
+    overrides: list[str],
+    swept: dict[str, Any],
 ) -> "Job":
-    """A composed config as a checked job, with the choices in its `hydra` node.
+    """A checked job of `settings`, which `values`, the resolved config, gave.
 
     Raises:
-        OptsweepError: a value cannot be used.
+        OptsweepError: the job cannot be carried out.
     """
-    from optsweep.run import Job
-    from optsweep.tracking import redact
+    from optsweep.jobs import Job, load_dataset, ready
 
-    given, choices = _plain(config), hydra.runtime.choices
-    settings = Settings.from_config(given, choices)
-    values = {key: _value_of(key, given, choices) for key in swept}
-    text = redact(OmegaConf.to_yaml(OmegaConf.create(given)))
-    return Job(ready(settings), Path(hydra.runtime.output_dir), list(overrides), values, text)
+    settings = ready(settings)
+    fingerprint = settings.fingerprint(load_dataset(settings).digest)
+    config = redact(OmegaConf.to_yaml(OmegaConf.create(values)))
+    return Job(settings, folder, fingerprint, overrides, swept, config)
 
 
-def _value_of(key: str, config: dict[str, Any], choices: Any) -> Any:
+def _value_of(key: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -> Any:
     """The value of a swept key: a group's option, or the value at a dotted path."""
     if key in choices:
         return choices[key]
@@ -157,13 +159,3 @@ def swept_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
             key, _, value = override.partition("=")
             seen.setdefault(key.lstrip("+~").partition("@")[0], set()).add(value)
     return [key for key, values in seen.items() if len(values) > 1 and not key.startswith("hydra.")]
-
-
-def keep_config(config: DictConfig, folder: Path) -> None:
-    """Writes `.hydra/` into a run's folder, as Hydra does for the runs that it carries out."""
-    own, hydra = split_config(config)
-    target = folder / str(hydra.output_subdir)
-    target.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(own, target / "config.yaml")
-    OmegaConf.save(OmegaConf.masked_copy(config, ["hydra"]), target / "hydra.yaml")
-    OmegaConf.save(hydra.overrides.task, target / "overrides.yaml")

@@ -40,7 +40,9 @@ def options(group: str) -> list[str]:
 def options_with(group: str, name: str) -> list[str]:
     """The options of a group whose file holds the value `name`."""
     folder = conf() / group
-    return [option for option in options(group) if name in OmegaConf.load(folder / f"{option}.yaml")]
+    return [
+        option for option in options(group) if name in OmegaConf.load(folder / f"{option}.yaml")
+    ]
 
 
 def key_of(argument: str) -> str:
@@ -94,7 +96,7 @@ def chosen(config: Config) -> dict[str, str]:
 def names(config: Config) -> list[str]:
     """The groups and top-level values that a person may set."""
     own = [group for group in chosen(config) if "/" not in group]
-    return [name for name in dict.fromkeys([*own, *config]) if name != "hydra"]
+    return [name for name in dict.fromkeys([*config, *own]) if name != "hydra"]
 
 
 def at(config: Config, key: str) -> Any:

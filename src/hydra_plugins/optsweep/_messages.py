@@ -5,10 +5,8 @@ its errors apart by their text alone, so `_KINDS` maps a pattern of that text to
 words it anew.
 """
 
-import argparse
 import re
 import shlex
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,16 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.errors import OverrideParseException
 
+from hydra_plugins.optsweep._arguments import assign, command, unreadable
 from hydra_plugins.optsweep._existing import (
     Config,
     at,
     chosen,
     composed,
     configs_without,
-    groups,
     key_of,
     names,
     options,
@@ -58,34 +55,13 @@ class _Fault:
 
 def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
     """What to tell a person about an error, given the arguments as typed; never raises."""
+    if isinstance(error.__cause__, OptsweepError):  # Hydra wraps what a launcher says
+        error = error.__cause__
     text = _plain(error)
     if not isinstance(error, OptsweepError):
         with suppress(Exception):  # whatever goes wrong here, the error itself can still be told
             text = _worded(error, arguments)
     return redact(" ".join(text.split()))
-
-
-def unknown_flag(arguments: Sequence[str]) -> str | None:
-    """What to tell about a flag that does not exist or lacks its value; None where all is well.
-
-    Hydra's own answer would be eight lines of usage.
-    """
-    parser = get_args_parser()
-    parser.exit_on_error = False
-    try:
-        unknown: list[str] = parser.parse_known_args(list(arguments))[1]
-    except argparse.ArgumentError as error:
-        return f"{error}; --hydra-help lists the flags"
-    if not unknown:
-        return None
-    flag = unknown[0]
-    key, equals, value = flag.lstrip("-").partition("=")
-    flags = re.findall(r"--[\w-]+", parser.format_usage())
-    if not equals and (best := nearest(flag.lower(), flags)):
-        return redact(f"{flag}: there is no such flag; type {best}")
-    value = value if equals else _following(flag, arguments) or "VALUE"
-    meant = _assign(key.replace("-", "_"), value)
-    return redact(f"{flag}: values are typed without dashes; type {meant}")
 
 
 def is_hydras(error: BaseException) -> bool:
@@ -103,7 +79,7 @@ def is_hydras(error: BaseException) -> bool:
 
 def _worded(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
-        return _unreadable(error, arguments)
+        return unreadable(error, arguments)
     if isinstance(error, OSError) and error.filename is not None:
         return _unusable_folder(error, arguments)
     for pattern, words in _KINDS:
@@ -116,15 +92,6 @@ def _plain(error: Exception) -> str:
     """The error's own text, without Hydra's appendices."""
     text = re.split(r"Config search path:|See https://hydra.cc", str(error))[0]
     return text.strip() or type(error).__name__
-
-
-def _assign(key: str, value: str) -> str:
-    """An argument as it is to be typed: in quotes where the shell would read more into it."""
-    return shlex.quote(f"{key}={value}")
-
-
-def _command(*arguments: str) -> str:
-    return shlex.join(["python", sys.argv[0], *arguments])
 
 
 # A value or an option that does not exist
@@ -161,24 +128,24 @@ def _no_such_value(config: Config, lacking: str, key: str, value: str) -> str:
     best = inside[0] if inside else alias or nearest(lacking.lower(), there)
     if best is None:
         return f"there is no such value or group; there are {', '.join(there)}"
-    return f"there is no such value or group; type {_assign(best + key[len(lacking) :], value)}"
+    return f"there is no such value or group; type {assign(best + key[len(lacking) :], value)}"
 
 
 def _no_such_part(config: Config, owner: str, lacking: str, key: str, value: str) -> str:
     node, group = at(config, owner), owner.replace(".", "/")
     if not isinstance(node, dict):
-        return f"{owner} is a single value; type {_assign(owner, value)}"
+        return f"{owner} is a single value; type {assign(owner, value)}"
     there = [name for name in node if name != "_target_"]
     option = chosen(config).get(group)
     place = f"{group}={option}" if option else owner
     has = f"{place} has no {lacking}, only {', '.join(there) or 'its name'}"
     if others := options_with(group, lacking):
-        return f"{has}; {lacking} belongs to {group}={', '.join(others)}"
+        return f"{has}; it belongs to {', '.join(f'{group}={other}' for other in others)}"
     if best := nearest(lacking.lower(), there):
         rest = key[len(f"{owner}.{lacking}") :]
-        return f"{has}; type {_assign(f'{owner}.{best}{rest}', value)}"
+        return f"{has}; type {assign(f'{owner}.{best}{rest}', value)}"
     if target := node.get("_target_"):
-        return f"{has}; where {target} takes it, type {_assign(f'+{key}', value)}"
+        return f"{has}; where {target} takes it, type {assign(f'+{key}', value)}"
     return has
 
 
@@ -213,13 +180,14 @@ def _no_option(fault: _Fault) -> str:
 def _several_values(fault: _Fault) -> str:
     given = fault.found["given"]
     key, _, values = given.partition("=")
-    words = [f"{given}: several values make a sweep; type {_command('-m', *fault.arguments)}"]
-    if re.fullmatch(r"\d+,\d+", values):
-        words.append(f"for one number type {key}={values.replace(',', '.')}")
+    sweep = f"{given}: several values make a sweep; type {command('-m', *fault.arguments)}"
     with suppress(Exception):  # what else is wrong, or sweeps, is the next message's
-        if isinstance(at(next(configs_without(key, fault.arguments)), key), list):
-            words.append(f"for one list type {_assign(key, f'[{values}]')}")
-    return "; ".join(words)
+        usual = at(next(configs_without(key, fault.arguments)), key)
+        if isinstance(usual, float) and re.fullmatch(r"\d+,\d+", values):
+            return f"{sweep}; for one number type {assign(key, values.replace(',', '.'))}"
+        if isinstance(usual, list):
+            return f"{sweep}; for one list type {assign(key, f'[{values}]')}"
+    return sweep
 
 
 def _exists_already(fault: _Fault) -> str:
@@ -242,7 +210,7 @@ def _cannot_merge(fault: _Fault) -> str:
 
 def _one_value_only(fault: _Fault) -> str:
     key, _, values = fault.found["given"].partition("=")
-    first = _assign(key, values.partition(",")[0])
+    first = assign(key, values.partition(",")[0])
     return f"{key}={values}: {key} takes one value for the whole sweep; type {first}"
 
 
@@ -274,71 +242,6 @@ def _no_such_variable(fault: _Fault) -> str:
     return f"{given}: the environment variable {name} is not set; type export {name}=VALUE first"
 
 
-# An argument that is not NAME=VALUE
-
-
-def _unreadable(error: OverrideParseException, arguments: Sequence[str]) -> str:
-    given = str(error.override)
-    named = re.fullmatch(r"([+~\w./@-]*)\s*=\s*(.*)", given, re.DOTALL)
-    if not named:
-        return f"{given!r}: an argument is NAME=VALUE{_meant(given, arguments)}"
-    key, value = named.groups()
-    if function := re.search(r"Unknown function '(\w+)'\nAvailable: (\S+)", str(error)):
-        return f"{given}: {_no_such_function(key, value, function[1], function[2].split(','))}"
-    if value.endswith(","):
-        whole = value + (_following(given, arguments) or "")
-        meant = _assign(key, whole.rstrip(","))
-        how = _command("-m", meant) if "," in meant else meant
-        return f"{given}: nothing follows the comma; type, without spaces, {how}"
-    if re.search(r"\s[\w.]+=", value):
-        return f"{given!r} is several arguments in one; type {given} without quotes around it"
-    return f"{given}: {_badly_quoted(key, value)}"
-
-
-def _no_such_function(key: str, value: str, name: str, available: Sequence[str]) -> str:
-    best = nearest(name, available)
-    fixed = f"; type {_assign(key, value.replace(name, best, 1))}" if best else ""
-    return f"there is no function {name}, only {', '.join(available)}{fixed}"
-
-
-def _badly_quoted(key: str, value: str) -> str:
-    if value.startswith("=") and "=" not in value[1:]:
-        return f"one equals sign is enough; type {_assign(key, value[1:])}"
-    for opening, closing in ("[]", "{}", "()"):
-        excess = value.count(opening) - value.count(closing)
-        if excess > 0:
-            return f"{opening} is not closed; type {_assign(key, value + closing * excess)}"
-        if excess < 0:
-            return f"{closing} has no {opening}; type {_assign(key, value.rstrip(closing))}"
-    bare = re.sub("[\"']", "", value)
-    return f"""a value with special characters needs both quotes; type '{key}="{bare}"'"""
-
-
-def _meant(word: str, arguments: Sequence[str]) -> str:
-    """What a bare word was meant as: `lr = 1`, `lr 1`, `lr:1`, `lr= 1`, `adam`."""
-    place = list(arguments).index(word)
-    if place and arguments[place - 1].endswith("="):
-        return f"; type, without spaces, {_assign(key_of(arguments[place - 1]), word)}"
-    if arguments[place + 1 : place + 2] == ["="]:
-        value = "".join(arguments[place + 2 : place + 3])
-        return f"; type, without spaces, {_assign(word, value)}"
-    if apart := re.fullmatch(r"([a-z][\w.]*)[:/](.+)", word):
-        return f"; type {_assign(apart[1], apart[2])}"
-    for group in groups():
-        if word in options(group):
-            return f"; type {group}={word}"
-    if value := _following(word, arguments) or "":
-        return f"; type {_assign(word, value)}"
-    return ", such as lr=1e-3 or optimizer=adam; this has no equals sign"
-
-
-def _following(argument: str, arguments: Sequence[str]) -> str | None:
-    """The next argument where it is a bare word, as when a space was typed before it."""
-    place = list(arguments).index(argument) + 1
-    after = "".join(arguments[place : place + 1])
-    return after if after and "=" not in after and not after.startswith("-") else None
-
-
 def _unusable_folder(error: OSError, arguments: Sequence[str]) -> str:
     key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(arguments) else "hydra.run.dir"
     return (
@@ -358,7 +261,10 @@ _KINDS: Sequence[tuple[str, Callable[[_Fault], str]]] = (
     (r"An item is already at '(?P<key>[^']+)'", _exists_already),
     (r"Multiple values for (?P<key>\S+)\.", _exists_already),
     (r"force-add of config groups is not supported: '\+\+(?P<key>[^=']+)", _exists_already),
-    (r"Could not delete (from config\. )?'(?P<key>[^']+)'( does not|\. No match)", _nothing_to_delete),
+    (
+        r"Could not delete (from config\. )?'(?P<key>[^']+)'( does not|\. No match)",
+        _nothing_to_delete,
+    ),
     (r"Error merging override (?P<given>.+)", _cannot_merge),
     (r"Sweeping over Hydra's configuration is not supported : '(?P<given>.+)'", _one_value_only),
     (r"does not support sweep type : (?P<kind>[A-Z]+)_SWEEP", _unknown_sweep),

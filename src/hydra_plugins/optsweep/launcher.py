@@ -1,6 +1,6 @@
 """The launcher `local`: Hydra's jobs in, Hydra's returns out.
 
-Hydra hands over one list of overrides a job. Every job is composed and checked before the first
+Hydra hands over one list of overrides a job. All jobs are composed and checked before the first
 one starts, so that a typo in the twelfth costs nothing; then `optsweep.sweep` carries them out.
 Nothing heavy is imported until then: Hydra imports this file whenever it lists its plugins.
 """
@@ -8,15 +8,19 @@ Nothing heavy is imported until then: Hydra imports this file whenever it lists 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf
 
-from optsweep.errors import OptsweepError, RunsFailed, SettingsError
+from optsweep.errors import RunsFailed
+from optsweep.settings import Launch
+
+if TYPE_CHECKING:
+    from optsweep.results import RunRecord
 
 
 @dataclass
@@ -24,6 +28,10 @@ class LocalConf:
     """The settings of the launcher, `hydra.launcher.*` on the command line."""
 
     _target_: str = "hydra_plugins.optsweep.launcher.LocalLauncher"
+    workers: Any = "auto"  # runs side by side; 0: in this process, without isolation
+    retries: int = 0  # how often a run whose process crashed is tried again
+    timeout: float | None = None  # seconds a run may take
+    fail_fast: bool = False  # stop at the first failure
 
 
 ConfigStore.instance().store(
@@ -33,6 +41,9 @@ ConfigStore.instance().store(
 
 class LocalLauncher(Launcher):
     """Carries a sweep out on this machine."""
+
+    def __init__(self, **config: Any) -> None:
+        self._launch = Launch.from_config(config)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -48,80 +59,68 @@ class LocalLauncher(Launcher):
 
         Raises:
             OptsweepError: a job cannot be carried out; none has been started then.
+            RunsFailed: some runs failed; all others have been carried out.
         """
         setup_globals()
-        configs = [
-            self._compose(list(overrides), initial_job_idx + number)
-            for number, overrides in enumerate(job_overrides)
+        records = self._sweep(job_overrides, initial_job_idx)
+        if failed := sum(record.status != "FINISHED" for record in records):
+            raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
+        return [
+            _returned(record, list(overrides))
+            for record, overrides in zip(records, job_overrides, strict=True)
         ]
-        return _sweep(self._config, configs, job_overrides)
 
-    def _compose(self, overrides: list[str], number: int) -> DictConfig:
-        config = self._context.config_loader.load_sweep_config(self._config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = f"optsweep-{number}"
-            config.hydra.job.num = number
-            folder = Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir)
-            config.hydra.runtime.output_dir = str(folder.absolute())
-        return config
+    def _sweep(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence["RunRecord"]:
+        from hydra_plugins.optsweep._composing import compose
+        from hydra_plugins.optsweep._door import (
+            job_from_composed,
+            swept_keys,
+            telling_how_to_go_on,
+        )
+        from optsweep.settings import Settings
 
+        composed = list(compose(self._context, self._config, job_overrides, first))
+        settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        if self._launch.workers != 0:
+            from optsweep.server import start_server
 
-def _sweep(
-    config: DictConfig, configs: Sequence[DictConfig], job_overrides: Sequence[Sequence[str]]
-) -> list[JobReturn]:
-    from hydra_plugins.optsweep._door import (
-        check_values,
-        job_from_config,
-        keep_config,
-        split_config,
-        swept_keys,
-    )
+            start_server()  # it imports on another core while this process does
+        from rich.console import Console
 
-    if not configs:
-        given = " ".join(config.hydra.overrides.task)
-        raise SettingsError(f"{given}: this sweep has no runs; give each value a choice at least")
-    for composed in configs:
-        check_values(*split_config(composed))  # before the imports below, which take seconds
-    from rich.console import Console
+        from optsweep.sweep import Sweep, carry_out
+        from optsweep.tracking import Store
 
-    from optsweep.run import ready
-    from optsweep.sweep import Sweep, carry_out
-    from optsweep.tracking import Store
-
-    typed = list(config.hydra.overrides.task)
-    keys = swept_keys(job_overrides)
-    jobs = [
-        job_from_config(*split_config(composed), overrides, keys, ready)
-        for composed, overrides in zip(configs, job_overrides, strict=True)
-    ]
-    first = jobs[0].settings
-    folder = Path(config.hydra.sweep.dir).absolute()
-    store = Store.open(first.tracking_uri, first.experiment)
-    for composed, job in zip(configs, jobs, strict=True):
-        keep_config(composed, job.folder)
-    results = carry_out(Sweep(typed, jobs, folder, first.figures), store, Console())
-    return [
-        _returned(composed, result, list(overrides))
-        for composed, result, overrides in zip(configs, results, job_overrides, strict=True)
-    ]
+        keys = swept_keys(job_overrides)
+        jobs = [
+            job_from_composed(one, given, keys)
+            for one, given in zip(composed, settings, strict=True)
+        ]
+        asked = settings[0]
+        sweep = Sweep(
+            overrides=list(self._config.hydra.overrides.task),
+            jobs=jobs,
+            folder=Path(self._config.hydra.sweep.dir).absolute(),
+            launch=self._launch,
+            resume=asked.resume,
+            figures=asked.figures,
+        )
+        store = Store.open(asked.tracking_uri, asked.experiment)
+        with telling_how_to_go_on():
+            record = carry_out(
+                sweep, store, Console(), lambda place, folder: composed[place].keep(folder)
+            )
+        return record.runs
 
 
-def _returned(config: DictConfig, result: Any, overrides: list[str]) -> JobReturn:
-    """Hydra's view of a run; asking a failed one for its value raises what ends the sweep."""
-    from optsweep.run import objective
+def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:
+    """Hydra's view of a run, without its config: a thousand of them would fill the process."""
+    from optsweep.results import objective
 
-    failed = result.status != "FINISHED"
-    value: float | OptsweepError = (
-        RunsFailed(f"runs failed, {result.job.name} among them; see the table above")
-        if failed
-        else objective(result.metrics)
-    )
     return JobReturn(
         overrides=overrides,
-        cfg=config,
-        hydra_cfg=config,
-        working_dir=str(result.job.folder),
+        cfg=OmegaConf.create(),
+        hydra_cfg=OmegaConf.create(),
         task_name="optsweep",
-        status=JobStatus.FAILED if failed else JobStatus.COMPLETED,
-        _return_value=value,
+        status=JobStatus.COMPLETED,
+        _return_value=objective(record.metrics),
     )

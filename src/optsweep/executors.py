@@ -1,0 +1,137 @@
+"""What carries tasks out, behind one small interface: processes of this machine, or this process.
+
+An executor is given tasks and gives futures. A future's result is a `RunRecord`, also of a run
+that failed by itself; `Crashed` and `TimeoutError` are for what only its executor can see.
+"""
+
+import os
+import signal
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from optsweep.results import RunRecord
+from optsweep.server import start_server
+from optsweep.settings import Launch, Settings
+from optsweep.worker import Task, carry, prepare
+
+# Tasks until a worker is replaced: what a library leaks in a run stays bounded.
+_TASKS_A_WORKER = 100
+
+
+class Crashed(Exception):
+    """A worker's process ended in the middle of a task; the message says how."""
+
+
+class Executor(Protocol):
+    """Carries tasks out, `workers` at a time."""
+
+    workers: int
+
+    def submit(self, task: Task) -> "Future[RunRecord]":
+        """Starts a task as soon as a worker is free."""
+
+    def stop(self) -> None:
+        """Ends running tasks at once and drops waiting ones."""
+
+    def close(self) -> None:
+        """Ends the workers, all tasks being done."""
+
+
+class InProcess:
+    """Carries a task out where it is submitted, without isolation: for debuggers."""
+
+    workers = 1
+
+    def submit(self, task: Task) -> "Future[RunRecord]":
+        """Returns when the task is done."""
+        future: Future[RunRecord] = Future()
+        future.set_result(carry(task))
+        return future
+
+    def stop(self) -> None:
+        """Nothing runs beside the caller."""
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class LocalProcesses:
+    """Processes forked from a server that has everything imported; a crash hurts one task."""
+
+    def __init__(self, workers: int, timeout: float | None = None) -> None:
+        from pebble import ProcessPool
+
+        self.workers = workers
+        self._timeout = timeout
+        context = start_server()
+        # The launcher keeps the writing end and never writes: it closes when the launcher dies.
+        reader, self._alive = context.Pipe(duplex=False)
+        self._pool: Any = ProcessPool(
+            max_workers=workers,
+            max_tasks=_TASKS_A_WORKER,
+            initializer=prepare,
+            initargs=(reader,),
+            context=context,
+        )
+
+    def submit(self, task: Task) -> "Future[RunRecord]":
+        """Hands the task to the pool; its time counts from when a worker takes it."""
+        from pebble import ProcessExpired
+
+        future: Future[RunRecord] = Future()
+
+        def settle(done: "Future[RunRecord]") -> None:
+            if done.cancelled():
+                future.cancel()
+            elif isinstance(error := done.exception(), ProcessExpired):
+                future.set_exception(Crashed(_how(error.exitcode)))
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        self._pool.schedule(carry, args=(task,), timeout=self._timeout).add_done_callback(settle)
+        return future
+
+    def stop(self) -> None:
+        """Terminates the workers."""
+        self._pool.stop()
+        self._pool.join()
+
+    def close(self) -> None:
+        """Waits for the workers' end."""
+        self._pool.close()
+        self._pool.join()
+
+
+def _how(exit_code: int | None) -> str:
+    """An exit code in words; a negative one names the signal."""
+    if exit_code is None:
+        return "its process was lost"
+    if exit_code < 0:
+        return f"its process was killed by {signal.Signals(-exit_code).name}"
+    return f"its process ended with exit code {exit_code}"
+
+
+def make_executor(launch: Launch, workers: int) -> Executor:
+    """The executor that the launcher's settings ask for."""
+    return LocalProcesses(workers, launch.timeout) if workers else InProcess()
+
+
+def count_workers(launch: Launch, settings: Settings, jobs: int) -> int:
+    """How many workers carry `jobs` jobs out: 0 stands for this process.
+
+    Auto is as many as there are cores on a CPU, and one for each visible CUDA device.
+    """
+    if launch.workers is not None:
+        return min(launch.workers, jobs)
+    if settings.device == "cuda":
+        import torch
+
+        return min(torch.cuda.device_count(), jobs)
+    return min(cores(), jobs) if settings.device == "cpu" else 1
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,135 @@
+"""What became of a run and of a sweep, as plain data, and which run is the best.
+
+A worker process returns a `RunRecord`, the store can give it back, and the table, the report and
+the pictures are drawn from it: none of them knows how a run was carried out.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An epoch as it was told to MLflow: at `time` (milliseconds since 1970)."""
+
+    epoch: int
+    time: int
+    metrics: Mapping[str, float]
+    batches: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class RunRecord:
+    """One run.
+
+    `params` are its settings under MLflow's flat names, `swept` those that the sweep varies.
+    `metrics` are the last epoch's ("val/loss", ...), `history` maps each of them to its points
+    (epoch, value). `seconds` is the time of training and evaluation. `status` is MLflow's:
+    FINISHED, FAILED, KILLED, or SCHEDULED for a run that was never started; `diverged` marks a
+    FINISHED run whose loss became NaN or infinite; `reused` one that an earlier sweep carried
+    out. `error` is one line, `output` the last lines that a failed run printed.
+    """
+
+    name: str
+    run_id: str = ""
+    status: str = "FINISHED"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    swept: Mapping[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    seconds: float = 0.0
+    diverged: bool = False
+    reused: bool = False
+    error: str = ""
+    output: str = ""
+
+    @property
+    def notes(self) -> str:
+        """What the table says of a run beside its numbers."""
+        status = "" if self.status == "FINISHED" else self.status.lower()
+        failure = f"{status}: {self.error}" if self.error else status
+        words = ["diverged" * self.diverged, "reused" * self.reused, failure]
+        return "; ".join(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep: the overrides as typed, its runs in the order of the grid, and where it ran.
+
+    `grid` maps each swept value to its choices in the order in which they were typed; `common`
+    are the settings that all runs share; `environment` says versions and hardware.
+    """
+
+    run_id: str
+    overrides: Sequence[str]
+    grid: Mapping[str, Sequence[Any]]
+    runs: Sequence[RunRecord]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    common: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the sweep."""
+        return " ".join(["python experiments/run.py -m", *self.overrides])
+
+
+def rank(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The best first: by validation accuracy, then validation loss, of the last epoch.
+
+    Runs without validation are ranked by test. Diverged runs come after all others, then those
+    that did not finish. Equal runs keep their order.
+    """
+
+    def key(run: RunRecord) -> tuple[int, float, float]:
+        state = 2 if run.status != "FINISHED" else 1 if run.diverged else 0
+        split = ranking_split(run.metrics)
+        accuracy = run.metrics.get(f"{split}/accuracy", 0.0)
+        return state, -accuracy, run.metrics.get(f"{split}/loss", 0.0)
+
+    return sorted(runs, key=key)
+
+
+def ranking_split(metrics: Mapping[str, float]) -> str:
+    """The split that runs are ranked by: validation where there is one, else test."""
+    return "val" if "val/accuracy" in metrics else "test"
+
+
+def objective(metrics: Mapping[str, float]) -> float:
+    """The accuracy that runs are ranked by, for a sweeper that searches."""
+    return metrics.get(f"{ranking_split(metrics)}/accuracy", 0.0)
+
+
+def best(runs: Sequence[RunRecord]) -> RunRecord | None:
+    """The first of the ranking, or None where no run finished without diverging."""
+    sound = [run for run in runs if run.status == "FINISHED" and not run.diverged]
+    return rank(sound)[0] if sound else None
+
+
+def table_row(run: RunRecord) -> dict[str, Any]:
+    """A run as a row of the table: what is swept, the scores, the time and the notes."""
+    return {
+        "run": run.name,
+        **run.swept,
+        **{name: run.metrics.get(name) for name in SCORES},
+        "seconds": round(run.seconds, 3),
+        "status": run.status,
+        "notes": run.notes,
+        "run_id": run.run_id,
+    }
+
+
+def table_csv(ranked: Sequence[RunRecord]) -> str:
+    """The table as CSV, a line for each run in the order given."""
+    rows = [table_row(run) for run in ranked]
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

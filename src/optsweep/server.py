@@ -1,0 +1,21 @@
+"""The server that workers are forked from; it imports nothing heavy into its caller.
+
+It starts importing when it is started, on another core while the caller goes on with its own
+imports: that is why it is a file of its own.
+"""
+
+import multiprocessing
+from multiprocessing import forkserver
+from typing import Any
+
+# Imported once by the server that workers are forked from: a worker then starts in milliseconds.
+# torch._dynamo is what torch's optimizers import when the first of them is made.
+_PRELOAD = ["torch", "torch._dynamo", "hydra", "hydra_plugins.optsweep._door", "optsweep.worker"]
+
+
+def start_server() -> Any:
+    """Starts the server that workers are forked from, which imports while the caller goes on."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    forkserver.ensure_running()
+    return context

@@ -1,0 +1,55 @@
+"""A single run: carried out in this process, with its progress and its end on the terminal."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from optsweep.jobs import Job
+from optsweep.owner import Owner
+from optsweep.progress import RunProgress
+from optsweep.results import RunRecord
+from optsweep.run import new_record, run
+from optsweep.sweep import release_dead
+from optsweep.tracking import Store, ui_command
+
+
+def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
+    """Carries one job out; with `resume`, takes an earlier run over or goes on with it."""
+    release_dead(store)
+    record = new_record(job)
+    if job.settings.resume:
+        earlier = store.find(kind="run", fingerprint=job.fingerprint)
+        finished = [found for found in earlier if found.info.status == "FINISHED"]
+        if finished:
+            record = store.record(finished[0], record)
+            folder = Path(finished[0].data.tags["optsweep.folder"])
+            _show(replace(job, folder=folder), record, store, console)
+            return record
+        if earlier:
+            folder = Path(earlier[0].data.tags["optsweep.folder"])
+            job = replace(job, run_id=earlier[0].info.run_id, folder=folder)
+    progress = RunProgress(console, job.name, job.settings.epochs)
+    with Owner(job.folder) as owner:
+        figures = job.settings.figures != "none"
+        run(job, record, store, progress, owner=owner.name, figures=figures)
+    _show(job, record, store, console)
+    return record
+
+
+def _show(job: Job, record: RunRecord, store: Store, console: Console) -> None:
+    """The end of a run: its final scores, its folder, and how to browse it."""
+    metrics = record.metrics
+    scores = ", ".join(
+        f"{split} loss {metrics[f'{split}/loss']:.4f}, accuracy {metrics[f'{split}/accuracy']:.4f}"
+        for split in ("val", "test")
+        if f"{split}/loss" in metrics
+    )
+    if record.diverged:
+        epoch = max(epoch for epoch, _ in record.history["train/loss"])
+        scores = f"diverged in epoch {epoch}: the loss became NaN or infinite; try a smaller lr"
+    if record.reused:
+        scores += f" (finished before, as run {record.run_id})"
+    console.print(f"[bold]{scores}[/]", highlight=False, soft_wrap=True)
+    console.print(f"folder  {job.folder}", highlight=False, soft_wrap=True)
+    console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""What the pictures of a sweep share: words, titles, frames, and colours for swept values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from optsweep.figures import _INCH, _PLAIN, _fitted, _width
+from optsweep.repeats import ascending, is_number, label
+from optsweep.results import RunRecord, SweepRecord
+
+MANY = 300  # lines or points beyond which a vector picture holds them as pixels
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), told apart by colour-blind readers.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+_SPLITS = {"val": "validation", "test": "test"}
+_MAP, _ONE_COLOUR = matplotlib.colormaps["viridis"], "#3b528b"
+
+
+def split_words(splits: Iterable[str]) -> str:
+    """The splits that runs are ranked by, in words; more than one where sweeps were merged."""
+    return " or ".join(_SPLITS[split] for split in splits)
+
+
+def title(key: str) -> str:
+    """How a swept value is called on an axis."""
+    return "learning rate" if key == "lr" else key
+
+
+def write_title(figure: Figure, text: str) -> None:
+    """The picture's title, cut to its width."""
+    width, height = figure.get_size_inches()
+    style: dict[str, Any] = {"va": "center_baseline", "fontsize": 12, **_PLAIN}
+    figure.text(0.2 / width, 1 - 0.3 / height, _fitted(text, (width - 0.4) * _INCH, 12), **style)
+
+
+def quieten(axes: Axes) -> None:
+    """A light grid behind the data, and a frame of two sides."""
+    axes.grid(color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("0.7")
+
+
+@dataclass(frozen=True)
+class Hue:
+    """Which swept value the colours tell, and the colour of each of its choices."""
+
+    key: str
+    choices: Sequence[Any]
+    colours: Mapping[str, str]
+
+    @classmethod
+    def of(cls, sweep: SweepRecord) -> "Hue":
+        """The learning rate where it is swept, else the first value but optimizer and seed."""
+        keys = [key for key in sweep.grid if key not in ("optimizer", "seed")]
+        if not keys:
+            return cls("", (), {})
+        key = "lr" if "lr" in keys else keys[0]
+        choices = ascending(sweep.grid[key])
+        # Neither too light for a line on white nor, inverted, too dark for one on black.
+        shades = [to_hex(_MAP(0.77 - 0.72 * place)) for place in _places(choices)]
+        return cls(key, choices, dict(zip(map(label, choices), shades, strict=True)))
+
+    def line(self, run: RunRecord) -> str:
+        """The run's colour."""
+        return self.colours.get(label(run.swept.get(self.key)), _ONE_COLOUR)
+
+    def text(self, run: RunRecord) -> str:
+        """The run's colour, darker, to be read on white."""
+        return to_hex([0.7 * part for part in to_rgb(self.line(run))])
+
+
+def _places(choices: Sequence[Any]) -> list[float]:
+    """Where in a colour map each choice lies: by its logarithm where it has one, else evenly."""
+    values: list[float] = list(range(len(choices)))
+    if all(is_number(choice) and choice > 0 for choice in choices):
+        values = [log10(choice) for choice in choices]
+    low, high = min(values), max(values)
+    return [(value - low) / (high - low) if high > low else 0.5 for value in values]
+
+
+def write_key(figure: Figure, hue: Hue) -> None:
+    """What the colours say, in a line below the title."""
+    width, height = figure.get_size_inches()
+    x, entries = 0.2, _key(hue)
+    room = (width - 0.4) * _INCH / max(len(entries), 1) - 0.46 * _INCH
+    for text, colour in entries:
+        if colour:
+            corner = (x / width, 1 - 0.63 / height)
+            figure.add_artist(Rectangle(corner, 0.2 / width, 0.07 / height, color=colour))
+            x += 0.26
+        shown = _fitted(text, room, 9)
+        style: dict[str, Any] = {"va": "center_baseline", "color": "0.25", **_PLAIN}
+        figure.text(x / width, 1 - 0.6 / height, shown, fontsize=9, **style)
+        x += _width(shown, 9) / _INCH + 0.2
+
+
+def _key(hue: Hue) -> list[tuple[str, str]]:
+    """What the colours stand for, then each choice with its colour; of more than eight some."""
+    if not hue.key:
+        return []
+    last, most = len(hue.choices) - 1, min(len(hue.choices), 8)
+    few = [hue.choices[round(place * last / max(most - 1, 1))] for place in range(most)]
+    named_choices = [(label(choice, 3), hue.colours[label(choice)]) for choice in few]
+    return [(title(hue.key), ""), *named_choices]

@@ -1,0 +1,92 @@
+"""Made-up sweeps, whose runs learn as real ones do: worse or not at all where the rate is wrong."""
+
+import itertools
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optsweep.results import RunRecord, SweepRecord
+
+# Where each optimizer learns best, and how high it gets.
+_BEST = {
+    "sgd": (0.1, 0.93),
+    "momentum": (0.03, 0.95),
+    "adam": (1e-3, 0.97),
+    "rmsprop": (1e-3, 0.96),
+}
+
+
+def sweep(
+    grid: Mapping[str, Sequence[Any]], *, epochs: int = 5, val: bool = True, **fixed: Any
+) -> SweepRecord:
+    """Every combination of the grid, trained in imagination; `fixed` are settings of all runs."""
+    common = {"model": "mlp", "dataset": "digits", "optimizer": "sgd", "lr": 1e-3, "seed": 0}
+    common |= {"batch_size": 64, "epochs": epochs, "val_fraction": 0.1 if val else 0.0, **fixed}
+    runs = [
+        run(dict(zip(grid, choice, strict=True)), common, number, val=val)
+        for number, choice in enumerate(itertools.product(*grid.values()))
+    ]
+    shared = {key: value for key, value in common.items() if key not in grid}
+    typed = [f"{key}={','.join(map(str, choices))}" for key, choices in grid.items()]
+    environment = {"torch": "2.15.0", "python": "3.11.2", "cpu": "Imaginary CPU", "cores": "2"}
+    return SweepRecord("0" * 31 + "s", typed, dict(grid), runs, environment, shared)
+
+
+def run(
+    swept: Mapping[str, Any], common: Mapping[str, Any], number: int, *, val: bool
+) -> RunRecord:
+    """One run, whose curves depend on its optimizer, learning rate and seed."""
+    params = {**common, **swept}
+    optimizer, lr, seed = str(params["optimizer"]), params["lr"], params["seed"]
+    best_lr, best = _BEST.get(optimizer, (1e-2, 0.9))
+    away = math.log10(lr / best_lr) if isinstance(lr, float) else 0
+    chance = random.Random(f"{number} {seed}")
+    peak = max(0.1, best - 0.07 * away**2) + chance.gauss(0, 0.006)
+    history: dict[str, list[tuple[int, float]]] = {}
+    diverged = away > 1.4
+    for epoch in range(1, int(params["epochs"]) + 1):
+        reached = peak * (1 - math.exp(-epoch * (0.9 + 0.3 * min(away, 0.5))))
+        for split, worse in (("train", 0.0), ("val", 0.01), ("test", 0.015)):
+            accuracy = min(1.0, max(0.0, reached - worse + chance.gauss(0, 0.004)))
+            loss = math.nan if diverged and epoch > 1 else 2.4 * (1.03 - accuracy) ** 1.3
+            if val or split != "val":
+                history.setdefault(f"{split}/loss", []).append((epoch, loss))
+                history.setdefault(f"{split}/accuracy", []).append((epoch, accuracy))
+    return RunRecord(
+        name=f"{optimizer} lr={lr:g} seed={seed}" if isinstance(lr, float) else f"{optimizer} {lr}",
+        run_id=f"{number:032x}",
+        params=params,
+        swept=dict(swept),
+        metrics={key: points[-1][1] for key, points in history.items()},
+        history=history,
+        seconds=0.8 + chance.random(),
+        diverged=diverged,
+    )
+
+
+def failed(record: RunRecord, error: str, output: str = "", status: str = "FAILED") -> RunRecord:
+    """The same run, ended by an error before its first epoch was over."""
+    return replace(
+        record,
+        status=status,
+        error=error,
+        output=output,
+        metrics={},
+        history={},
+        seconds=0.0,
+        diverged=False,
+    )
+
+
+def with_runs(record: SweepRecord, runs: Mapping[int, RunRecord]) -> SweepRecord:
+    """The same sweep with some of its runs exchanged."""
+    return replace(record, runs=[runs.get(n, old) for n, old in enumerate(record.runs)])
+
+
+LRS = [1e-4, 1e-3, 1e-2, 1e-1]
+OPTIMIZERS = ["sgd", "adam", "rmsprop"]
+FOUR = sweep({"optimizer": ["sgd", "adam"], "lr": [1e-3, 1e-1]})
+TWELVE = sweep({"optimizer": OPTIMIZERS, "lr": LRS})
+SIXTY = sweep({"optimizer": OPTIMIZERS, "lr": LRS, "seed": list(range(5))})

@@ -1,0 +1,287 @@
+"""A sweep that is killed at any moment and resumed equals one that was not, bit for bit."""
+
+import os
+import random
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import copy_project, environment, run
+from store import QUICK, runs
+
+GRID = ("-m", "optimizer=adam,rmsprop", "lr=1e-3,1e-2", "figures=none")
+SETTINGS = ("epochs=40", "model.hidden=[64]", "schedule=cosine", "threads=1")
+Points = dict[tuple[str, str], list[tuple[int, float]]]
+
+
+def points(project: Path) -> Points:
+    """(run name, metric) -> its points, of every run but the metrics of time."""
+    ask = """SELECT tags.value, metrics.key, metrics.step, metrics.value
+        FROM metrics JOIN tags ON tags.run_uuid = metrics.run_uuid AND tags.key = 'mlflow.runName'
+        WHERE metrics.key NOT IN ('epoch_seconds', 'samples_per_second')
+        AND metrics.key NOT LIKE 'best/%' ORDER BY 1, 2, 3"""
+    found: Points = {}
+    with sqlite3.connect(project / "mlflow.db") as database:
+        for name, key, step, value in database.execute(ask):
+            found.setdefault((name, key), []).append((step, value))
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Points:
+    """What the uninterrupted sweep gives."""
+    project = copy_project(tmp_path_factory.mktemp("expected") / "project")
+    done = run(project, *GRID, *SETTINGS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return points(project)
+
+
+class Started:
+    """A sweep under way in a process group of its own."""
+
+    def __init__(self, project: Path, *arguments: str) -> None:
+        self.project = project
+        command = [sys.executable, str(project / "experiments/run.py"), *arguments]
+        self.process = subprocess.Popen(
+            command,
+            cwd=project,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for_epochs(self) -> None:
+        """Returns once a run has trained an epoch."""
+        for _ in range(600):
+            if list(self.project.glob("outputs/*/*/*/history.jsonl")):
+                return
+            assert self.process.poll() is None, self.process.communicate()[0]
+            time.sleep(0.1)
+        raise TimeoutError
+
+    def workers(self) -> list[int]:
+        """Processes that carry a run out: those that note their progress into its folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and self._is_worker(entry):
+                found.append(int(entry.name))
+        return found
+
+    def _is_worker(self, entry: Path) -> bool:
+        try:
+            of_group = os.getpgid(int(entry.name)) == self.process.pid
+            links = [os.readlink(link) for link in (entry / "fd").iterdir()]
+        except OSError:
+            return False
+        return of_group and any(link.endswith("optsweep.log") for link in links)
+
+    def end(self) -> tuple[int, str]:
+        output, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, output
+
+
+def no_process_is_left(started: Started) -> bool:
+    """Whether the process group is empty, which it may take a moment to become."""
+    for _ in range(100):
+        try:
+            os.killpg(started.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def kill_launcher(started: Started) -> None:
+    os.kill(started.process.pid, signal.SIGKILL)
+
+
+def kill_worker(started: Started) -> None:
+    for worker in started.workers()[:1]:
+        os.kill(worker, signal.SIGKILL)
+
+
+def interrupt_launcher(started: Started) -> None:
+    os.kill(started.process.pid, signal.SIGINT)
+
+
+def interrupt_group(started: Started) -> None:
+    os.killpg(started.process.pid, signal.SIGINT)
+
+
+def terminate_launcher(started: Started) -> None:
+    os.kill(started.process.pid, signal.SIGTERM)
+
+
+CODES = {
+    kill_launcher: {-signal.SIGKILL},
+    kill_worker: {0, 1},
+    interrupt_launcher: {130},
+    interrupt_group: {130},
+    terminate_launcher: {143},
+}
+
+
+def trial(project: Path, hit: Callable[[Started], None], delay: float, expected: Points) -> None:
+    """Hits a sweep `delay` seconds after its first epoch, resumes it, and compares."""
+    started = Started(project, *GRID, *SETTINGS)
+    started.wait_for_epochs()
+    time.sleep(delay)
+    ended_before = started.process.poll() is not None
+    if not ended_before:
+        hit(started)
+    code, output = started.end()
+    assert code in CODES[hit] | ({0} if ended_before or delay > 1 else set()), output
+    assert no_process_is_left(started)
+    resumed = run(project, *GRID, *SETTINGS, "resume=true")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert points(project) == expected
+    found = runs(project)
+    assert len(found) == 4
+    assert {one.info.status for one in found} == {"FINISHED"}
+    (parent,) = runs(project, "sweep")
+    assert parent.info.status == "FINISHED"
+    assert not list(project.glob("outputs/*/*/*/checkpoint*"))
+
+
+@pytest.mark.parametrize("hit", list(CODES), ids=lambda hit: str(hit.__name__))
+def test_a_sweep_that_is_hit_resumes_bit_for_bit(
+    hit: Callable[[Started], None], project: Path, expected: Points
+) -> None:
+    trial(project, hit, 0.3, expected)
+
+
+def moments() -> Iterator[tuple[int, Callable[[Started], None], float]]:
+    """Twenty moments, the same at each run of the tests."""
+    chance = random.Random(20)
+    hits = [kill_launcher, kill_worker, interrupt_launcher, interrupt_group, terminate_launcher]
+    for number in range(20):
+        yield number, hits[number % 5], chance.uniform(0, 2.5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "hit", "delay"), list(moments()))
+def test_at_any_moment(
+    number: int, hit: Callable[[Started], None], delay: float, project: Path, expected: Points
+) -> None:
+    trial(project, hit, delay, expected)
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(project: Path) -> None:
+    started = Started(project, *GRID, *SETTINGS)
+    started.wait_for_epochs()
+    interrupt_group(started)
+    code, output = started.end()
+    assert code == 130
+    script = str(project / "experiments/run.py")
+    assert shlex.join(["python", script, *GRID, *SETTINGS, "resume=true"]) in output
+    assert "report" in output
+    assert "Traceback" not in output
+    (folder,) = project.glob("outputs/*/*")
+    assert (folder / "table.csv").exists()
+    assert (folder / "report.html").exists()
+    (parent,) = runs(project, "sweep")
+    assert parent.info.status == "KILLED"
+    assert {one.info.status for one in runs(project)} <= {"KILLED", "FINISHED"}
+
+
+def test_after_a_killed_launcher_the_next_sweep_marks_what_it_left(project: Path) -> None:
+    started = Started(project, *GRID, *SETTINGS)
+    started.wait_for_epochs()
+    kill_launcher(started)
+    started.end()
+    assert no_process_is_left(started)
+    assert "RUNNING" in {one.info.status for one in runs(project) + runs(project, "sweep")}
+    assert run(project, *QUICK, "figures=none").returncode == 0
+    assert "RUNNING" not in {one.info.status for one in runs(project) + runs(project, "sweep")}
+
+
+def test_a_living_sweep_is_not_touched_by_another(project: Path) -> None:
+    started = Started(project, *GRID, *SETTINGS)
+    started.wait_for_epochs()
+    assert run(project, *QUICK, "figures=none").returncode == 0
+    code, output = started.end()
+    assert code == 0, output
+    assert {one.info.status for one in runs(project)} == {"FINISHED"}
+
+
+def test_finished_runs_are_taken_over_into_a_larger_sweep(project: Path) -> None:
+    assert run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=none").returncode == 0
+    done = run(project, "-m", "lr=1e-3,1e-2,1e-1", *QUICK, "figures=none", "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert len(runs(project)) == 3
+    assert done.stdout.count("reused") >= 2
+    first, second = runs(project, "sweep")
+    assert first.info.run_id != second.info.run_id
+
+
+def test_the_same_command_again_with_resume_repeats_nothing(project: Path) -> None:
+    for more in ((), ("resume=true",)):
+        done = run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=none", *more)
+        assert done.returncode == 0, done.stderr
+    assert len(runs(project)) == 2
+    assert len(runs(project, "sweep")) == 1
+
+
+def test_a_single_run_goes_on_too(project: Path) -> None:
+    overrides = ("epochs=60", "model.hidden=[64]", "threads=1", "figures=none", "optimizer=adam")
+    started = Started(project, *overrides)
+    for _ in range(600):
+        if list(project.glob("outputs/*/*/checkpoint.bin")):
+            break
+        time.sleep(0.1)
+    kill_launcher(started)
+    started.end()
+    done = run(project, *overrides, "resume=true")
+    assert done.returncode == 0, done.stderr
+    (found,) = runs(project)
+    assert found.info.status == "FINISHED"
+    interrupted = points(project)
+    other = copy_project(project.parent / "other")
+    assert run(other, *overrides).returncode == 0
+    assert interrupted == points(other)
+    again = run(project, *overrides, "resume=true")
+    assert "finished before" in again.stdout
+    assert len(runs(project)) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"foreign", b"optsweep checkpoint 0\n...."])
+def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
+    damage: bytes, project: Path, expected: Points
+) -> None:
+    started = Started(project, *GRID, *SETTINGS)
+    started.wait_for_epochs()
+    time.sleep(0.3)
+    kill_launcher(started)
+    started.end()
+    assert no_process_is_left(started)
+    checkpoints = list(project.glob("outputs/*/*/*/checkpoint.bin"))
+    assert checkpoints
+    for checkpoint in checkpoints:
+        checkpoint.write_bytes(damage)
+    resumed = run(project, *GRID, *SETTINGS, "resume=true")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert points(project) == expected
+    for checkpoint in checkpoints:
+        assert checkpoint.with_name("checkpoint.bin.unusable").read_bytes() == damage
+        assert str(checkpoint) in (checkpoint.parent / "optsweep.log").read_text()
+
+
+def test_checkpoints_every_few_epochs_double_no_point(project: Path, expected: Points) -> None:
+    started = Started(project, *GRID, *SETTINGS, "checkpoint_every=7")
+    started.wait_for_epochs()
+    time.sleep(0.5)
+    kill_launcher(started)
+    started.end()
+    assert no_process_is_left(started)
+    resumed = run(project, *GRID, *SETTINGS, "checkpoint_every=7", "resume=true")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert points(project) == expected
