@@ -102,6 +102,9 @@ def without_torch(tmp_path: Path) -> dict[str, str]:
         case("tracking.uri=null", "tracking.uri=:", "tracking.uri=sqlite:///"),
         case("tracking.experiment=5", "tracking.experiment=5:", """'tracking.experiment="5"'"""),
         case("tracking=foo", "tracking=foo:", "tracking.uri="),
+        case("tracking.uri=./mlruns", "tracking.uri=./mlruns:", "tracking.uri=sqlite:////"),
+        case("tracking.uri=localhost:5000", "type tracking.uri=http://localhost:5000"),
+        case("tracking.uri=sqlite:/tmp/mlflow.db", "type tracking.uri=sqlite:////tmp/mlflow.db"),
         case("dataset.limit=0", "dataset.limit=0:", "at least 1"),
         case("dataset.shuffle=no", "dataset.shuffle=no:", "dataset.shuffle=false"),
         # options
@@ -123,6 +126,7 @@ def without_torch(tmp_path: Path) -> dict[str, str]:
         case("learning_rate=0.1", "learning_rate=0.1:", "type lr=0.1"),
         case("momentum=0.9", "momentum=0.9:", "type optimizer.momentum=0.9"),
         case("hidden=[32]", "hidden=[32]:", "type 'model.hidden=[32]'"),
+        case("workers=2", "workers=2:", "type hydra.launcher.workers=2"),
         case("foo=1", "foo=1:", "optimizer", "batch_size", "preset"),
         case("+foo=1", "foo=1:", "optimizer", "batch_size", "preset"),
         case("optimizer.momentun=0.9", "optimizer=sgd", "type optimizer.momentum=0.9"),
@@ -202,6 +206,9 @@ def test_a_typing_error_is_answered_before_torch_is_imported(
         case("-m 'optimizer=glob(x*)'", "no runs"),
         case("-m hydra.run.dir=a,b", "hydra.run.dir=a,b:"),
         case("-m hydra.launcher=local lr=1,2", "type hydra/launcher=local"),
+        case("-m hydra.launcher.workers=-1 lr=1,2", "hydra.launcher.workers=-1:", "auto"),
+        case("-m hydra.launcher.timeout=long lr=1,2", "hydra.launcher.timeout=long:"),
+        case("-m hydra.launcher.worker=2 lr=1,2", "type hydra.launcher.workers=2"),
     ],
 )
 def test_one_bad_value_among_good_ones_starts_nothing(
@@ -473,20 +480,11 @@ def test_a_silent_database_is_not_waited_for(project: Path, silent: str) -> None
     assert "secret" not in line
 
 
-@pytest.mark.parametrize(
-    ("uri", "instead"),
-    [
-        ("./mlruns", "tracking.uri=sqlite:///{project}/mlruns/mlflow.db"),
-        ("localhost:5000", "tracking.uri=http://localhost:5000"),
-        ("sqlite://mlflow.db", "tracking.uri=sqlite:///{project}/mlflow.db"),
-    ],
-)
-def test_an_address_of_no_use_is_told_with_one_that_is(
-    project: Path, uri: str, instead: str
+def test_an_address_in_the_environment_is_checked_too(
+    project: Path, without_torch: dict[str, str]
 ) -> None:
-    line = refusal(project, env={"MLFLOW_TRACKING_URI": uri})
-    assert f"tracking.uri={uri}" in line
-    assert instead.format(project=project) in line
+    line = refusal(project, env={**without_torch, "MLFLOW_TRACKING_URI": "./mlruns"})
+    assert f"tracking.uri=sqlite:///{project}/mlruns/mlflow.db" in line
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def check_address(name: str, value: Any) -> str:
     Raises:
         SettingsError: it names a plain file or folder, or lacks its beginning.
     """
-    uri = _text("sqlite:////path/to/mlflow.db")(name, value)
+    uri: str = _text("sqlite:////path/to/mlflow.db")(name, value)
     path = Path(re.sub(r"^(sqlite|file):(//)?", "", uri)).expanduser()
     database = f"{name}=sqlite:///{(path if path.suffix else path / 'mlflow.db').absolute()}"
     if re.match(r"sqlite:(?!///)", uri):

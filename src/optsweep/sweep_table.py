@@ -100,7 +100,8 @@ def _best_setting(setting: Setting, count: int, winner: RunRecord) -> str:
     seeds = len(setting.sound)
     over = f"over {seeds} seed{'s' * (seeds > 1)}"
     over = f"mean ± standard deviation {over}" if seeds > 1 else over
-    first = f"Best of {count} settings: {setting.name}" if count > 1 else setting.name or "All runs"
+    first = f"Best of {count} settings" if count > 1 else "The only setting"
+    first += f": {setting.name}" if setting.name else ""
     value = winner.metrics[f"{ranking_split(winner.metrics)}/accuracy"]
     return f"{first}, {', '.join(judged)} ({over}). Best single run: {winner.name}, {value:.4f}."
 

@@ -32,6 +32,7 @@ class Composed:
     choices: dict[str, Any]
     overrides: list[str]
     number: int
+    dirname: str
     folder: Path
     subfolder: str | None
     hydra: dict[str, Any]
@@ -42,7 +43,8 @@ class Composed:
             return
         target = folder / self.subfolder
         target.mkdir(parents=True, exist_ok=True)
-        job = self.hydra["job"] | {"id": str(self.number), "num": self.number}
+        own = {"id": str(self.number), "num": self.number, "override_dirname": self.dirname}
+        job = self.hydra["job"] | own
         overrides = self.hydra["overrides"] | {"task": self.overrides}
         runtime = self.hydra["runtime"] | {"output_dir": str(folder)}
         hydra = self.hydra | {"job": job, "overrides": overrides, "runtime": runtime}
@@ -132,6 +134,7 @@ class _Base:
             choices=self._choices,
             overrides=list(overrides),
             number=number,
+            dirname=str(hydra.job.override_dirname),
             folder=folder,
             subfolder=hydra.output_subdir,
             hydra=self._hydra,

@@ -87,14 +87,15 @@ def _single_run(config: DictConfig) -> float:
     assert isinstance(values, dict)
     given = {str(key): value for key, value in values.items()}
     settings = Settings.from_config(given, hydra.runtime.choices)
+    job = new_job(settings, given, Path(hydra.runtime.output_dir), list(hydra.overrides.task), {})
 
+    # Not before: importing mlflow takes seconds, which a refusal need not wait for.
     from rich.console import Console
 
     from optsweep.results import objective
     from optsweep.single import carry_out
     from optsweep.tracking import Store
 
-    job = new_job(settings, given, Path(hydra.runtime.output_dir), list(hydra.overrides.task), {})
     store = Store.open(settings.tracking_uri, settings.experiment)
     with telling_how_to_go_on():
         return objective(carry_out(job, store, Console()).metrics)

@@ -123,7 +123,8 @@ def _walk(config: Config, key: str) -> tuple[str, str]:
 
 def _no_such_value(config: Config, lacking: str, key: str, value: str) -> str:
     there = names(config)
-    inside = [f"{name}.{lacking}" for name in there if at(config, f"{name}.{lacking}") is not None]
+    nested = [f"{owner}.{lacking}" for owner in (*there, "hydra.launcher")]
+    inside = [name for name in nested if _walk(config, name)[1] == ""]
     alias = _ELSEWHERE.get(lacking.lower().replace("-", "_"))
     best = inside[0] if inside else alias or nearest(lacking.lower(), there)
     if best is None:

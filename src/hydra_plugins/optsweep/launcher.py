@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from optsweep.errors import RunsFailed
+from optsweep.errors import RunsFailed, SettingsError
 from optsweep.settings import Launch
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ class LocalLauncher(Launcher):
         from optsweep.settings import Settings
 
         composed = list(compose(self._context, self._config, job_overrides, first))
+        if not composed:
+            given = " ".join(self._config.hydra.overrides.task)
+            raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
         if self._launch.workers != 0:
             from optsweep.server import start_server

@@ -35,14 +35,15 @@ class GridSweeper(BasicSweeper):
         """Gives the sweep a folder of its own, however many start in the same microsecond."""
         given = any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra)
         if not given:
-            config.hydra.sweep.dir = str(_new_folder(Path(config.hydra.sweep.dir)))
+            config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Left to the launcher, which composes every job anyway."""
 
 
-def _new_folder(wanted: Path) -> Path:
+def new_folder(wanted: Path) -> Path:
+    """Makes the folder, or one beside it with a number where another sweep was quicker."""
     folder, number = wanted, 1
     while True:
         try:

@@ -1,0 +1,115 @@
+"""Makes the report of a sweep again, from what MLflow holds alone: see --help."""
+
+import os
+import sys
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from optsweep.errors import OptsweepError, SettingsError, nearest
+from optsweep.settings import redact
+
+ROOT = Path(__file__).resolve().parent.parent
+OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
+
+HELP = """\
+Makes the report of a sweep again, from what MLflow holds alone; the sweep's folder may be gone.
+
+  python experiments/report.py sweep=ID[,ID...] [NAME=VALUE ...]
+
+  sweep                latest, or the id of a sweep's run in MLflow; of several ids, one report of
+                       all their runs (default: latest)
+  out                  folder for report.html, table.csv and figures/
+                       (default: outputs/reports/ID in this project)
+  tracking.uri         address of the MLflow store
+                       (default: {uri})
+  tracking.experiment  name of the MLflow experiment (default: {experiment})
+
+The tracking defaults are those of conf/config.yaml; MLFLOW_TRACKING_URI names another store.
+Exit code 2: the arguments or the store cannot be used.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Makes the report that the arguments ask for; returns the exit code."""
+    try:
+        options = defaults()
+        if {"--help", "-h", "help"} & set(arguments):
+            shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
+            print(HELP.format(**shown), end="")
+            return 0
+        options |= parse(arguments, options)
+        report(options)
+    except OptsweepError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def defaults() -> dict[str, str]:
+    """What an argument is where it is not typed, from conf/config.yaml."""
+    config = OmegaConf.load(ROOT / "conf" / "config.yaml")
+    tracking = OmegaConf.select(config, "tracking")
+    uri, experiment = str(tracking.uri), str(tracking.experiment)
+    return {"sweep": "latest", "out": "", "tracking.uri": uri, "tracking.experiment": experiment}
+
+
+def parse(arguments: list[str], allowed: dict[str, str]) -> dict[str, str]:
+    """The arguments, each `name=value`.
+
+    Raises:
+        SettingsError: one is something else, unknown, empty, or given twice.
+    """
+    given: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name not in allowed:
+            best = nearest(name, allowed)
+            hint = f"did you mean {best}=?" if best else f"there are {'=, '.join(allowed)}="
+            raise SettingsError(f"{argument}: there is no such argument; {hint}")
+        if not equals or not value.strip():
+            raise SettingsError(f"{argument}: a value is missing; type {name}=VALUE")
+        if name in given:
+            raise SettingsError(f"{name} is given twice: {given[name]} and {value}; type one")
+        given[name] = value.strip()
+    return given
+
+
+def report(options: dict[str, str]) -> None:
+    """Reads the sweeps, writes their report and says where it lies.
+
+    Raises:
+        OptsweepError: the store, or what is asked of it, cannot be used.
+        OSError: the report cannot be written.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from rich.console import Console  # these imports take seconds: not before a typing error
+
+    from optsweep.reading import latest_sweep, read_sweep
+    from optsweep.report import merge, sentence, terminal_table, write
+    from optsweep.tracking import Store, sqlite_path
+
+    path = sqlite_path(options["tracking.uri"])
+    if path is not None and not path.exists():
+        raise SettingsError(
+            f"tracking.uri={options['tracking.uri']}: there is no such store; start a sweep with "
+            "python experiments/run.py -m, or type tracking.uri= and where its store is"
+        )
+    store = Store.open(options["tracking.uri"], options["tracking.experiment"])
+    ids = dict.fromkeys(part.strip() for part in options["sweep"].split(",") if part.strip())
+    ids = dict.fromkeys(latest_sweep(store) if each == "latest" else each for each in ids)
+    sweep = merge([read_sweep(store, run_id) for run_id in ids])
+    name = "+".join(ids) if len(ids) == 1 else "+".join(run_id[:8] for run_id in ids)[:100]
+    folder = Path(options["out"] or ROOT / "outputs" / "reports" / name).expanduser().absolute()
+    files = write(sweep, folder)
+    console = Console()
+    console.print(terminal_table(sweep, console.width))
+    console.print(sentence(sweep), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report  {files[-1]}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
