@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from optsweep.checks import redact
 from optsweep.errors import OptsweepError, SettingsError, nearest
-from optsweep.settings import redact
 
 ROOT = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)

@@ -19,10 +19,8 @@ def carried_out(project: Path, *overrides: str) -> RunRecord:
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
         config = compose("config", ["figures=none", *overrides], return_hydra_config=True)
     choices = config.hydra.runtime.choices
-    values = {
-        str(k): v for k, v in OmegaConf.to_container(config, resolve=False).items() if k != "hydra"
-    }
-    resolved = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    resolved = OmegaConf.to_container(own, resolve=True)
     assert isinstance(resolved, dict)
     given = {str(key): value for key, value in resolved.items()}
     settings = Settings.from_config(given, choices)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -119,7 +120,7 @@ def test_a_journal_torn_anywhere_keeps_the_whole_lines_before(
     ]
 
 
-def stack_with(kind: type[torch.optim.Optimizer]) -> Stack:
+def stack_with(kind: Any) -> Stack:
     stack = make_stack()
     return replace(stack, optimizers=[kind(stack.model.parameters(), lr=0.01)], schedules=[])
 

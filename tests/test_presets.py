@@ -72,7 +72,7 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cls, "train_list", train)
     monkeypatch.setattr(cls, "test_list", test)
     monkeypatch.setattr(cls, "meta", {**cls.meta, "md5": md5})
-    return folder.parent
+    return tmp_path / "data"
 
 
 def test_cifar_cnn_runs_to_its_end_or_to_a_recorded_divergence(

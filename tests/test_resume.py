@@ -79,7 +79,7 @@ class Started:
     def _is_worker(self, entry: Path) -> bool:
         try:
             of_group = os.getpgid(int(entry.name)) == self.process.pid
-            links = [os.readlink(link) for link in (entry / "fd").iterdir()]
+            links = [str(link.readlink()) for link in (entry / "fd").iterdir()]
         except OSError:
             return False
         return of_group and any(link.endswith("optsweep.log") for link in links)
@@ -121,7 +121,7 @@ def terminate_launcher(started: Started) -> None:
     os.kill(started.process.pid, signal.SIGTERM)
 
 
-CODES = {
+CODES: dict[Callable[[Started], None], set[int]] = {
     kill_launcher: {-signal.SIGKILL},
     kill_worker: {0, 1},
     interrupt_launcher: {130},

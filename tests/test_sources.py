@@ -22,9 +22,10 @@ from safetensors.torch import save_file
 from torchvision import datasets
 
 from conftest import environment
-from optsweep import sources
+from optsweep import source, sources
 from optsweep.errors import DatasetError, SettingsError
-from optsweep.sources import Source, digits, image_folder, make_source, torchvision_source
+from optsweep.image_folder import image_folder
+from optsweep.sources import Source, digits, make_source, torchvision_source
 from optsweep.splits import Split
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -447,7 +448,7 @@ def test_a_full_disk_costs_the_cache_alone(tmp_path: Path, monkeypatch: pytest.M
 
     root = pictures(tmp_path / "pets")
     expected = load(root, tmp_path / "elsewhere")
-    monkeypatch.setattr(sources, "save_file", fail)
+    monkeypatch.setattr(source, "save_file", fail)
     assert_same(load(root, tmp_path), expected)
     assert [file.name for file in (tmp_path / ".decoded").iterdir()] == [".lock"]
 
@@ -473,18 +474,18 @@ def test_a_read_only_disk_is_read_from(tmp_path: Path) -> None:
 LOADER = """
 import sys, time
 from pathlib import Path
-from optsweep import sources
+from optsweep import image_folder
 root, data_dir, slow = sys.argv[1:]
-decode, decoded = sources._decode, []
+decode, decoded = image_folder._decode, []
 def counted(*arguments):
     decoded.append(1)
     (Path(data_dir) / "decoding").touch()
     time.sleep(float(slow))
     return decode(*arguments)
-sources._decode = counted
+image_folder._decode = counted
 print("ready", flush=True)
 sys.stdin.readline()
-source = sources.image_folder(data_dir=Path(data_dir), path=root, size=4)
+source = image_folder.image_folder(data_dir=Path(data_dir), path=root, size=4)
 print(len(decoded), source.digest, int(source.train.images.sum()))
 """
 

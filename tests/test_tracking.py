@@ -11,10 +11,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from optsweep.address import absolute, ui_command
+from optsweep.checks import redact
 from optsweep.errors import Terminated, TrackingError
 from optsweep.results import Entry
-from optsweep.settings import redact
-from optsweep.tracking import DatasetNote, Store, TrackedRun, absolute, ui_command
+from optsweep.tracking import DatasetNote, Store, TrackedRun
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from optsweep.checks import yes_or_no
 from optsweep.errors import SettingsError, nearest
-from optsweep.settings import Option, yes_or_no
+from optsweep.settings import Option
 
 
 def resolve(group: str, option: Option) -> Callable[..., Any]:

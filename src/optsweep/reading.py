@@ -20,7 +20,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from optsweep.errors import SettingsError
-from optsweep.repeats import common
+from optsweep.repeats import common, distinct, identity
 from optsweep.results import SCORES, RunRecord, SweepRecord
 from optsweep.tracking import Store, _explained
 
@@ -73,6 +73,13 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
         environment=_environment(parent.data.tags),
         common=common(records, grid),
     )
+
+
+def finished_records(store: Store, runs: Sequence[Run]) -> list[RunRecord]:
+    """The records of runs that an earlier sweep finished, in the order given."""
+    ids = [run.info.run_id for run in runs]
+    found = {record.run_id: record for record in _records(store, runs, {}, set(ids))}
+    return [found[run_id] for run_id in ids]
 
 
 def histories(
@@ -213,16 +220,16 @@ def _typed(params: Mapping[str, str], grid: Mapping[str, Any]) -> list[str]:
 def _completed(listed: Sequence[Any], key: str, records: Sequence[RunRecord]) -> list[Any]:
     """The choices with those that the runs have besides, where the list was cut."""
     values = [*listed, *(record.swept[key] for record in records if key in record.swept)]
-    return list({repr(value): value for value in values}.values())
+    return distinct(values)
 
 
 def _in_grid_order(
     records: Sequence[RunRecord], grid: Mapping[str, Sequence[Any]]
 ) -> list[RunRecord]:
-    places = {key: {repr(v): n for n, v in enumerate(values)} for key, values in grid.items()}
+    places = {key: {identity(v): n for n, v in enumerate(values)} for key, values in grid.items()}
     return sorted(
         records,
-        key=lambda record: [places[key].get(repr(record.swept.get(key)), -1) for key in grid],
+        key=lambda record: [places[key].get(identity(record.swept.get(key)), -1) for key in grid],
     )
 
 

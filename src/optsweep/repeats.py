@@ -108,7 +108,7 @@ def _rank(setting: Setting) -> tuple[int, float, float]:
 
 
 def _identity(run: RunRecord) -> tuple[tuple[str, str], ...]:
-    return tuple((key, repr(value)) for key, value in sorted(_unseeded(run).items()))
+    return tuple((key, identity(value)) for key, value in sorted(_unseeded(run).items()))
 
 
 def _unseeded(run: RunRecord) -> dict[str, Any]:
@@ -140,6 +140,11 @@ def label(value: Any, digits: int = 6) -> str:
     if isinstance(value, Sequence):
         return "[" + ",".join(label(each, digits) for each in value) + "]"
     return str(value)
+
+
+def identity(value: Any) -> str:
+    """The same for equal values, whether typed, composed or read back: 10, 10.0 and "10"."""
+    return label(value, 17)
 
 
 def is_number(value: Any) -> bool:
@@ -178,7 +183,7 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
     return MergedRecord(
         run_id=", ".join(sweep.run_id for sweep in sweeps),
         overrides=[override for sweep in sweeps for override in sweep.overrides],
-        grid={key: _choices(run.swept[key] for run in runs) for key in keys},
+        grid={key: distinct(run.swept[key] for run in runs) for key in keys},
         runs=runs,
         environment=_joined(sweep.environment for sweep in sweeps),
         common=common(runs, keys),
@@ -221,8 +226,8 @@ def _differs(key: str, runs: Sequence[RunRecord]) -> bool:
     group = key.partition(".")[0]
     within: dict[str, set[str]] = {}
     for run in runs:
-        option = repr(run.params.get(group)) if group != key else ""
-        value = repr(run.params.get(key))
+        option = identity(run.params.get(group)) if group != key else ""
+        value = identity(run.params.get(key))
         # cuda:0 and cuda:1 are the same kind of device.
         within.setdefault(option, set()).add(value.partition(":")[0] if key == "device" else value)
     return any(len(values) > 1 for values in within.values())
@@ -232,8 +237,12 @@ def _value(run: RunRecord, key: str) -> Any:
     return run.swept[key] if key in run.swept else run.params.get(key)
 
 
-def _choices(values: Iterable[Any]) -> list[Any]:
-    return list({repr(value): value for value in values}.values())
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The values, each once, where it came first."""
+    found: dict[str, Any] = {}
+    for value in values:
+        found.setdefault(identity(value), value)
+    return list(found.values())
 
 
 def _joined(environments: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -8,13 +8,24 @@ so that a typing error is answered at once.
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from optsweep.checks import (
+    Check,
+    check_address,
+    device,
+    folder,
+    fraction,
+    one_of,
+    optional,
+    positive,
+    text,
+    whole,
+    yes_or_no,
+)
 from optsweep.errors import SettingsError, nearest
 
 GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
@@ -24,122 +35,6 @@ _PLACES = ("path", "mirror")
 
 # Fields that conf/config.yaml has under another name.
 _NESTED = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}
-
-Check = Callable[[str, Any], Any]
-
-
-def redact(text: str) -> str:
-    """A text without the passwords of the addresses in it, for logs, tags and messages."""
-    within = re.sub(r"(://[^/:@\s]*):\S+@", r"\1:***@", text)
-    return re.sub(r"([?&](?:password|token)=)[^&\s]+", r"\1***", within)
-
-
-def _refuse(name: str, given: Any, allowed: str, instead: str) -> SettingsError:
-    shown = "null" if given is None else given
-    return SettingsError(f"{name}={shown}: {allowed}; type for example {name}={instead}")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _positive(name: str, value: Any) -> float:
-    if not _number(value) or value <= 0:
-        raise _refuse(name, value, "must be a finite number above 0", "1e-3")
-    return float(value)
-
-
-def _fraction(name: str, value: Any) -> float:
-    if not _number(value) or not 0 <= value < 1:
-        raise _refuse(name, value, "must be a number from 0 up to, but not including, 1", "0.1")
-    return float(value)
-
-
-def _whole(least: int, example: str) -> Check:
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            meant = isinstance(value, float) and value.is_integer() and value >= least
-            instead = str(int(value)) if meant else example
-            raise _refuse(name, value, f"must be a whole number of at least {least}", instead)
-        if value >= 2**63:
-            raise _refuse(name, value, "must be below 2**63", example)
-        return value
-
-    return check
-
-
-def _optional(check: Check) -> Check:
-    return lambda name, value: None if value is None else check(name, value)
-
-
-def _one_of(*allowed: str) -> Check:
-    def check(name: str, value: Any) -> str:
-        if value not in allowed:
-            best = nearest(str(value).lower(), allowed) or allowed[0]
-            raise _refuse(name, value, f"must be one of {', '.join(allowed)}", best)
-        return str(value)
-
-    return check
-
-
-def yes_or_no(name: str, value: Any) -> bool:
-    """The value of `name` where that is true or false.
-
-    Raises:
-        SettingsError: it is something else.
-    """
-    if not isinstance(value, bool):
-        meant = "false" if str(value).lower() in ("no", "n", "off", "0", "false") else "true"
-        raise _refuse(name, value, "must be true or false", meant)
-    return value
-
-
-def _text(example: str) -> Check:
-    def check(name: str, value: Any) -> str:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            raise SettingsError(f"""{name}={value}: must be a text; type '{name}="{value}"'""")
-        if not isinstance(value, str) or not value.strip():
-            given = "" if value is None else value
-            raise _refuse(name, given, "must be a text, not empty", example)
-        return value
-
-    return check
-
-
-def check_address(name: str, value: Any) -> str:
-    """The address of an MLflow store, where it is of a kind that MLflow has.
-
-    Raises:
-        SettingsError: it names a plain file or folder, or lacks its beginning.
-    """
-    uri: str = _text("sqlite:////path/to/mlflow.db")(name, value)
-    path = Path(re.sub(r"^(sqlite|file):(//)?", "", uri)).expanduser()
-    database = f"{name}=sqlite:///{(path if path.suffix else path / 'mlflow.db').absolute()}"
-    if re.match(r"sqlite:(?!///)", uri):
-        how = "an sqlite address has three slashes, then the file's path"
-        raise SettingsError(f"{name}={uri}: {how}; type {database}")
-    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
-        raise SettingsError(
-            f"{name}={uri}: a server's address begins with http; type {name}=http://{uri}"
-        )
-    if ":" not in uri.removeprefix("file:") and not uri.startswith("databricks"):
-        raise SettingsError(
-            f"{name}={uri}: MLflow no longer keeps runs in plain files; type a database such as "
-            f"{database}, or a server, {name}=http://host:5000"
-        )
-    return uri
-
-
-def _folder(name: str, value: Any) -> Path:
-    return Path(_text("/path/to/folder")(name, value)).expanduser()
-
-
-def _device(name: str, value: Any) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(value)):
-        word = str(value).lower()
-        best = {"gpu": "cuda"}.get(word) or nearest(word, ("auto", "cpu", "cuda", "mps"))
-        raise _refuse(name, value, "must be one of auto, cpu, cuda, cuda:N, mps", best or "auto")
-    return str(value)
 
 
 def _checked(check: Check) -> Any:
@@ -167,21 +62,21 @@ class Settings:
     schedule: Option
     preset: str | None = None
 
-    lr: float = _checked(_positive)
-    batch_size: int = _checked(_whole(1, "64"))
-    epochs: int = _checked(_whole(1, "10"))
-    seed: int = _checked(_whole(0, "0"))
-    device: str = _checked(_device)
-    val_fraction: float = _checked(_fraction)
-    threads: int | None = _checked(_optional(_whole(1, "2")))
-    precision: str = _checked(_one_of("fp32", "tf32", "bf16"))
+    lr: float = _checked(positive)
+    batch_size: int = _checked(whole(1, "64"))
+    epochs: int = _checked(whole(1, "10"))
+    seed: int = _checked(whole(0, "0"))
+    device: str = _checked(device)
+    val_fraction: float = _checked(fraction)
+    threads: int | None = _checked(optional(whole(1, "2")))
+    precision: str = _checked(one_of("fp32", "tf32", "bf16"))
     evaluate_first: bool = _checked(yes_or_no)
-    figures: str = _checked(_one_of("none", "best", "all"))
-    log_every: int = _checked(_whole(1, "100"))
-    checkpoint_every: int = _checked(_whole(1, "1"))
+    figures: str = _checked(one_of("none", "best", "all"))
+    log_every: int = _checked(whole(1, "100"))
+    checkpoint_every: int = _checked(whole(1, "1"))
     resume: bool = _checked(yes_or_no)
-    data_dir: Path = _checked(_folder)  # noqa: RUF009 (a field, as the others are)
-    experiment: str = _checked(_text("optsweep"))
+    data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
+    experiment: str = _checked(text("optsweep"))
     tracking_uri: str = _checked(check_address)
 
     @classmethod
@@ -269,9 +164,9 @@ class Launch:
 
         workers = config["workers"]
         return cls(
-            workers=None if workers == "auto" else named("workers", _whole(0, "auto")),
-            retries=named("retries", _whole(0, "1")),
-            timeout=named("timeout", _optional(_positive)),
+            workers=None if workers == "auto" else named("workers", whole(0, "auto")),
+            retries=named("retries", whole(0, "1")),
+            timeout=named("timeout", optional(positive)),
             fail_fast=named("fail_fast", yes_or_no),
         )
 
@@ -353,4 +248,4 @@ def _check_dataset_options(arguments: Mapping[str, Any]) -> None:
         yes_or_no("dataset.normalize", arguments["normalize"])
     for name, example in (("limit", "1000"), ("resize", "32"), ("size", "32")):
         if arguments.get(name) is not None:
-            _whole(1, example)(f"dataset.{name}", arguments[name])
+            whole(1, example)(f"dataset.{name}", arguments[name])

@@ -5,13 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from optsweep.address import ui_command
 from optsweep.jobs import Job
 from optsweep.owner import Owner
 from optsweep.progress import RunProgress
+from optsweep.reading import finished_records
 from optsweep.results import RunRecord
 from optsweep.run import new_record, run
 from optsweep.sweep import release_dead
-from optsweep.tracking import Store, ui_command
+from optsweep.tracking import Store
 
 
 def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
@@ -22,7 +24,8 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
         earlier = store.find(kind="run", fingerprint=job.fingerprint)
         finished = [found for found in earlier if found.info.status == "FINISHED"]
         if finished:
-            record = store.record(finished[0], record)
+            (found,) = finished_records(store, finished[:1])
+            record = replace(found, name=record.name, params=record.params)
             folder = Path(finished[0].data.tags["optsweep.folder"])
             _show(replace(job, folder=folder), record, store, console)
             return record

@@ -171,7 +171,7 @@ def _scale(
     axes.set_xlim(epochs[0] - margin, epochs[1] + margin)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     low, high = values
-    if metric == "loss" and high > 100 * low > 0:
+    if metric == "loss" and high > 20 * low > 0:
         axes.set_yscale("log")
         axes.set_ylim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
@@ -186,7 +186,7 @@ def _scale(
 
 
 def _style(axes: Axes, metric: str, *, first: bool) -> None:
-    axes.tick_params(labelsize=9, labelleft=first, color="0.7", left=first)
+    axes.tick_params(which="both", labelsize=9, labelleft=first, color="0.7", left=first)
     axes.set_xlabel("epoch", fontsize=9)
     axes.set_ylabel(metric if first else "", fontsize=9)
     axes.yaxis.set_label_coords(-0.52 * axes.figure.dpi / axes.bbox.width, 0.5)

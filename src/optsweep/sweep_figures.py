@@ -17,7 +17,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from optsweep.figures import _INCH, _PLAIN, _figure, _fitted, _width
-from optsweep.repeats import Setting, ascending, is_number, label, named, ranking_splits, repeats
+from optsweep.repeats import (
+    Setting,
+    ascending,
+    identity,
+    is_number,
+    label,
+    named,
+    ranking_splits,
+    repeats,
+)
 from optsweep.results import SweepRecord
 from optsweep.sweep_curves import learning_curves
 from optsweep.sweep_rates import accuracy, learning_rates
@@ -84,7 +93,7 @@ def heat_map(sweep: SweepRecord) -> Figure:
     values = np.full((len(down), len(across)), np.nan)
     for row, first in enumerate(down):
         for column, second in enumerate(across):
-            setting = found.get((repr(first), repr(second)))
+            setting = found.get((identity(first), identity(second)))
             values[row, column] = accuracy(setting) if setting else np.nan
     mean = ", mean over seeds" * ("seed" in sweep.grid)
     heading = f"Accuracy ({split_words(ranking_splits(found.values()))}){mean}"
@@ -102,7 +111,7 @@ def heat_map(sweep: SweepRecord) -> Figure:
         bar.remove()
     for row, first in enumerate(down):
         for column, second in enumerate(across):
-            _fill(axes, row, column, found.get((repr(first), repr(second))), values, cell)
+            _fill(axes, row, column, found.get((identity(first), identity(second))), values, cell)
     return figure
 
 
@@ -113,7 +122,7 @@ def _sides(sweep: SweepRecord) -> tuple[str, str]:
 
 
 def _cell(setting: Setting, rows: str, columns: str) -> tuple[str, str]:
-    return repr(setting.swept.get(rows)), repr(setting.swept.get(columns))
+    return identity(setting.swept.get(rows)), identity(setting.swept.get(columns))
 
 
 def _map_axes(

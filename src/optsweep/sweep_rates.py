@@ -171,9 +171,10 @@ def _draw(axes: Axes, line: _Line) -> None:
     ]
     if points:
         alpha = max(0.15, min(0.6, 20 / len(points)))
+        x, y = zip(*points, strict=True)
         style: dict[str, Any] = {"color": line.colour, "linewidths": 0, "zorder": 1.5}
         many = len(points) > MANY
-        axes.scatter(*zip(*points, strict=True), s=14, alpha=alpha, rasterized=many, **style)
+        axes.scatter(x, y, 14, alpha=alpha, rasterized=many, **style)
 
 
 def _name_lines(axes: Axes, lines: Sequence[_Line]) -> None:

@@ -75,7 +75,8 @@ class Hue:
 
     def text(self, run: RunRecord) -> str:
         """The run's colour, darker, to be read on white."""
-        return to_hex([0.7 * part for part in to_rgb(self.line(run))])
+        red, green, blue = to_rgb(self.line(run))
+        return to_hex((0.7 * red, 0.7 * green, 0.7 * blue))
 
 
 def _places(choices: Sequence[Any]) -> list[float]:

@@ -10,15 +10,10 @@ import json
 import logging
 import os
 import re
-import shutil
-import socket
-import sqlite3
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,40 +23,17 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, leas
 import mlflow.store.tracking.sqlalchemy_store  # half a second that `open` would pay else
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as Run  # what `find` gives, for those who type it
 from mlflow.exceptions import MlflowException
-from sqlalchemy import create_engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
+from optsweep.address import absolute, refuse_unusable, sqlite_path
+from optsweep.checks import redact
 from optsweep.errors import TrackingError
-from optsweep.results import Entry, RunRecord
-from optsweep.settings import check_address
-from optsweep.settings import redact as redact  # for those who have only an address
+from optsweep.results import Entry
 
-PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
-_ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
 _CALL = 1000  # metrics that MLflow takes in one call
-
-
-def absolute(uri: str) -> str:
-    """The same address, with an sqlite file named from the root of the file system."""
-    path = sqlite_path(uri)
-    return uri if path is None else f"sqlite:///{path}"
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The absolute path of an sqlite store's file; None for any other address."""
-    prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None
-
-
-def ui_command(uri: str) -> str:
-    """What to type, or to open, to browse the store."""
-    if uri.startswith("http"):
-        return redact(uri)
-    return f"mlflow ui --backend-store-uri '{redact(absolute(uri))}'"
 
 
 @dataclass(frozen=True)
@@ -94,7 +66,7 @@ class Store:
         """
         uri = absolute(uri)
         path = sqlite_path(uri)
-        _refuse_unusable(uri, path)
+        refuse_unusable(uri)
         with _explained(uri):
             if path is None:
                 client = MlflowClient(uri)
@@ -132,19 +104,6 @@ class Store:
                 token = page.token
                 if not token:
                     return runs
-
-    def record(self, run: Run, record: RunRecord) -> RunRecord:
-        """What the store holds of a run that an earlier sweep finished, in place of `record`."""
-        metrics = {name: value for name, value in run.data.metrics.items() if "/" in name}
-        metrics.pop("batch/loss", None)
-        return replace(
-            record,
-            run_id=run.info.run_id,
-            status=run.info.status,
-            metrics=metrics,
-            diverged=run.data.tags.get("optsweep.diverged") == "true",
-            reused=True,
-        )
 
     def end(self, run_id: str, status: str, error: str = "", output: str = "") -> None:
         """Ends a run whose own process cannot do it any more."""
@@ -317,74 +276,6 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
             f"mlflow experiments restore -x {found.experiment_id}, or type another name"
         )
     return str(found.experiment_id)
-
-
-def _refuse_unusable(uri: str, path: Path | None) -> None:
-    check_address("tracking.uri", uri)
-    scheme = uri.partition(":")[0] if ":" in uri else ""
-    if path is not None:
-        _refuse_unwritable(path)
-    elif scheme in ("http", "https"):
-        _refuse_silent_server(uri)
-    elif re.match(r"(postgresql|mysql|mssql)\b", scheme):
-        _refuse_silent_database(uri)
-
-
-def _refuse_unwritable(path: Path) -> None:
-    # MLflow would try again for a hundred seconds before it says that a file cannot be written.
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        if free < _ROOM:
-            raise OSError(f"{free // 1024} KB are free, {_ROOM // 1024} KB are needed")
-        with sqlite3.connect(path, timeout=PATIENCE) as database:
-            database.execute("PRAGMA journal_mode=wal")  # readers and writers side by side
-            database.execute("BEGIN IMMEDIATE")
-            database.rollback()
-    except (OSError, sqlite3.Error) as error:
-        raise TrackingError(
-            f"the MLflow store {path} cannot be written ({error}); free or open its folder, or "
-            "give another store with tracking.uri=sqlite:////path/to/mlflow.db"
-        ) from error
-    finally:
-        with suppress(UnboundLocalError):
-            database.close()
-
-
-def _refuse_silent_server(uri: str) -> None:
-    try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
-    except urllib.error.HTTPError as error:
-        if error.code >= 500:  # MLflow would try again for minutes
-            raise _silent(uri, error) from error
-    except (OSError, ValueError) as error:
-        raise _silent(uri, getattr(error, "reason", error)) from error
-
-
-def _refuse_silent_database(uri: str) -> None:
-    # MLflow would try again for many minutes, whatever the reason.
-    os.environ.setdefault("PGCONNECT_TIMEOUT", f"{PATIENCE:.0f}")
-    ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-    try:
-        address = make_url(uri)
-        port = address.port or ports[address.get_backend_name()]
-        socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
-        create_engine(uri, poolclass=NullPool).connect().close()
-    except ModuleNotFoundError as error:
-        package = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-        raise TrackingError(
-            f"tracking.uri={redact(uri)} needs a driver ({error}); type pip install "
-            f"{package.get(error.name or '', error.name)}"
-        ) from error
-    except (OSError, ValueError, SQLAlchemyError) as error:
-        raise _silent(uri, redact(str(error).strip().partition("\n")[0])) from error
-
-
-def _silent(uri: str, reason: object) -> TrackingError:
-    return TrackingError(
-        f"tracking.uri={redact(uri)} does not answer ({reason}); start the server, or leave "
-        "tracking.uri and MLFLOW_TRACKING_URI out to use the store in this project"
-    )
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.optsweep._arguments import unknown_flag
 from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
+from optsweep.checks import redact
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
-from optsweep.settings import Settings, redact
+from optsweep.settings import Settings
 
 if TYPE_CHECKING:
     from optsweep.jobs import Job

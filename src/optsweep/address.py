@@ -1,0 +1,120 @@
+"""A store's address: what it names, whether it answers, and how to browse what it holds.
+
+MLflow tries again for minutes before it says that a store cannot be used. So an address is tried
+here first, for a bounded time.
+"""
+
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from optsweep.checks import check_address, redact
+from optsweep.errors import TrackingError
+
+PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
+_ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
+
+
+def absolute(uri: str) -> str:
+    """The same address, with an sqlite file named from the root of the file system."""
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The absolute path of an sqlite store's file; None for any other address."""
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None
+
+
+def ui_command(uri: str) -> str:
+    """What to type, or to open, to browse the store."""
+    if uri.startswith("http"):
+        return redact(uri)
+    return f"mlflow ui --backend-store-uri '{redact(absolute(uri))}'"
+
+
+def refuse_unusable(uri: str) -> None:
+    """Makes sure that a store can be used, within `PATIENCE` seconds.
+
+    Raises:
+        TrackingError: it does not answer or cannot be written.
+        SettingsError: the address is of no known kind.
+    """
+    path = sqlite_path(uri)
+    check_address("tracking.uri", uri)
+    scheme = uri.partition(":")[0] if ":" in uri else ""
+    if path is not None:
+        _refuse_unwritable(path)
+    elif scheme in ("http", "https"):
+        _refuse_silent_server(uri)
+    elif re.match(r"(postgresql|mysql|mssql)\b", scheme):
+        _refuse_silent_database(uri)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    # MLflow would try again for a hundred seconds before it says that a file cannot be written.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if free < _ROOM:
+            raise OSError(f"{free // 1024} KB are free, {_ROOM // 1024} KB are needed")
+        with sqlite3.connect(path, timeout=PATIENCE) as database:
+            database.execute("PRAGMA journal_mode=wal")  # readers and writers side by side
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(
+            f"the MLflow store {path} cannot be written ({error}); free or open its folder, or "
+            "give another store with tracking.uri=sqlite:////path/to/mlflow.db"
+        ) from error
+    finally:
+        with suppress(UnboundLocalError):
+            database.close()
+
+
+def _refuse_silent_server(uri: str) -> None:
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:  # MLflow would try again for minutes
+            raise _silent(uri, error) from error
+    except (OSError, ValueError) as error:
+        raise _silent(uri, getattr(error, "reason", error)) from error
+
+
+def _refuse_silent_database(uri: str) -> None:
+    # MLflow would try again for many minutes, whatever the reason.
+    os.environ.setdefault("PGCONNECT_TIMEOUT", f"{PATIENCE:.0f}")
+    ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+    try:
+        address = make_url(uri)
+        port = address.port or ports[address.get_backend_name()]
+        socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
+        create_engine(uri, poolclass=NullPool).connect().close()
+    except ModuleNotFoundError as error:
+        package = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+        raise TrackingError(
+            f"tracking.uri={redact(uri)} needs a driver ({error}); type pip install "
+            f"{package.get(error.name or '', error.name)}"
+        ) from error
+    except (OSError, ValueError, SQLAlchemyError) as error:
+        raise _silent(uri, redact(str(error).strip().partition("\n")[0])) from error
+
+
+def _silent(uri: str, reason: object) -> TrackingError:
+    return TrackingError(
+        f"tracking.uri={redact(uri)} does not answer ({reason}); start the server, or leave "
+        "tracking.uri and MLFLOW_TRACKING_URI out to use the store in this project"
+    )
