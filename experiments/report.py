@@ -10,7 +10,6 @@ from optsweep.checks import redact
 from optsweep.errors import OptsweepError, SettingsError, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
-OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
 
 HELP = """\
 Makes the report of a sweep again, from what MLflow holds alone; the sweep's folder may be gone.
@@ -51,6 +50,7 @@ def main(arguments: list[str]) -> int:
 
 def defaults() -> dict[str, str]:
     """What an argument is where it is not typed, from conf/config.yaml."""
+    OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
     config = OmegaConf.load(ROOT / "conf" / "config.yaml")
     tracking = OmegaConf.select(config, "tracking")
     uri, experiment = str(tracking.uri), str(tracking.experiment)

@@ -48,13 +48,14 @@ def run(
     timeout: float = 120,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    script: str = "experiments/run.py",
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `python experiments/run.py ARGUMENTS` in `project`, or in `cwd`, and waits for its end.
+    """Runs `python SCRIPT ARGUMENTS` in `project`, or in `cwd`, and waits for its end.
 
     The process has one thread and no MLFLOW_TRACKING_URI, unless `env` gives them.
     """
     return subprocess.run(
-        [sys.executable, str(project / "experiments" / "run.py"), *arguments],
+        [sys.executable, str(project / script), *arguments],
         cwd=cwd or project,
         env=environment(env),
         capture_output=True,

@@ -53,9 +53,11 @@ def test_the_table_is_ranked_and_the_best_run_named(swept: tuple[Path, str]) -> 
     assert best == rows[0]["run_id"]
     assert parent.data.tags["optsweep.best.optimizer"] == rows[0]["optimizer"]
     assert parent.data.metrics["best/test/accuracy"] == float(rows[0]["test/accuracy"])
-    assert f"best    {rows[0]['run']}" in printed
+    assert f"Best of 4 runs: {rows[0]['run']}" in printed
     assert "mlflow ui --backend-store-uri" in printed
-    assert "table.csv" in artifacts(project, parent.info.run_id)
+    kept = artifacts(project, parent.info.run_id)
+    assert {"table.csv", "report.html", "figures"} <= kept
+    assert artifacts(project, parent.info.run_id, "figures")
 
 
 def test_pictures_are_drawn_for_the_best_run_only(swept: tuple[Path, str]) -> None:
@@ -105,7 +107,7 @@ def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
 
 def test_without_validation_ranking_by_test_is_said(project: Path) -> None:
     done = run(project, "-m", "lr=1e-2,1e-1", "val_fraction=0", *QUICK, "figures=none")
-    assert "ranked by test" in done.stdout
+    assert "Ranked by test" in done.stdout
 
 
 def test_hydras_own_launcher_still_works(project: Path) -> None:

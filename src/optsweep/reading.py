@@ -29,6 +29,7 @@ Point = tuple[str, int, float]  # run id, step, value
 _SECONDS = "epoch_seconds"
 _IN_A_QUERY = 500  # runs whose points, or whose ids, go into one query of a database
 _SERVER_RUNS, _SERVER_POINTS = 100, 25_000  # as many as a server answers for at once
+_BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # where the MLflow UI asks a server
 _CUT = 5990  # a parameter of this length was cut by MLflow, at 6,000 characters
 _FAILURES = 20  # failed runs whose output is looked for, at a file each
 
@@ -124,10 +125,10 @@ def _points(store: Store, run_ids: Sequence[str], name: str) -> Iterator[Point]:
 
 
 def _from_server(store: Store, ids: Sequence[str], name: str) -> list[Point]:
-    """What the MLflow UI asks a server for; where that does not answer, run by run."""
+    """What a server tells of many runs at once; where it does not, run by run."""
     answer = http_request(  # type: ignore[no-untyped-call]
         get_default_host_creds(store.uri),  # type: ignore[no-untyped-call]
-        "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
+        _BULK,
         "GET",
         params={"run_id": list(ids), "metric_key": name, "max_results": _SERVER_POINTS},
     )

@@ -6,6 +6,7 @@ number of runs. `label` words a value for tables, pictures and pages.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -134,7 +135,7 @@ def label(value: Any, digits: int = 6) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, float):
-        return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e+")
+        return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.{digits}g}")
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{label(each, digits)}" for key, each in value.items()) + "}"
     if isinstance(value, Sequence):

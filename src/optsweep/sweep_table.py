@@ -31,7 +31,7 @@ _NOTES = 15  # columns that notes have at least: "1 of 3 diverged"
 
 def printable(text: str) -> str:
     """The text without what would steer a terminal: escape sequences and control characters."""
-    plain = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)", "", text)
+    plain = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]+[0-~]|.)", "", text)
     plain = re.sub(r"\r\n?", "\n", plain)
     # Surrogates stand for bytes that were no text.
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)

@@ -1,0 +1,170 @@
+"""Whole sweeps, from Enter to prompt, beside what people write by hand.
+
+Every contestant is a command of its own in a folder of its own: imports, the first start of the
+store, folders and reports are all counted.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.shared import ROOT, Options, aligned
+
+HERE = Path(__file__).resolve().parent
+GRID = ("optimizer=sgd,adam,rmsprop", "lr=1e-4,1e-3,1e-2,1e-1", "epochs=3")
+README_LINE = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a command took: seconds from start to end, and its process's peak memory in bytes."""
+
+    seconds: float
+    memory: int
+
+
+def sweep(options: Options) -> str:
+    """A 12-run sweep on Fashion-MNIST, beside a plain Hydra script with the tutorials' loop."""
+    ours, plain = [], []
+    for _ in range(options.rounds):
+        with _project() as project:
+            arguments = ["-m", *GRID, "dataset=fashion_mnist", "val_fraction=0"]
+            ours.append(_run(project, *arguments, f"data_dir={options.data_dir}").seconds)
+            uri = f"uri=sqlite:///{project}/plain.db"
+            folder = f"hydra.sweep.dir={project}/plain"
+            script = str(HERE / "plain_sweep.py")
+            more = [f"data_dir={options.data_dir}", uri, folder]
+            plain.append(_take(project, [sys.executable, script, "-m", *GRID, *more]).seconds)
+    rows = [
+        ("", "seconds", "a run"),
+        ("plain Hydra script, launcher basic", *_both(plain, 12)),
+        ("optsweep", *_both(ours, 12)),
+        ("optsweep / plain", f"{median(ours) / median(plain):.2f}", ""),
+    ]
+    return "\n".join([f"{' '.join(GRID)}, medians of {options.rounds}", "", *aligned(rows)])
+
+
+def _both(seconds: Sequence[float], runs: int) -> tuple[str, str]:
+    return f"{median(seconds):.1f} s", f"{median(seconds) / runs:.1f} s"
+
+
+def start(options: Options) -> str:
+    """The README's line, first start of the store included, beside importing its libraries."""
+    imports, line = [], []
+    for _ in range(options.rounds):
+        with _project() as project:
+            code = "import torch, torchvision, mlflow"
+            imports.append(_take(project, [sys.executable, "-c", code]).seconds)
+            line.append(_run(project, *README_LINE).seconds)
+    rows = [
+        ("", "seconds"),
+        ("import torch, torchvision, mlflow", f"{median(imports):.1f} s"),
+        (f"run.py {' '.join(README_LINE)}", f"{median(line):.1f} s"),
+        ("times as long", f"{median(line) / median(imports):.2f}"),
+    ]
+    return "\n".join([f"from Enter to prompt, medians of {options.rounds}", "", *aligned(rows)])
+
+
+def many(options: Options) -> str:
+    """A thousand trivial runs: what a run costs beyond its training, beside Hydra's empty job.
+
+    A run's cost is the slope of the wall time over the number of runs, so that imports, the
+    store's first start and the report's pictures do not count.
+    """
+    counts = (100, 500, 1000)
+    taken = {count: _trivial(count) for count in counts}
+    seconds = {count: one.seconds for count, (one, _) in taken.items()}
+    empty = _empty_jobs()
+    early = (seconds[500] - seconds[100]) / 400
+    late = (seconds[1000] - seconds[500]) / 500
+    slope = (seconds[1000] - seconds[100]) / 900
+    # Two workers train side by side: a run's training takes its share of the wall time.
+    training = taken[1000][1] / (1000 * (os.cpu_count() or 1))
+    growth = (taken[1000][0].memory - taken[100][0].memory) / 900
+    rows = [
+        ("", "milliseconds"),
+        ("an empty job, Hydra's launcher basic", f"{1e3 * empty:.0f}"),
+        ("a run, 100 to 1,000 of them", f"{1e3 * slope:.0f}"),
+        ("of which training and evaluation", f"{1e3 * training:.0f}"),
+        ("beyond its training / an empty job", f"{(slope - training) / empty:.2f}"),
+        ("slope 500 to 1,000 / slope 100 to 500", f"{late / early:.2f}"),
+        ("launching process, KB a run", f"{growth / 1024:.0f}"),
+    ]
+    return "\n".join(["digits, softmax, 1 epoch, tracked in MLflow", "", *aligned(rows)])
+
+
+def _trivial(count: int) -> tuple[Taken, float]:
+    """A sweep of `count` runs, and the seconds that its runs trained and evaluated in all."""
+    import csv
+
+    with _project() as project:
+        overrides = ("model=softmax", "epochs=1", "figures=none", f"seed=range({count})")
+        taken = _run(project, "-m", *overrides)
+        (table,) = (project / "outputs").glob("*/*/table.csv")
+        with table.open(newline="") as file:
+            return taken, sum(float(row["seconds"]) for row in csv.DictReader(file))
+
+
+def _empty_jobs() -> float:
+    """Seconds of an empty job under Hydra's own launcher and sweeper, by the slope."""
+    seconds = []
+    for count in (20, 120):
+        with TemporaryDirectory() as folder:
+            plain = ["hydra/launcher=basic", "hydra/sweeper=basic", f"hydra.sweep.dir={folder}/out"]
+            command = [sys.executable, str(HERE / "empty_job.py"), "-m", f"seed=range({count})"]
+            seconds.append(_take(Path(folder), [*command, *plain]).seconds)
+    return (seconds[1] - seconds[0]) / 100
+
+
+@contextmanager
+def _project() -> Iterator[Path]:
+    """A copy of the project with nothing in it yet: no store, no data, no outputs."""
+    with TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        for name in ("conf", "experiments"):
+            shutil.copytree(ROOT / name, project / name)
+        yield project
+
+
+def _run(project: Path, *arguments: str) -> Taken:
+    return _take(project, [sys.executable, str(project / "experiments/run.py"), *arguments])
+
+
+def _take(folder: Path, command: Sequence[str]) -> Taken:
+    """Carries a command out, looking at its own process's memory, not its children's.
+
+    Raises:
+        RuntimeError: the command failed; the message ends with what it printed.
+    """
+    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    began = time.perf_counter()
+    with (folder / "printed.txt").open("w+") as printed:
+        process = subprocess.Popen(
+            command, cwd=folder, env=own, stdout=printed, stderr=subprocess.STDOUT
+        )
+        memory = 0
+        while process.poll() is None:
+            memory = max(memory, _resident(process.pid))
+            time.sleep(0.05)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            printed.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed:\n{printed.read()[-2000:]}")
+    return Taken(seconds, memory)
+
+
+def _resident(pid: int) -> int:
+    """A process's resident memory in bytes; 0 where /proc does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
