@@ -88,9 +88,10 @@ def report(options: dict[str, str]) -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from rich.console import Console  # these imports take seconds: not before a typing error
 
+    from optsweep.address import sqlite_path
     from optsweep.reading import latest_sweep, read_sweep
     from optsweep.report import merge, sentence, terminal_table, write
-    from optsweep.tracking import Store, sqlite_path
+    from optsweep.tracking import Store
 
     path = sqlite_path(options["tracking.uri"])
     if path is not None and not path.exists():
@@ -100,6 +101,8 @@ def report(options: dict[str, str]) -> None:
         )
     store = Store.open(options["tracking.uri"], options["tracking.experiment"])
     ids = dict.fromkeys(part.strip() for part in options["sweep"].split(",") if part.strip())
+    if not ids:
+        raise SettingsError(f"sweep={options['sweep']}: a value is missing; type sweep=latest")
     ids = dict.fromkeys(latest_sweep(store) if each == "latest" else each for each in ids)
     sweep = merge([read_sweep(store, run_id) for run_id in ids])
     name = "+".join(ids) if len(ids) == 1 else "+".join(run_id[:8] for run_id in ids)[:100]

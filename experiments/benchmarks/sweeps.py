@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.shared import ROOT, Options, aligned
+from benchmarks.shared import ROOT, Options, aligned, paragraphs
 
 HERE = Path(__file__).resolve().parent
 GRID = ("optimizer=sgd,adam,rmsprop", "lr=1e-4,1e-3,1e-2,1e-1", "epochs=3")
@@ -49,7 +49,7 @@ def sweep(options: Options) -> str:
         ("optsweep", *_both(ours, 12)),
         ("optsweep / plain", f"{median(ours) / median(plain):.2f}", ""),
     ]
-    return "\n".join([f"{' '.join(GRID)}, medians of {options.rounds}", "", *aligned(rows)])
+    return paragraphs(f"{' '.join(GRID)}, medians of {options.rounds}", aligned(rows))
 
 
 def _both(seconds: Sequence[float], runs: int) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def start(options: Options) -> str:
         (f"run.py {' '.join(README_LINE)}", f"{median(line):.1f} s"),
         ("times as long", f"{median(line) / median(imports):.2f}"),
     ]
-    return "\n".join([f"from Enter to prompt, medians of {options.rounds}", "", *aligned(rows)])
+    return paragraphs(f"from Enter to prompt, medians of {options.rounds}", aligned(rows))
 
 
 def many(options: Options) -> str:
@@ -98,7 +98,7 @@ def many(options: Options) -> str:
         ("slope 500 to 1,000 / slope 100 to 500", f"{late / early:.2f}"),
         ("launching process, KB a run", f"{growth / 1024:.0f}"),
     ]
-    return "\n".join(["digits, softmax, 1 epoch, tracked in MLflow", "", *aligned(rows)])
+    return paragraphs("digits, softmax, 1 epoch, tracked in MLflow", aligned(rows))
 
 
 def _trivial(count: int) -> tuple[Taken, float]:

@@ -30,7 +30,7 @@ _SECONDS = "epoch_seconds"
 _IN_A_QUERY = 500  # runs whose points, or whose ids, go into one query of a database
 _SERVER_RUNS, _SERVER_POINTS = 100, 25_000  # as many as a server answers for at once
 _BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # where the MLflow UI asks a server
-_CUT = 5990  # a parameter of this length was cut by MLflow, at 6,000 characters
+_CUT = 6000  # characters at which MLflow cuts a parameter
 _FAILURES = 20  # failed runs whose output is looked for, at a file each
 
 
@@ -300,9 +300,9 @@ def value_of(text: str) -> Any:
     """
     if text in ("None", "True", "False"):
         return {"None": None, "True": True, "False": False}[text]
-    if re.fullmatch(r"[+-]?\d{1,300}", text):
+    if re.fullmatch(r"[+-]?[0-9]{1,300}", text):
         return int(text)
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE):
+    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
         value = float(text)
         return value if isfinite(value) else text
     if text[:1] in ("[", "{", "("):
