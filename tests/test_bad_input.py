@@ -453,25 +453,36 @@ def test_the_official_addresses_out_of_reach_are_told_of_too(project: Path, refu
 
 
 @pytest.mark.parametrize("kind", ["refusing", "silent", "failing"])
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_a_tracking_server_that_does_not_answer_is_told_before_training(
-    project: Path, kind: str, request: pytest.FixtureRequest
+    project: Path,
+    without_torch: dict[str, str],
+    kind: str,
+    sweep: list[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     uri = f"http://{request.getfixturevalue(kind)}"
     with soon():
-        line = refusal(project, f"tracking.uri={uri}")
+        line = refusal(project, *sweep, f"tracking.uri={uri}", env=without_torch)
     assert f"tracking.uri={uri}" in line and "does not answer" in line
 
 
-def test_a_database_out_of_reach_is_told_without_its_password(project: Path) -> None:
+def test_a_database_out_of_reach_is_told_without_its_password(
+    project: Path, without_torch: dict[str, str]
+) -> None:
+    uri = "tracking.uri=postgresql://ann:secret@localhost:1/x"
     with soon():
-        line = refusal(project, "tracking.uri=postgresql://ann:secret@localhost:1/x")
+        line = refusal(project, uri, env=without_torch)
     assert "localhost:1/x" in line
     assert "secret" not in line
 
 
-def test_a_silent_database_is_not_waited_for(project: Path, silent: str) -> None:
+def test_a_silent_database_is_not_waited_for(
+    project: Path, without_torch: dict[str, str], silent: str
+) -> None:
+    uri = f"tracking.uri=postgresql://ann:secret@{silent}/x"
     with soon():
-        line = refusal(project, f"tracking.uri=postgresql://ann:secret@{silent}/x")
+        line = refusal(project, uri, env=without_torch)
     assert silent in line
     assert "secret" not in line
 

@@ -189,7 +189,8 @@ def test_reading_costs_no_query_for_each_run(fresh: Store) -> None:
     asked = []
     for run_id in (few, many):
         calls.clear()
-        with patch.multiple(SqlAlchemyStore, **{name: counted(name) for name in names}):
+        replaced: dict[str, Any] = {name: counted(name) for name in names}
+        with patch.multiple(SqlAlchemyStore, **replaced):
             read_sweep(fresh, run_id)
         asked.append(sorted(calls))
     assert asked[0] == asked[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from optsweep.repeats import common, identity, label, merge, named, repeats
+from optsweep.repeats import common, identity, label, merge, named, printable, repeats
 from optsweep.results import RunRecord
 from sweeps import FOUR, SIXTY, TWELVE, failed, sweep, with_runs
 
@@ -74,6 +74,12 @@ def test_equal_values_are_one_setting_however_they_are_held() -> None:
 )
 def test_values_are_worded_as_they_are_typed(value: Any, expected: str) -> None:
     assert label(value) == expected
+
+
+def test_printable_keeps_lines_tabs_and_other_alphabets() -> None:
+    assert printable("a\tb\r\nc\rd 犬 é") == "a\tb\nc\nd 犬 é"
+    assert printable("\u202eevil\u2066 ltr") == "evil ltr"
+    assert printable("\x1b[1;32mgreen\x1b[0m \x1b(B done\x7f") == "green  done�"
 
 
 def test_the_optimizer_comes_first_and_by_its_name() -> None:

@@ -58,7 +58,9 @@ CASES = {
     "odd-values": sweep({"thing": ODD, "batch_size": [16, 32]}),
     "odd-optimizers": sweep({"optimizer": AWKWARD, "lr": LRS}),
     "odd-keys": sweep({r"$\frac{1$.<b>": [1, 2], "犬" * 40: LRS}),
-    "wide-map": sweep({"model": [f"a_model_with_a_long_name_{n}" for n in range(9)], "lr": RATES}),
+    "wide-map": sweep(
+        {"model": [f"a_model_with_a_long_name_{n}" for n in range(6)], "lr": RATES[:30]}
+    ),
 }
 
 
@@ -128,13 +130,10 @@ def lines(figure: Figure) -> int:
     return sum(len(each.get_segments()) for each in found if isinstance(each, LineCollection))
 
 
-def test_every_run_is_a_line_in_both_panels() -> None:
+def test_a_thousand_runs_are_lines_and_not_labelled_one_by_one() -> None:
     assert lines(sweep_figures(TWELVE)["learning_curves"]) == 2 * 12
-    assert lines(sweep_figures(THOUSAND)["learning_curves"]) == 2 * 1000
-
-
-def test_a_thousand_runs_are_not_labelled_one_by_one() -> None:
     figures = sweep_figures(THOUSAND)
+    assert lines(figures["learning_curves"]) == 2 * 1000
     assert len(words(figures["learning_curves"])) < 70
     assert len(words(figures["learning_rates"])) < 40
 
@@ -159,7 +158,7 @@ def test_of_many_optimizers_the_best_are_drawn() -> None:
 
 def crosses(figure: Figure) -> int:
     strips = [axes for axes in figure.axes if axes.get_ylabel() == ""]
-    return sum(len(line.get_xdata()) for axes in strips for line in axes.lines)  # type: ignore[arg-type]
+    return sum(int(np.size(line.get_xdata())) for axes in strips for line in axes.lines)
 
 
 def test_diverged_rates_are_crosses_below_the_lines() -> None:
@@ -230,7 +229,7 @@ VALUES: Any = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(first=st.lists(VALUES, min_size=2, max_size=4), second=st.lists(VALUES, max_size=3))
 def test_any_values_can_be_swept(first: list[Any], second: list[Any]) -> None:
     grid = {"one": first, "two": second} if second else {"one": first}

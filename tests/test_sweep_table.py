@@ -7,7 +7,7 @@ from rich.console import Console
 
 from optsweep.repeats import repeats
 from optsweep.results import SweepRecord, best
-from optsweep.sweep_table import counts, printable, score, sentence, terminal_table
+from optsweep.sweep_table import counts, score, sentence, terminal_table
 from sweeps import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [bold]b[/] :smile: \udcff \x00"
@@ -124,11 +124,6 @@ def test_names_steer_no_terminal_and_no_markup() -> None:
     assert "red [bold]b[/] :smile: � �" in text
     assert "\x1b" not in text
     assert "\x1b" not in sentence(with_runs(record, {0: replace(record.runs[0], name=NASTY)}))
-
-
-def test_printable_keeps_lines_tabs_and_other_alphabets() -> None:
-    assert printable("a\tb\r\nc\rd 犬 é") == "a\tb\nc\nd 犬 é"
-    assert printable("\x1b[1;32mgreen\x1b[0m \x1b(B done\x7f") == "green  done�"
 
 
 def test_scores_are_short_whatever_they_are() -> None:

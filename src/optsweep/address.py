@@ -104,7 +104,7 @@ def _refuse_silent_database(uri: str) -> None:
         socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
         create_engine(uri, poolclass=NullPool).connect().close()
     except ModuleNotFoundError as error:
-        package = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+        package = {"psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
         raise TrackingError(
             f"tracking.uri={redact(uri)} needs a driver ({error}); type pip install "
             f"{package.get(error.name or '', error.name)}"

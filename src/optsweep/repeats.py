@@ -2,7 +2,7 @@
 
 `repeats` is given a sweep and hands on its settings, the best first, each with its runs and with
 mean and standard deviation over them. `merge` makes one sweep of several. Both are linear in the
-number of runs. `label` words a value for tables, pictures and pages.
+number of runs. `label` words a value for tables, pictures and pages, and `printable` any text.
 """
 
 import json
@@ -17,6 +17,10 @@ from optsweep.results import RunRecord, SweepRecord, ranking_split
 
 # What says where a run was computed, not what: no reason to tell runs of two sweeps apart.
 _WHERE = ("threads",)
+
+
+# Colours and cursor moves, titles, character sets, and any other escape of two signs.
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]+[0-~]|.)")
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,22 @@ def named(values: Mapping[str, Any], digits: int = 6) -> str:
     """Values on one line, the optimizer first and by its name alone: `adam lr=0.001`."""
     words = [label(values["optimizer"])] if "optimizer" in values else []
     others = [key for key in values if key != "optimizer"]
-    return " ".join([*words, *(f"{key}={label(values[key], digits)}" for key in others)])
+    words += [f"{printable(key)}={label(values[key], digits)}" for key in others]
+    return " ".join(words)
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal or turn the text after it around."""
+    plain = re.sub(r"\r\n?", "\n", _ESCAPES.sub("", text))
+    plain = re.sub("[\u202a-\u202e\u2066-\u2069]", "", plain)
+    # Surrogates stand for bytes that were no text.
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
 
 
 def label(value: Any, digits: int = 6) -> str:
     """A value as a person types it, numbers rounded: `1e-5`, `true`, `null`, `[512,512]`."""
     if isinstance(value, str):
-        return value
+        return printable(value)
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, float):

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from optsweep.repeats import Setting, label, merge, repeats
+from optsweep.repeats import Setting, label, merge, printable, repeats
 from optsweep.results import SCORES, RunRecord, SweepRecord, best, rank, table_csv
-from optsweep.sweep_table import counts, printable, repeated, score, sentence, terminal_table
+from optsweep.sweep_table import counts, repeated, score, sentence, terminal_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

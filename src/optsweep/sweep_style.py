@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from optsweep.figures import _INCH, _PLAIN, _fitted, _width
-from optsweep.repeats import ascending, is_number, label
+from optsweep.repeats import ascending, is_number, label, printable
 from optsweep.results import RunRecord, SweepRecord
 
 MANY = 300  # lines or points beyond which a vector picture holds them as pixels
@@ -31,7 +31,7 @@ def split_words(splits: Iterable[str]) -> str:
 
 def title(key: str) -> str:
     """How a swept value is called on an axis."""
-    return "learning rate" if key == "lr" else key
+    return "learning rate" if key == "lr" else printable(key)
 
 
 def write_title(figure: Figure, text: str) -> None:

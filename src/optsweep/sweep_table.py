@@ -5,7 +5,6 @@ that there is: the less important scores give way first. Where seeds were swept,
 settings, by mean and standard deviation over the seeds.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from optsweep.repeats import Setting, label, repeats
+from optsweep.repeats import Setting, label, printable, repeats
 from optsweep.results import SCORES, RunRecord, SweepRecord, best, rank, ranking_split
 
 MOST_ROWS, MOST_FAILURES = 30, 10
@@ -27,14 +26,6 @@ _SHORT = {"accuracy": "acc.", "loss": "loss"}
 # What gives way first where the width does not suffice.
 _OPTIONAL = ("train/loss", "train/accuracy", "test/loss", "seconds", "val/loss", "test/accuracy")
 _NOTES = 15  # columns that notes have at least: "1 of 3 diverged"
-
-
-def printable(text: str) -> str:
-    """The text without what would steer a terminal: escape sequences and control characters."""
-    plain = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]+[0-~]|.)", "", text)
-    plain = re.sub(r"\r\n?", "\n", plain)
-    # Surrogates stand for bytes that were no text.
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
 
 
 def score(value: float | None) -> str:

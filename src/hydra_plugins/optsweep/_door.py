@@ -88,6 +88,7 @@ def _single_run(config: DictConfig) -> float:
     assert isinstance(values, dict)
     given = {str(key): value for key, value in values.items()}
     settings = Settings.from_config(given, hydra.runtime.choices)
+    refuse_silent_store(settings.tracking_uri)
     job = new_job(settings, given, Path(hydra.runtime.output_dir), list(hydra.overrides.task), {})
 
     # Not before: importing mlflow takes seconds, which a refusal need not wait for.
@@ -111,6 +112,20 @@ def telling_how_to_go_on() -> Iterator[None]:
         typed = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
         print(f"go on with: {shlex.join(['python', sys.argv[0], *typed, 'resume=true'])}")
         raise
+
+
+def refuse_silent_store(uri: str) -> None:
+    """Tries a store's server now rather than after the imports and checks that take seconds.
+
+    A file is left alone: it would be created, for a run that may yet be refused.
+
+    Raises:
+        TrackingError: the server does not answer.
+    """
+    from optsweep.address import refuse_unusable, sqlite_path
+
+    if sqlite_path(uri) is None:
+        refuse_unusable(uri)
 
 
 def job_from_composed(composed: Composed, settings: Settings, swept: Iterable[str]) -> "Job":

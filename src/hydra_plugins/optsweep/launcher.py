@@ -74,6 +74,7 @@ class LocalLauncher(Launcher):
         from hydra_plugins.optsweep._composing import compose
         from hydra_plugins.optsweep._door import (
             job_from_composed,
+            refuse_silent_store,
             swept_keys,
             telling_how_to_go_on,
         )
@@ -84,6 +85,7 @@ class LocalLauncher(Launcher):
             given = " ".join(self._config.hydra.overrides.task)
             raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        refuse_silent_store(settings[0].tracking_uri)
         if self._launch.workers != 0:
             from optsweep.server import start_server
 
