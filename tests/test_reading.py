@@ -207,6 +207,16 @@ def test_a_run_that_was_resumed_has_each_point_once(fresh: Store) -> None:
     assert histories(fresh, [run_id], ["val/loss"]) == {run_id: {"val/loss": [(1, 0.2)]}}
 
 
+def test_a_run_that_diverged_at_once_has_nan_for_the_loss_that_was_left_out(fresh: Store) -> None:
+    nan = math.nan
+    history = {"train/loss": [(1, nan)], "train/accuracy": [(1, 0.1)]}
+    scores = {name: points[-1][1] for name, points in history.items()}
+    wild = replace(FOUR.runs[0], history=history, metrics=scores, diverged=True)
+    sweep, _ = keep(fresh, replace(FOUR, runs=[wild]))
+    (found,) = read_sweep(fresh, sweep).runs
+    assert comparable(found) == comparable(wild)
+
+
 def test_runs_taken_over_from_earlier_sweeps_belong_to_it(fresh: Store) -> None:
     half = [replace(FOUR, runs=FOUR.runs[:2]), replace(FOUR, runs=FOUR.runs[2:])]
     _, ids = keep(fresh, half[0])

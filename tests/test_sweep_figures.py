@@ -59,7 +59,7 @@ CASES = {
     "odd-optimizers": sweep({"optimizer": AWKWARD, "lr": LRS}),
     "odd-keys": sweep({r"$\frac{1$.<b>": [1, 2], "犬" * 40: LRS}),
     "wide-map": sweep(
-        {"model": [f"a_model_with_a_long_name_{n}" for n in range(6)], "lr": RATES[:30]}
+        {"model": [f"a_model_of_a_long_name_{n}" for n in range(6)], "lr": RATES[:30]}
     ),
 }
 
@@ -166,6 +166,17 @@ def test_diverged_rates_are_crosses_below_the_lines() -> None:
     assert crosses(learning_rates(ALL_DIVERGED)) == 12
     assert "no run finished without diverging" in words(learning_rates(ALL_DIVERGED))
     assert "2 of 5" in words(learning_rates(MIXED))
+
+
+def test_a_run_that_diverged_at_once_does_not_change_what_is_ranked_by() -> None:
+    wild = replace(
+        FOUR.runs[3],
+        diverged=True,
+        history={"train/loss": [(1, float("nan"))], "train/accuracy": [(1, 0.1)]},
+        metrics={"train/loss": float("nan"), "train/accuracy": 0.1},
+    )
+    for figure in sweep_figures(with_runs(FOUR, {3: wild})).values():
+        assert "(validation)" in figure.texts[0].get_text()
 
 
 def test_a_line_tells_its_peak_and_points_are_single_seeds() -> None:

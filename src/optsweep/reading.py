@@ -279,6 +279,8 @@ def _record(
 def _fill(history: dict[str, list[tuple[int, float]]]) -> None:
     """Puts NaN where a diverged run's loss was, which the store does not hold."""
     epochs = sorted({epoch for points in history.values() for epoch, _ in points})
+    for name in list(history):
+        history.setdefault(name.replace("/accuracy", "/loss"), [])
     for name, points in history.items():
         values = dict(points)
         history[name] = [(epoch, values.get(epoch, nan)) for epoch in epochs]

@@ -100,8 +100,9 @@ def repeats(runs: Iterable[RunRecord]) -> list[Setting]:
 
 def ranking_splits(settings: Iterable[Setting]) -> list[str]:
     """The splits that settings are ranked by: one, unless sweeps of two kinds were merged."""
-    scored = (setting for setting in settings if any(run.metrics for run in setting.runs))
-    return list(dict.fromkeys(setting.split for setting in scored))
+    found = ((setting.split, run) for setting in settings for run in setting.runs)
+    # One that diverged in its first epoch has scores of its training alone.
+    return list(dict.fromkeys(split for split, run in found if f"{split}/accuracy" in run.metrics))
 
 
 def _rank(setting: Setting) -> tuple[int, float, float]:

@@ -151,8 +151,8 @@ def _panels(sweep: SweepRecord) -> dict[str, list[_Curves]]:
 
 
 def _heading(sweep: SweepRecord, panels: Mapping[str, Sequence[_Curves]]) -> str:
-    splits = dict.fromkeys(_split(curves.run) for panel in panels.values() for curves in panel)
-    count = sum(map(len, panels.values()))
+    drawn = [c.run for panel in panels.values() for c in panel if len(c.points["accuracy"])]
+    splits, count = dict.fromkeys(map(_split, drawn)), len(drawn)
     names = {optimizer_of(run) for run in sweep.runs if run.history}
     few = f", the best {len(panels)} of {len(names)} optimizers" * (len(panels) < len(names))
     runs = f"{count} run{'s' * (count != 1)}"
