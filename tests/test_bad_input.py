@@ -561,9 +561,6 @@ def test_a_read_only_folder_for_runs_is_named(
             ["-m", "lr=1e-3,1e-1"],
             "hydra.sweep.dir",
             id="sweep",
-            marks=pytest.mark.xfail(
-                strict=True, reason="each run of a sweep finds by itself that there is no room"
-            ),
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """The command `python experiments/run.py -m`: a sweep under one parent run."""
 
 import csv
+import shlex
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_all_combinations_are_nested_under_one_parent(swept: tuple[Path, str]) -
     ]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
-    assert parent.data.params["overrides"] == " ".join(GRID[1:])
+    assert parent.data.params["overrides"] == shlex.join(GRID[1:])
     assert parent.data.params["grid.optimizer"] == "sgd,adam"
     assert parent.data.params["grid.lr"] == "0.001,0.1"
 

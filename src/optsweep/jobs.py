@@ -4,8 +4,11 @@
 work is refused while it costs nothing. A `Job` then holds all that a worker needs to know.
 """
 
+import errno
 import math
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from optsweep import loss, model, optimizer, schedule
 from optsweep.building import resolve as resolve_target
 from optsweep.dataset import Dataset
 from optsweep.device import check_precision, resolve, run_in_bfloat16
+from optsweep.errors import FolderError
 from optsweep.settings import Settings
 from optsweep.training import Stack
 
@@ -110,3 +114,33 @@ def build(settings: Settings, data: Dataset, device: torch.device) -> Stack:
         loss=loss.build(settings),
         seeds=[settings.seed],
     )
+
+
+def room(settings: Settings) -> int:
+    """Bytes that a run leaves in its folder: its weights, its pictures and its log, generously."""
+    data = load_dataset(settings)
+    weights = model.weigh(model.build(settings, data.input_shape, len(data.classes)))
+    return weights + 2**17
+
+
+def refuse_full(folder: Path, needed: int, key: str) -> None:
+    """Makes sure that a folder can be written and has `needed` bytes free.
+
+    Raises:
+        FolderError: it cannot or has not; `key` is what to give another folder with.
+    """
+    probe = folder / ".room"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{free / 2**20:.1f} MB are free")
+        probe.write_bytes(b"0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+        raise FolderError(
+            f"{folder} cannot take the {needed / 2**20:.1f} MB that are needed "
+            f"({error.strerror}); free or open it, or give another with {key}=/path/to/folder"
+        ) from error

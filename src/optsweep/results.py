@@ -6,6 +6,7 @@ the pictures are drawn from it: none of them knows how a run was carried out.
 
 import csv
 import io
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ class SweepRecord:
     @property
     def command(self) -> str:
         """The command that repeats the sweep."""
-        return " ".join(["python experiments/run.py -m", *self.overrides])
+        return shlex.join(["python", "experiments/run.py", "-m", *self.overrides])
 
 
 def rank(runs: Sequence[RunRecord]) -> list[RunRecord]:

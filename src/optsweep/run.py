@@ -8,7 +8,6 @@ import functools
 import json
 import logging
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -16,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from optsweep import checkpoint, environment, model
 from optsweep.checkpoint import Journal, UnusableCheckpoint
+from optsweep.checks import redact
 from optsweep.dataset import Dataset
 from optsweep.device import computing
-from optsweep.errors import FolderError
-from optsweep.jobs import Job, build, load_dataset
+from optsweep.jobs import Job, build, load_dataset, refuse_full, room
 from optsweep.progress import Progress
 from optsweep.results import Entry, RunRecord
 from optsweep.tracking import DatasetNote, Store, TrackedRun
@@ -60,7 +59,7 @@ def run(
     with computing(settings) as device:
         data = load_dataset(settings).to(device)
         stack = build(settings, data, device)
-        refuse_full(job.folder, model.weigh(stack.model))
+        refuse_full(job.folder, room(settings), "hydra.run.dir")
         params = settings.params() | {"threads": settings.threads or torch.get_num_threads()}
         tags = run_tags(job, owner)
         try:
@@ -99,6 +98,9 @@ def _train(
 ) -> Stack:
     """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
     settings = job.settings
+    if job.run_id is None:  # a folder that was used before holds what another run left
+        for name in (CHECKPOINT, JOURNAL):
+            (job.folder / name).unlink(missing_ok=True)
     journal = Journal(job.folder / JOURNAL)
     stack, done = _restored(job, stack, data, device, journal.last)
     for entry in journal.entries:  # the store may have missed the last; it keeps each point once
@@ -207,29 +209,8 @@ def _describe(job: Job, data: Dataset, tracked: TrackedRun) -> None:
     target = job.settings.dataset.target
     tracked.log_dataset(DatasetNote(data.name, data.digest, target, data.input_shape, samples))
     tracked.log_text("config.yaml", job.config)
-    tracked.log_text("overrides.txt", "\n".join(job.overrides))
+    tracked.log_text("overrides.txt", redact("\n".join(job.overrides)))
     tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))
-
-
-def refuse_full(folder: Path, needed: int) -> None:
-    """Tries the run's folder with a file of the size that its weights will have.
-
-    Raises:
-        FolderError: the folder cannot be written or has no room.
-    """
-    probe = folder / ".room"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with probe.open("wb") as file:
-            file.write(b"\0" * (needed + 2**16))
-        probe.unlink()
-    except OSError as error:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
-        raise FolderError(
-            f"{folder} cannot take this run's {needed / 2**20:.1f} MB ({error.strerror}); free "
-            "or open it, or give another with hydra.run.dir=/path/to/folder"
-        ) from error
 
 
 def _keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> None:

@@ -21,11 +21,12 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
     release_dead(store)
     record = new_record(job)
     if job.settings.resume:
-        earlier = store.find(kind="run", fingerprint=job.fingerprint)
-        finished = [found for found in earlier if found.info.status == "FINISHED"]
+        found = store.find(kind="run", fingerprint=job.fingerprint)
+        earlier = [run for run in found if run.info.status != "RUNNING"]  # nor another's, right now
+        finished = [run for run in earlier if run.info.status == "FINISHED"]
         if finished:
-            (found,) = finished_records(store, finished[:1])
-            record = replace(found, name=record.name, params=record.params)
+            (kept,) = finished_records(store, finished[:1])
+            record = replace(kept, name=record.name, params=record.params)
             folder = Path(finished[0].data.tags["optsweep.folder"])
             _show(replace(job, folder=folder), record, store, console)
             return record

@@ -6,6 +6,7 @@ With `resume`, what an earlier sweep finished is taken over and what it left unf
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from optsweep import environment, report
 from optsweep.address import ui_command
+from optsweep.checks import redact
 from optsweep.course import Course, Filing
 from optsweep.executors import cores, count_workers, make_executor
 from optsweep.jobs import Job
@@ -70,8 +72,9 @@ def carry_out(
     if earlier:
         sweep = _moved(sweep, Path(earlier[0].data.tags["optsweep.folder"]))
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
-    sweep = replace(sweep, jobs=_shared_out(sweep.jobs, workers))
-    records, todo = _taken_over(sweep, store)
+    shared = _shared_out(sweep.jobs, workers)
+    jobs, records, todo = _taken_over(shared, store, sweep.resume)
+    sweep = replace(sweep, jobs=jobs)
     with (
         Owner(sweep.folder) as owner,
         store.start(
@@ -132,41 +135,49 @@ def _shared_out(jobs: Sequence[Job], workers: int) -> list[Job]:
     return shared
 
 
-def _taken_over(sweep: Sweep, store: Store) -> tuple[list[RunRecord], list[int]]:
-    """A record for each job, and the places of those that are still to be carried out."""
-    records = [new_record(job) for job in sweep.jobs]
-    if not sweep.resume:
-        return records, list(range(len(records)))
-    finished: dict[str, Run] = {}
-    unfinished: dict[str, Run] = {}
-    for run in reversed(store.find(kind="run")):  # the newest comes last and counts
-        if "optsweep.pruned" not in run.data.tags:
-            kind = finished if run.info.status == "FINISHED" else unfinished
-            kind[run.data.tags["optsweep.fingerprint"]] = run
-    todo = []
+def _taken_over(
+    jobs: Sequence[Job], store: Store, resume: bool
+) -> tuple[list[Job], list[RunRecord], list[int]]:
+    """The jobs, a record for each, and the places of those that are still to be carried out.
+
+    With `resume`, jobs that an earlier sweep finished have their record already, and those that
+    it began know the MLflow run and the folder that they go on in.
+    """
+    jobs, todo = list(jobs), []
+    finished, unfinished = _earlier_runs(store) if resume else ({}, {})
     reused: dict[int, Run] = {}
-    for place, job in enumerate(sweep.jobs):
+    for place, job in enumerate(jobs):
         if job.fingerprint in finished:
             reused[place] = finished[job.fingerprint]
-        else:
-            todo.append(place)
-            if job.fingerprint in unfinished:
-                _go_on_with(sweep, place, unfinished[job.fingerprint])
+            continue
+        todo.append(place)
+        if run := unfinished.get(job.fingerprint):
+            folder = Path(run.data.tags["optsweep.folder"])
+            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder)
+    records = [new_record(job) for job in jobs]
     for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
         own = records[place]
         records[place] = replace(record, name=own.name, params=own.params, swept=own.swept)
-    return records, todo
+    return jobs, records, todo
 
 
-def _go_on_with(sweep: Sweep, place: int, run: Run) -> None:
-    """Lets a job go on in the MLflow run and the folder that it was left in."""
-    assert isinstance(sweep.jobs, list)
-    folder = Path(run.data.tags["optsweep.folder"])
-    sweep.jobs[place] = replace(sweep.jobs[place], run_id=run.info.run_id, folder=folder)
+def _earlier_runs(store: Store) -> tuple[dict[str, Run], dict[str, Run]]:
+    """The newest run of each fingerprint: those that are finished, and those that are not.
+
+    A pruned run is neither, nor is one that another process carries out right now.
+    """
+    finished: dict[str, Run] = {}
+    unfinished: dict[str, Run] = {}
+    for run in reversed(store.find(kind="run")):  # the newest comes last and counts
+        if "optsweep.pruned" in run.data.tags or run.info.status == "RUNNING":
+            continue
+        kind = finished if run.info.status == "FINISHED" else unfinished
+        kind[run.data.tags["optsweep.fingerprint"]] = run
+    return finished, unfinished
 
 
 def _title(sweep: Sweep) -> str:
-    return " ".join(sweep.overrides) or "sweep"
+    return redact(shlex.join(sweep.overrides)) or "sweep"
 
 
 def _params(sweep: Sweep) -> dict[str, Any]:
@@ -193,7 +204,7 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord]) -> SweepRec
     }
     return SweepRecord(
         run_id=run_id,
-        overrides=[typed for typed in sweep.overrides if not typed.startswith("resume=")],
+        overrides=[redact(typed) for typed in sweep.overrides if not typed.startswith("resume=")],
         grid=sweep.grid,
         runs=records,
         environment=environment.describe(),
@@ -207,7 +218,7 @@ def _conclude(
     """The table on the terminal, in the folder and in MLflow; the report; the best run's scores."""
     console.print(terminal_table(record, console.width))
     console.print(sentence(record), highlight=False, markup=False, soft_wrap=True)
-    parent.tag(reused=json.dumps([run.run_id for run in record.runs if run.reused]))
+    parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
     first = best(record.runs)
     if first is not None:
         _keep_best(sweep, record, first, parent, store)
@@ -217,6 +228,12 @@ def _conclude(
     console.print(f"report  {sweep.folder / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"folder  {sweep.folder}", highlight=False, soft_wrap=True)
     console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)
+
+
+def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
+    """The ids of runs that were taken over, in as many tags as MLflow's 8,000 characters ask."""
+    lists = [run_ids[first : first + 200] for first in range(0, len(run_ids), 200)] or [[]]
+    return {f"reused.{n}" if n else "reused": json.dumps(ids) for n, ids in enumerate(lists)}
 
 
 def _keep_best(

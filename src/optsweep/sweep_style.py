@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from optsweep.figures import _INCH, _PLAIN, _fitted, _width
-from optsweep.repeats import ascending, is_number, label, printable
+from optsweep.repeats import ascending, label, printable
 from optsweep.results import RunRecord, SweepRecord
 
 MANY = 300  # lines or points beyond which a vector picture holds them as pixels
@@ -65,8 +65,9 @@ class Hue:
             return cls("", (), {})
         key = "lr" if "lr" in keys else keys[0]
         choices = ascending(sweep.grid[key])
-        # Neither too light for a line on white nor, inverted, too dark for one on black.
-        shades = [to_hex(_MAP(0.77 - 0.72 * place)) for place in _places(choices)]
+        # Evenly, lest one wild rate leave all others alike; neither too light for a line on white
+        # nor, inverted, too dark for one on black.
+        shades = [to_hex(_MAP(place)) for place in np.linspace(0.77, 0.05, len(choices))]
         return cls(key, choices, dict(zip(map(label, choices), shades, strict=True)))
 
     def line(self, run: RunRecord) -> str:
@@ -79,26 +80,17 @@ class Hue:
         return to_hex((0.7 * red, 0.7 * green, 0.7 * blue))
 
 
-def _places(choices: Sequence[Any]) -> list[float]:
-    """Where in a colour map each choice lies: by its logarithm where it has one, else evenly."""
-    values: list[float] = list(range(len(choices)))
-    if all(is_number(choice) and choice > 0 for choice in choices):
-        values = [log10(choice) for choice in choices]
-    low, high = min(values), max(values)
-    return [(value - low) / (high - low) if high > low else 0.5 for value in values]
-
-
 def write_key(figure: Figure, hue: Hue) -> None:
     """What the colours say, in a line below the title."""
     width, height = figure.get_size_inches()
     x, entries = 0.2, _key(hue)
-    room = (width - 0.4) * _INCH / max(len(entries), 1) - 0.46 * _INCH
+    room = (width - 2.2) * _INCH / max(len(entries) - 1, 1) - 0.46 * _INCH
     for text, colour in entries:
         if colour:
             corner = (x / width, 1 - 0.63 / height)
             figure.add_artist(Rectangle(corner, 0.2 / width, 0.07 / height, color=colour))
             x += 0.26
-        shown = _fitted(text, room, 9)
+        shown = _fitted(text, room if colour else 1.5 * _INCH, 9)
         style: dict[str, Any] = {"va": "center_baseline", "color": "0.25", **_PLAIN}
         figure.text(x / width, 1 - 0.6 / height, shown, fontsize=9, **style)
         x += _width(shown, 9) / _INCH + 0.2

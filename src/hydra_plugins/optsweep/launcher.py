@@ -43,7 +43,7 @@ class LocalLauncher(Launcher):
     """Carries a sweep out on this machine."""
 
     def __init__(self, **config: Any) -> None:
-        self._launch = Launch.from_config(config)
+        self._given = config
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -80,32 +80,37 @@ class LocalLauncher(Launcher):
         )
         from optsweep.settings import Settings
 
+        launch = Launch.from_config(self._given)
         composed = list(compose(self._context, self._config, job_overrides, first))
         if not composed:
             given = " ".join(self._config.hydra.overrides.task)
             raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
         refuse_silent_store(settings[0].tracking_uri)
-        if self._launch.workers != 0:
+        if launch.workers != 0:
             from optsweep.server import start_server
 
             start_server()  # it imports on another core while this process does
-        from rich.console import Console
-
-        from optsweep.sweep import Sweep, carry_out
-        from optsweep.tracking import Store
+        from optsweep.jobs import refuse_full, room
 
         keys = swept_keys(job_overrides)
         jobs = [
             job_from_composed(one, given, keys)
             for one, given in zip(composed, settings, strict=True)
         ]
-        asked = settings[0]
+        asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+        refuse_full(folder, len(jobs) * room(jobs[0].settings), "hydra.sweep.dir")
+
+        from rich.console import Console
+
+        from optsweep.sweep import Sweep, carry_out
+        from optsweep.tracking import Store
+
         sweep = Sweep(
             overrides=list(self._config.hydra.overrides.task),
             jobs=jobs,
-            folder=Path(self._config.hydra.sweep.dir).absolute(),
-            launch=self._launch,
+            folder=folder,
+            launch=launch,
             resume=asked.resume,
             figures=asked.figures,
         )
