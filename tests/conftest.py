@@ -45,7 +45,7 @@ def fashion_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(
     project: Path,
     *arguments: str,
-    timeout: float = 120,
+    timeout: float = 400,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     script: str = "experiments/run.py",

@@ -43,7 +43,7 @@ def test_command(command: str, project: Path, request: pytest.FixtureRequest) ->
     _, script, *arguments = shlex.split(command)
     if "report.py" in script:
         assert run(project, "-m", "lr=1e-2,1e-1", "epochs=1", "figures=none").returncode == 0
-    done = run(project, *arguments, timeout=280, script=script)
+    done = run(project, *arguments, timeout=800, script=script)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 

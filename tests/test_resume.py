@@ -61,7 +61,7 @@ class Started:
 
     def wait_for_epochs(self) -> None:
         """Returns once a run has trained an epoch."""
-        for _ in range(600):
+        for _ in range(3000):
             if list(self.project.glob("outputs/*/*/*/history.jsonl")):
                 return
             assert self.process.poll() is None, self.process.communicate()[0]
@@ -85,13 +85,13 @@ class Started:
         return of_group and any(link.endswith("optsweep.log") for link in links)
 
     def end(self) -> tuple[int, str]:
-        output, _ = self.process.communicate(timeout=60)
+        output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
 
 def no_process_is_left(started: Started) -> bool:
     """Whether the process group is empty, which it may take a moment to become."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             os.killpg(started.process.pid, 0)
         except ProcessLookupError:
@@ -234,7 +234,7 @@ def test_the_same_command_again_with_resume_repeats_nothing(project: Path) -> No
 def test_a_single_run_goes_on_too(project: Path) -> None:
     overrides = ("epochs=60", "model.hidden=[64]", "threads=1", "figures=none", "optimizer=adam")
     started = Started(project, *overrides)
-    for _ in range(600):
+    for _ in range(3000):
         if list(project.glob("outputs/*/*/checkpoint.bin")):
             break
         time.sleep(0.1)

@@ -174,7 +174,7 @@ def test_an_interrupted_run_is_killed_and_says_so_by_its_exit_code(
     assert process.stdout is not None
     assert process.stdout.readline().startswith("epoch 1/")
     os.kill(process.pid, number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == code
     (found,) = runs(project)
     assert found.info.status == "KILLED"
