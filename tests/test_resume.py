@@ -160,10 +160,10 @@ def test_a_sweep_that_is_hit_resumes_bit_for_bit(
 
 
 def moments() -> Iterator[tuple[int, Callable[[Started], None], float]]:
-    """Twenty moments, the same at each run of the tests."""
+    """Fifteen moments, the same at each run of the tests; with the five above, twenty trials."""
     chance = random.Random(20)
     hits = [kill_launcher, kill_worker, interrupt_launcher, interrupt_group, terminate_launcher]
-    for number in range(20):
+    for number in range(15):
         yield number, hits[number % 5], chance.uniform(0, 2.5)
 
 
