@@ -22,6 +22,11 @@ def runs(project: Path, kind: str = "run") -> list[Run]:
     return list(found)
 
 
+def by_name(project: Path) -> dict[str, Run]:
+    """The store's runs by their names; runs of a sweep start side by side, in no fixed order."""
+    return {str(run.info.run_name): run for run in runs(project)}
+
+
 def history(project: Path, run_id: str, metric: str) -> list[tuple[int, float]]:
     points = client(project).get_metric_history(run_id, metric)
     return [(point.step, point.value) for point in points]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import copy_project, run
-from store import QUICK, artifacts, history, runs
+from store import QUICK, artifacts, by_name, history, runs
 
 GRID = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1", *QUICK)
 
@@ -30,11 +30,11 @@ def test_all_combinations_are_nested_under_one_parent(swept: tuple[Path, str]) -
     project, _ = swept
     (parent,) = runs(project, "sweep")
     children = runs(project)
-    assert [child.info.run_name for child in children] == [
-        "sgd lr=0.001 seed=0",
-        "sgd lr=0.1 seed=0",
+    assert sorted(str(child.info.run_name) for child in children) == [
         "adam lr=0.001 seed=0",
         "adam lr=0.1 seed=0",
+        "sgd lr=0.001 seed=0",
+        "sgd lr=0.1 seed=0",
     ]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
@@ -79,7 +79,7 @@ def test_pictures_are_drawn_for_all_runs_where_that_is_asked(project: Path) -> N
 
 def test_a_run_in_a_sweep_equals_the_same_run_alone(swept: tuple[Path, str], project: Path) -> None:
     run(project, "optimizer=adam", "lr=1e-1", *QUICK, "figures=none")
-    in_sweep, (alone,) = runs(swept[0])[-1], runs(project)
+    in_sweep, (alone,) = by_name(swept[0])["adam lr=0.1 seed=0"], runs(project)
     assert in_sweep.data.tags["optsweep.fingerprint"] == alone.data.tags["optsweep.fingerprint"]
     for name in ("train/loss", "val/loss", "test/loss", "test/accuracy", "batch/loss"):
         assert history(swept[0], in_sweep.info.run_id, name) == history(
@@ -90,10 +90,13 @@ def test_a_run_in_a_sweep_equals_the_same_run_alone(swept: tuple[Path, str], pro
 def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path) -> None:
     # With a learning rate of next to nothing the first epoch's losses are those of the start.
     run(project, "-m", "optimizer=sgd,adam", "seed=0,1", "lr=1e-30", *QUICK, "figures=none")
-    losses = [history(project, found.info.run_id, "batch/loss")[0] for found in runs(project)]
-    assert losses[0] == losses[2]
-    assert losses[1] == losses[3]
-    assert losses[0] != losses[1]
+    found = by_name(project)
+    losses = {
+        name: history(project, one.info.run_id, "batch/loss")[0] for name, one in found.items()
+    }
+    assert losses["sgd lr=1e-30 seed=0"] == losses["adam lr=1e-30 seed=0"]
+    assert losses["sgd lr=1e-30 seed=1"] == losses["adam lr=1e-30 seed=1"]
+    assert losses["sgd lr=1e-30 seed=0"] != losses["sgd lr=1e-30 seed=1"]
 
 
 def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:

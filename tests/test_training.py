@@ -257,7 +257,7 @@ def test_one_epoch_takes_one_pass_over_all_samples() -> None:
 
     stack.model.forward = watched
     batches = [slice(0, 30), slice(30, 50)]
-    losses, correct = train_epoch(stack, dataset, torch.randperm(50), iter(batches), 2)
+    losses, correct = train_epoch(stack, dataset, torch.randperm(50), iter(batches))
     assert [len(images) for images in seen] == [30, 20]
     assert losses.shape == (2, 1)
     assert correct.shape == (1,)

@@ -96,7 +96,7 @@ class Ours:
 
     def train(self) -> None:
         """As `optsweep.training.train` has it done for each epoch."""
-        train_epoch(self.stack, self.data, self.order, self.batches, len(self.batches))
+        train_epoch(self.stack, self.data, self.order, self.batches)
 
     def evaluate(self) -> tuple[float, float]:
         """The mean of the samples' losses, and the share of the samples classified right."""

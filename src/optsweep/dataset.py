@@ -49,6 +49,12 @@ class Dataset:
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
+    def inputs(self, chosen: Tensor) -> Tensor:
+        """Training images at `chosen`, int64 `[..., B]`, scaled: float32 `[..., B, C, H, W]`."""
+        # index_select copies image by image, indexing pixel by pixel: 3 us for 64 images, not 33.
+        images = self.train.images.index_select(0, chosen.flatten())
+        return self.scale(images.view(*chosen.shape, *self.input_shape))
+
     def scale(self, images: Tensor) -> Tensor:
         """uint8 pixels `[..., C, H, W]` -> float32 in [0, 1], normalized where that was asked."""
         pixels = images / self.peak

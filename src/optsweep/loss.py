@@ -57,12 +57,13 @@ def _try(loss: Loss, option: Option, classes: int) -> None:
 
 def cross_entropy(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Minus the log-softmax of the true class's logit."""
-    return F.cross_entropy(
+    losses = F.cross_entropy(
         outputs.flatten(0, -2),
         labels.flatten(),
         reduction="none",
         label_smoothing=label_smoothing,
-    ).view(labels.shape)
+    )
+    return losses if labels.ndim == 1 else losses.view(labels.shape)
 
 
 def nll(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -8,14 +8,10 @@ import multiprocessing
 from multiprocessing import forkserver
 from typing import Any
 
-# Imported once by the server that workers are forked from: a worker then starts in milliseconds.
-# torch._dynamo is what torch's optimizers import when the first of them is made.
-_PRELOAD = ["torch", "torch._dynamo", "hydra", "hydra_plugins.optsweep._door", "optsweep.worker"]
-
 
 def start_server() -> Any:
     """Starts the server that workers are forked from, which imports while the caller goes on."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
+    context.set_forkserver_preload(["optsweep.preload"])
     forkserver.ensure_running()
     return context

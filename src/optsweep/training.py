@@ -7,6 +7,7 @@ scalars; with more they are `[K, B, classes]` and `[K]`. The code is the same.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def train(
         began = time.perf_counter()
         torch.manual_seed(epoch_seed(stack.seeds[0], number))
         order = batch_order(stack.seeds, number, count, shuffle).to(dataset.train.labels.device)
-        losses, correct = train_epoch(stack, dataset, order, watch(batches), len(batches))
+        losses, correct = train_epoch(stack, dataset, order, watch(batches))
         batch_losses = losses.cpu()
         training_seconds = time.perf_counter() - began
         metrics = {
@@ -104,37 +105,38 @@ def train(
 
 
 def train_epoch(
-    stack: Stack, dataset: Dataset, order: Tensor, batches: Slices, steps: int
+    stack: Stack, dataset: Dataset, order: Tensor, batches: Slices
 ) -> tuple[Tensor, Tensor]:
     """One pass over the training data in `order`, int64 `[N]`, or `[K, N]` for an order a run.
 
     Returns each batch's mean loss, float32 `[steps, K]`, and the samples that were classified
     right as they came, int64 `[K]`, both on the device.
     """
-    images, labels = dataset.train.images, dataset.train.labels
-    runs = len(stack.optimizers)
-    batch_losses = torch.empty(steps, runs, device=labels.device)
-    correct = torch.zeros(runs, dtype=torch.int64, device=labels.device)
+    labels = dataset.train.labels[order]
+    groups = [group for optimizer in stack.optimizers for group in optimizer.param_groups]
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    batch_losses, predictions = [], []
     stack.model.train()
-    for step, batch in enumerate(batches):
-        chosen = order[..., batch]
-        targets = labels[chosen]
-        outputs = stack.model(dataset.scale(images[chosen]))
-        losses = stack.loss(outputs, targets.expand(outputs.shape[:-1])).mean(dim=-1)
-        for optimizer in stack.optimizers:
-            optimizer.zero_grad(set_to_none=False)
-        losses.sum().backward()
+    for batch in batches:
+        outputs = stack.model(dataset.inputs(order[..., batch]))
+        losses = stack.loss(outputs, labels[..., batch].expand(outputs.shape[:-1]))
+        for parameter in parameters:  # as optimizer.zero_grad(set_to_none=False), 30 us faster
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+        # As losses.mean(dim=-1).sum().backward(), with four kernels fewer.
+        losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
         for optimizer in stack.optimizers:
             optimizer.step()
         for schedule in stack.schedules:
             if schedule.by_batch:
                 schedule.scheduler.step()
-        batch_losses[step] = losses.detach()
-        correct += (outputs.detach().argmax(dim=-1) == targets).sum(dim=-1)
+        batch_losses.append(losses.detach().mean(dim=-1))
+        predictions.append(outputs.detach().argmax(dim=-1))
     for schedule in stack.schedules:
         if not schedule.by_batch:
             schedule.scheduler.step()
-    return batch_losses, correct
+    correct = (torch.cat(predictions, dim=-1) == labels).sum(dim=-1)
+    return torch.stack(batch_losses).view(-1, len(stack.optimizers)), correct.view(-1)
 
 
 def evaluate_splits(stack: Stack, dataset: Dataset) -> dict[str, Tensor]:
@@ -173,11 +175,13 @@ def predict(model: nn.Module, dataset: Dataset, split: Split) -> Tensor:
 def evaluation_batch(dataset: Dataset) -> int:
     """Samples to evaluate at a time: a thousand small images, fewer of large ones.
 
-    A network's first layer makes some 64 times the numbers that it is given; 4 million inputs
-    then stay near one gigabyte.
+    A network's first layer makes some 64 times the numbers that it is given. On a GPU 4 million
+    inputs then stay near one gigabyte. On a CPU a quarter of a million keep most activations
+    below 32 MB, above which the C library asks the system for every one of them anew: a CNN
+    took 1.7 times as long.
     """
-    channels, height, width = dataset.input_shape
-    return max(1, min(1000, 2**22 // (channels * height * width)))
+    inputs = 2**18 if dataset.test.images.device.type == "cpu" else 2**22
+    return max(1, min(1000, inputs // math.prod(dataset.input_shape)))
 
 
 def batch_order(seeds: Sequence[int], epoch: int, count: int, shuffle: bool) -> Tensor:

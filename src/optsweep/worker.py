@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from optsweep import imports
 from optsweep.jobs import Job
 from optsweep.progress import NotedProgress
 from optsweep.results import RunRecord
@@ -104,6 +105,7 @@ def prepare(launcher: Connection) -> None:
     Ctrl-C is for the launcher to answer, which ends its workers; where it is gone without a
     word (SIGKILL), its end of the connection closes, and the worker ends too.
     """
+    imports.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.basicConfig(

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.optsweep._arguments import unknown_flag
 from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
+from optsweep import imports
 from optsweep.checks import redact
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.settings import Settings
@@ -99,6 +100,7 @@ def _single_run(config: DictConfig) -> float:
     from optsweep.tracking import Store
 
     store = Store.open(settings.tracking_uri, settings.experiment)
+    imports.end()
     with telling_how_to_go_on():
         return objective(carry_out(job, store, Console()).metrics)
 

@@ -16,6 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from optsweep import imports
 from optsweep.errors import RunsFailed, SettingsError
 from optsweep.settings import Launch
 
@@ -115,6 +116,7 @@ class LocalLauncher(Launcher):
             figures=asked.figures,
         )
         store = Store.open(asked.tracking_uri, asked.experiment)
+        imports.end()
         with telling_how_to_go_on():
             record = carry_out(
                 sweep, store, Console(), lambda place, folder: composed[place].keep(folder)
