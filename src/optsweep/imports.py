@@ -1,9 +1,8 @@
 """The garbage collector, kept out of the way of imports.
 
 Importing torch, MLflow and what they need makes some 640,000 objects that live as long as the
-process. A full collection looks at all of them, for 0.4 s each time: several times while they are
-imported, and once more at the end. So it is off while libraries are imported, and passes by what
-they left afterwards.
+process. A full collection looks at all of them, for 0.4 s each time, and several happen while they
+are imported. So it is off while libraries are imported, and passes by what they left afterwards.
 """
 
 import atexit
@@ -19,4 +18,4 @@ def end() -> None:
     """Switches the collector on again, for all objects that are made from now on."""
     gc.freeze()
     gc.enable()
-    atexit.register(gc.freeze)
+    atexit.register(gc.unfreeze)  # what checks for leaks at the end wants everything collected

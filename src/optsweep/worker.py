@@ -63,7 +63,7 @@ def carry(task: Task) -> RunRecord:
     return record
 
 
-def last_lines(path: Path, count: int = 10) -> str:
+def last_lines(path: Path, count: int = 40) -> str:
     """The end of what a run printed."""
     try:
         with path.open("rb") as file:
