@@ -116,11 +116,15 @@ def build(settings: Settings, data: Dataset, device: torch.device) -> Stack:
     )
 
 
-def room(settings: Settings) -> int:
+def room(network: torch.nn.Module) -> int:
     """Bytes that a run leaves in its folder: its weights, its pictures and its log, generously."""
+    return model.weigh(network) + 2**17
+
+
+def room_of(settings: Settings) -> int:
+    """The `room` of a run that is not built yet."""
     data = load_dataset(settings)
-    weights = model.weigh(model.build(settings, data.input_shape, len(data.classes)))
-    return weights + 2**17
+    return room(model.build(settings, data.input_shape, len(data.classes)))
 
 
 def refuse_full(folder: Path, needed: int, key: str) -> None:

@@ -44,6 +44,19 @@ class Progress(Protocol):
         """Training is over."""
 
 
+def _started_bars(console: Console) -> Bars:
+    """Bars with a title, a state and the time left, on the console already."""
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+    )
+    bars.start()
+    return bars
+
+
 class RunProgress:
     """A single run's progress on the console, for `epochs` epochs."""
 
@@ -57,14 +70,7 @@ class RunProgress:
 
     def __enter__(self) -> "RunProgress":
         if self._console.is_terminal:
-            self._bars = Bars(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[state]}"),
-                TimeRemainingColumn(compact=True),
-                console=self._console,
-            )
-            self._bars.start()
+            self._bars = _started_bars(self._console)
             self._task = self._bars.add_task(self._title(), total=None, state="")
         return self
 
@@ -181,14 +187,7 @@ class SweepProgress:
 
     def __enter__(self) -> "SweepProgress":
         if self._console.is_terminal:
-            self._bars = Bars(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[state]}"),
-                TimeRemainingColumn(compact=True),
-                console=self._console,
-            )
-            self._bars.start()
+            self._bars = _started_bars(self._console)
             todo = self._runs - self._reused
             self._all = self._bars.add_task("all runs", total=todo, state=self._state())
         return self

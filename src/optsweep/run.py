@@ -59,7 +59,7 @@ def run(
     with computing(settings) as device:
         data = load_dataset(settings).to(device)
         stack = build(settings, data, device)
-        refuse_full(job.folder, room(settings), "hydra.run.dir")
+        refuse_full(job.folder, room(stack.model), "hydra.run.dir")
         params = settings.params() | {"threads": settings.threads or torch.get_num_threads()}
         tags = run_tags(job, owner)
         try:

@@ -92,7 +92,7 @@ class LocalLauncher(Launcher):
             from optsweep.server import start_server
 
             start_server()  # it imports on another core while this process does
-        from optsweep.jobs import refuse_full, room
+        from optsweep.jobs import refuse_full, room_of
 
         keys = swept_keys(job_overrides)
         jobs = [
@@ -100,7 +100,7 @@ class LocalLauncher(Launcher):
             for one, given in zip(composed, settings, strict=True)
         ]
         asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
-        refuse_full(folder, len(jobs) * room(jobs[0].settings), "hydra.sweep.dir")
+        refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
 
         from rich.console import Console
 
