@@ -1,5 +1,6 @@
-"""A run in the test's own process, composed as the command composes it: no imports to wait for."""
+"""Runs and sweeps in the test's own process, composed as the command composes them: no imports."""
 
+import itertools
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -7,14 +8,17 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from hydra_plugins.optsweep._door import new_job
-from optsweep.results import RunRecord
-from optsweep.settings import Settings
+from optsweep.jobs import Job
+from optsweep.results import RunRecord, SweepRecord
+from optsweep.settings import Launch, Settings
 from optsweep.single import carry_out
+from optsweep.sweep import Sweep
+from optsweep.sweep import carry_out as carry_out_sweep
 from optsweep.tracking import Store
 
 
-def carried_out(project: Path, *overrides: str) -> RunRecord:
-    """Carries out the run that the overrides describe, in `project`'s store, without pictures."""
+def new(project: Path, *overrides: str, folder: str = "", swept: tuple[str, ...] = ()) -> Job:
+    """The checked job of a run in `project`, without pictures."""
     OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
         config = compose("config", ["figures=none", *overrides], return_hydra_config=True)
@@ -24,6 +28,39 @@ def carried_out(project: Path, *overrides: str) -> RunRecord:
     assert isinstance(resolved, dict)
     given = {str(key): value for key, value in resolved.items()}
     settings = Settings.from_config(given, choices)
-    job = new_job(settings, given, project / "outputs", list(overrides), {})
-    store = Store.open(settings.tracking_uri, settings.experiment)
+    values = {key: choices[key] if key in choices else given[key] for key in swept}
+    return new_job(settings, given, project / "outputs" / folder, list(overrides), values)
+
+
+def carried_out(project: Path, *overrides: str) -> RunRecord:
+    """Carries out the run that the overrides describe, in `project`'s store, without pictures."""
+    job = new(project, *overrides)
+    store = Store.open(job.settings.tracking_uri, job.settings.experiment)
     return carry_out(job, store, Console(quiet=True))
+
+
+def swept_out(
+    project: Path, *overrides: str, launch: Launch | None = None, console: Console | None = None
+) -> SweepRecord:
+    """Carries out all combinations of overrides such as `lr=1e-3,1e-1`, without isolation."""
+    keys = tuple(typed.partition("=")[0] for typed in overrides if "," in typed.split("[")[0])
+    choices = [
+        [f"{key}={value}" for value in values.split(",")] if key in keys else [typed]
+        for typed in overrides
+        for key, _, values in [typed.partition("=")]
+    ]
+    jobs = [
+        new(project, *combination, folder=str(number), swept=keys)
+        for number, combination in enumerate(itertools.product(*choices))
+    ]
+    settings = jobs[0].settings
+    sweep = Sweep(
+        overrides=overrides,
+        jobs=jobs,
+        folder=project / "outputs",
+        launch=launch or Launch(workers=0),
+        resume=settings.resume,
+        figures="none",
+    )
+    store = Store.open(settings.tracking_uri, settings.experiment)
+    return carry_out_sweep(sweep, store, console or Console(quiet=True), lambda place, folder: None)

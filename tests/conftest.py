@@ -2,12 +2,19 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+# A thread for each of the processes that test side by side: threads of one that wait for others,
+# spinning, take the core from those they wait for. Before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Commands started with & by a script ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

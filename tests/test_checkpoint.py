@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optsweep.checkpoint import Journal, UnusableCheckpoint, restore, save, set_aside
 from optsweep.results import Entry
 from optsweep.training import Stack
-from test_training import make_dataset, make_stack, run
+from test_training import constant, make_dataset, make_stack, run
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def test_a_restored_run_goes_on_bit_for_bit(path: Path) -> None:
     whole = run(make_stack(), make_dataset(), epochs=range(1, 5))
     first = make_stack()
     run(first, make_dataset(), epochs=range(1, 3))
-    save(path, first, 2, "abc")
+    save(path, first, 2, ["abc"])
 
     other = make_stack(seed=7)
-    assert restore(path, other, "abc") == 2
+    assert restore(path, other, ["abc"]) == 2
     rest = run(other, make_dataset(), epochs=range(3, 5))
     # The stack's seed decides the batches; only the weights came from the file.
     assert whole[2].metrics["train/loss"] != rest[0].metrics["train/loss"]
     again = make_stack()
-    restore(path, again, "abc")
+    restore(path, again, ["abc"])
     rest = run(again, make_dataset(), epochs=range(3, 5))
     assert [e.metrics["test/loss"].item() for e in whole[2:]] == [
         e.metrics["test/loss"].item() for e in rest
@@ -42,7 +42,7 @@ def test_a_restored_run_goes_on_bit_for_bit(path: Path) -> None:
 
 def test_no_checkpoint_is_told_apart_from_an_unusable_one(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        restore(path, make_stack(), "abc")
+        restore(path, make_stack(), ["abc"])
 
 
 @pytest.mark.parametrize(
@@ -52,32 +52,32 @@ def test_no_checkpoint_is_told_apart_from_an_unusable_one(path: Path) -> None:
         (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "torn"),
         (lambda content: b"", "no checkpoint"),
         (lambda content: b"something else", "no checkpoint"),
-        (lambda content: content.replace(b"checkpoint 1", b"checkpoint 0", 1), "format"),
+        (lambda content: content.replace(b"checkpoint 2", b"checkpoint 1", 1), "format"),
     ],
     ids=["half", "one bit", "empty", "foreign", "older format"],
 )
 def test_an_unusable_checkpoint_says_why(
     path: Path, damage: Callable[[bytes], bytes], reason: str
 ) -> None:
-    save(path, make_stack(), 1, "abc")
+    save(path, make_stack(), 1, ["abc"])
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UnusableCheckpoint, match=reason):
-        restore(path, make_stack(), "abc")
+        restore(path, make_stack(), ["abc"])
     aside = set_aside(path)
     assert aside.exists()
     assert not path.exists()
 
 
 def test_another_runs_checkpoint_is_refused(path: Path) -> None:
-    save(path, make_stack(), 1, "abc")
+    save(path, make_stack(), 1, ["abc"])
     with pytest.raises(UnusableCheckpoint, match="other settings"):
-        restore(path, make_stack(), "abd")
+        restore(path, make_stack(), ["abd"])
 
 
 def test_a_checkpoint_replaces_the_last_one_whole(path: Path) -> None:
     for epoch in (1, 2):
-        save(path, make_stack(), epoch, "abc")
-    assert restore(path, make_stack(), "abc") == 2
+        save(path, make_stack(), epoch, ["abc"])
+    assert restore(path, make_stack(), ["abc"]) == 2
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -122,7 +122,8 @@ def test_a_journal_torn_anywhere_keeps_the_whole_lines_before(
 
 def stack_with(kind: Any) -> Stack:
     stack = make_stack()
-    return replace(stack, optimizers=[kind(stack.model.parameters(), lr=0.01)], schedules=[])
+    optimizer = kind(stack.model.parameters(), lr=0.01)
+    return replace(stack, optimizers=[optimizer], schedules=[constant(optimizer)])
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad])
@@ -130,8 +131,8 @@ def test_the_optimizers_state_is_restored(path: Path, kind: type[torch.optim.Opt
     expected = run(stack_with(kind), make_dataset(), epochs=range(1, 5))[-1]
     first = stack_with(kind)
     run(first, make_dataset(), epochs=range(1, 3))
-    save(path, first, 2, "abc")
+    save(path, first, 2, ["abc"])
     second = stack_with(kind)
-    restore(path, second, "abc")
+    restore(path, second, ["abc"])
     got = run(second, make_dataset(), epochs=range(3, 5))[-1]
     assert got.metrics["test/loss"].item() == expected.metrics["test/loss"].item()

@@ -1,14 +1,21 @@
 """What a run leaves behind to go on from: its checkpoint and the journal of its epochs.
 
-Both lie in the run's folder. The checkpoint is replaced atomically after an epoch; the journal is
-a line of JSON for each epoch, written before the checkpoint and before MLflow is told. A run that
-is killed at any moment and resumed finds every epoch that MLflow may have seen in its journal,
-with the time it was logged at: told again, MLflow keeps each point once.
+The checkpoint is replaced atomically after an epoch; the journal is a line of JSON for each epoch,
+written before the checkpoint and before MLflow is told. A run that is killed at any moment and
+resumed finds every epoch that MLflow may have seen in its journal, with the time it was logged at:
+told again, MLflow keeps each point once.
+
+Both lie in the run's folder. Runs that are trained together share one checkpoint beside their
+folders, of which each keeps a note: it holds every run under its fingerprint, so that they go on
+together, bit for bit, or any of them alone.
 """
 
+import hashlib
 import io
 import json
+import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,28 +23,59 @@ from typing import Any
 import torch
 
 from optsweep.results import Entry
+from optsweep.stacking import Stacked
 from optsweep.training import Stack
 
-_FORMAT = b"optsweep checkpoint 1\n"  # changes whenever what is saved does
+CHECKPOINT = "checkpoint.bin"
+_NOTE = "stack.txt"  # in a run's folder: where the checkpoint of its stack lies
+_FORMAT = b"optsweep checkpoint 2\n"  # changes whenever what is saved does
 
 
 class UnusableCheckpoint(Exception):
     """The file is torn, foreign, of another format or of another run; the message says which."""
 
 
-def save(path: Path, stack: Stack, epoch: int, fingerprint: str) -> None:
+def path_of(folders: Sequence[Path], fingerprints: Sequence[str]) -> Path:
+    """Where the runs in these folders keep their checkpoint: in the one folder, or beside all.
+
+    Of runs that are trained together each is left a note.
+    """
+    if len(folders) == 1:
+        return folders[0] / CHECKPOINT
+    name = hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:16]
+    path = folders[0].parent / "stacks" / f"{name}.bin"
+    path.parent.mkdir(exist_ok=True)
+    for folder in folders:
+        (folder / _NOTE).write_text(os.path.relpath(path, folder))
+    return path
+
+
+def stack_of(folder: Path) -> Path | None:
+    """The checkpoint of the stack that a run was in; None where it went alone, or goes now."""
+    note = folder / _NOTE
+    if (folder / CHECKPOINT).exists() or not note.exists():
+        return None
+    return (folder / note.read_text()).resolve()
+
+
+def forget(folder: Path) -> None:
+    """Removes what a run that is finished, or starts anew, need not go on from."""
+    for name in (CHECKPOINT, _NOTE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> None:
     """Saves a stack after `epoch`, so that the file is at any moment the old one or the new one."""
+    runs = {
+        fingerprint: {
+            "model": _weights(stack, run),
+            "optimizer": stack.optimizers[run].state_dict(),
+            "schedule": stack.schedules[run].scheduler.state_dict(),
+        }
+        for run, fingerprint in enumerate(fingerprints)
+    }
     content = io.BytesIO()
-    torch.save(
-        {
-            "fingerprint": fingerprint,
-            "epoch": epoch,
-            "model": stack.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in stack.optimizers],
-            "schedules": [schedule.scheduler.state_dict() for schedule in stack.schedules],
-        },
-        content,
-    )
+    torch.save({"epoch": epoch, "runs": runs}, content)
     payload = content.getvalue()
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
@@ -46,24 +84,34 @@ def save(path: Path, stack: Stack, epoch: int, fingerprint: str) -> None:
     temporary.replace(path)
 
 
-def restore(path: Path, stack: Stack, fingerprint: str) -> int:
+def _weights(stack: Stack, run: int) -> dict[str, torch.Tensor]:
+    if isinstance(stack.model, Stacked):
+        return stack.model.state_of(run)
+    return stack.model.state_dict()
+
+
+def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
     """Puts a stack into the state that was saved and returns the epoch it was saved after.
 
-    Random numbers need no state: each epoch draws from a seed of its own (`epoch_seed`).
+    The file may hold more runs than the stack. Random numbers need no state: each epoch draws
+    from a seed of its own (`epoch_seed`).
 
     Raises:
         FileNotFoundError: there is no checkpoint.
         UnusableCheckpoint: the file cannot be gone on from; build the stack anew then.
     """
     state = _read(path)
-    if state["fingerprint"] != fingerprint:
+    if not set(fingerprints) <= state["runs"].keys():
         raise UnusableCheckpoint("it belongs to a run with other settings")
     try:
-        stack.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(stack.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for schedule, saved in zip(stack.schedules, state["schedules"], strict=True):
-            schedule.scheduler.load_state_dict(saved)
+        for run, fingerprint in enumerate(fingerprints):
+            saved = state["runs"][fingerprint]
+            if isinstance(stack.model, Stacked):
+                stack.model.load_run(run, saved["model"])
+            else:
+                stack.model.load_state_dict(saved["model"])
+            stack.optimizers[run].load_state_dict(saved["optimizer"])
+            stack.schedules[run].scheduler.load_state_dict(saved["schedule"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UnusableCheckpoint(f"it does not fit the run ({error})") from error
     return int(state["epoch"])
@@ -81,7 +129,7 @@ def _read(path: Path) -> dict[str, Any]:
         state = torch.load(io.BytesIO(payload), weights_only=True)
     except Exception as error:  # torch raises what its readers raise
         raise UnusableCheckpoint(f"torch cannot read it ({error})") from error
-    if not isinstance(state, dict) or not {"fingerprint", "epoch", "model"} <= state.keys():
+    if not isinstance(state, dict) or not {"epoch", "runs"} <= state.keys():
         raise UnusableCheckpoint("it is no checkpoint")
     return state
 

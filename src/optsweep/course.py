@@ -8,29 +8,21 @@ import queue
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from optsweep.errors import StackFailed
 from optsweep.executors import Crashed, Executor
 from optsweep.jobs import Job
-from optsweep.progress import SweepProgress, read_note
+from optsweep.progress import NOTE, SweepProgress, read_note
 from optsweep.results import RunRecord
-from optsweep.run import new_record
+from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
-from optsweep.tracking import Store
-from optsweep.worker import NOTE, OUTPUT, Task, last_lines
+from optsweep.worker import OUTPUT, Task, last_lines
+
+Group = tuple[int, ...]  # the places of jobs that are carried out together
 
 _GLANCE = 0.2  # seconds between two looks at what is running
-
-
-@dataclass(frozen=True)
-class Filing:
-    """Where the runs of a sweep are filed, under whose name, and whether with pictures."""
-
-    store: Store
-    parent: str
-    owner: str
-    figures: bool
 
 
 class Course:
@@ -50,12 +42,12 @@ class Course:
         self._filing = filing
         self._prepare = prepare
         self._attempts = [0] * len(self._jobs)
-        self._in_hand: dict[Future[RunRecord], int] = {}
+        self._in_hand: dict[Future[list[RunRecord]], Group] = {}
         # Futures report here as they end: no look at all of them, however many there are.
-        self._ended: queue.SimpleQueue[Future[RunRecord]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Future[list[RunRecord]]] = queue.SimpleQueue()
 
-    def run(self, todo: Sequence[int], executor: Executor, progress: SweepProgress) -> None:
-        """Carries out the jobs at the places `todo`, one more in hand than there are workers."""
+    def run(self, todo: Sequence[Group], executor: Executor, progress: SweepProgress) -> None:
+        """Carries out the jobs in the groups `todo`, one more in hand than there are workers."""
         waiting = deque(todo)
         while waiting or self._in_hand:
             while waiting and len(self._in_hand) <= executor.workers:
@@ -65,44 +57,66 @@ class Course:
             except queue.Empty:
                 progress.running(self._notes())
                 continue
-            place = self._in_hand.pop(future)
-            if self._is_to_be_tried_again(place, future):
-                waiting.appendleft(place)
+            group = self._in_hand.pop(future)
+            if again := self._to_be_tried_again(group, future):
+                if len(group) > 1:
+                    progress.split(len(group), str(future.exception()), len(again[0]))
+                waiting.extendleft(reversed(again))
                 continue
-            self._records[place] = self._outcome(place, future)
-            progress.ended(self._records[place])
-            if self._launch.fail_fast and self._records[place].status == "FAILED":
+            for place, record in zip(group, self._outcomes(group, future), strict=True):
+                self._records[place] = record
+                progress.ended(record)
+            failed = any(self._records[place].status == "FAILED" for place in group)
+            if self._launch.fail_fast and failed:
                 executor.stop()
                 self.abandon()
                 return
 
-    def _submit(self, place: int, executor: Executor) -> None:
-        self._prepare(place, self._jobs[place].folder)
-        self._attempts[place] += 1
+    def _submit(self, group: Group, executor: Executor) -> None:
+        for place in group:
+            self._prepare(place, self._jobs[place].folder)
+        if len(group) == 1:  # what a stack did is not held against its runs
+            self._attempts[group[0]] += 1
+        store = self._filing.store
         task = Task(
-            self._jobs[place],
-            self._filing.store.uri,
-            self._filing.store.experiment_id,
+            [self._jobs[place] for place in group],
+            store.uri,
+            store.experiment_id,
             self._filing.parent,
             self._filing.owner,
             self._filing.figures,
         )
         future = executor.submit(task)
-        self._in_hand[future] = place
+        self._in_hand[future] = group
         future.add_done_callback(self._ended.put)
 
-    def _is_to_be_tried_again(self, place: int, future: "Future[RunRecord]") -> bool:
-        """A crash is tried again where retries are left: in its own run, from its checkpoint."""
-        crashed = isinstance(future.exception(), Crashed)
-        if not crashed or self._attempts[place] > self._launch.retries:
-            return False
-        self._jobs[place] = replace(self._jobs[place], run_id=self._run_id(place) or None)
-        return True
+    def _to_be_tried_again(self, group: Group, future: "Future[list[RunRecord]]") -> list[Group]:
+        """The groups that a group goes on in, each run in its own MLflow run; none if it ended.
 
-    def _outcome(self, place: int, future: "Future[RunRecord]") -> RunRecord:
+        A stack that did not fit is halved; one that failed otherwise is taken apart, so that only
+        the run at fault fails. A crash of one run is tried again where retries are left.
+        """
+        again: list[Group] = []
         error = future.exception()
         if error is None:
-            return future.result()
+            return again
+        if len(group) == 1:
+            tried = self._attempts[group[0]]
+            again = [group] if isinstance(error, Crashed) and tried <= self._launch.retries else []
+        elif isinstance(error, StackFailed) and error.out_of_memory:
+            half = len(group) // 2
+            again = [group[:half], group[half:]]
+        else:
+            again = [(place,) for place in group]
+        for place in group if again else ():
+            self._jobs[place] = replace(self._jobs[place], run_id=self._run_id(place) or None)
+        return again
+
+    def _outcomes(self, group: Group, future: "Future[list[RunRecord]]") -> list[RunRecord]:
+        error = future.exception()
+        return future.result() if error is None else [self._failed(group[0], error)]
+
+    def _failed(self, place: int, error: BaseException) -> RunRecord:
         job = self._jobs[place]
         record = new_record(job)
         record.status, record.run_id = "FAILED", self._run_id(place)
@@ -121,17 +135,18 @@ class Course:
 
     def _notes(self) -> dict[str, tuple[Mapping[str, object], int]]:
         notes: dict[str, tuple[Mapping[str, object], int]] = {}
-        for place in self._in_hand.values():
-            job = self._jobs[place]
+        for group in self._in_hand.values():
+            job = self._jobs[group[0]]
             if note := read_note(job.folder / NOTE):
-                notes[job.name] = (note, job.settings.epochs)
+                name = job.name if len(group) == 1 else f"{len(group)} runs from {job.name}"
+                notes[name] = (note, job.settings.epochs)
         return notes
 
     def abandon(self) -> None:
         """Marks the runs that were in hand as KILLED, their workers being gone."""
-        for place in self._in_hand.values():
+        for place in (place for group in self._in_hand.values() for place in group):
             record = self._records[place] = new_record(self._jobs[place])
             record.status, record.run_id = "KILLED", self._run_id(place)
         self._in_hand.clear()
-        for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent):
+        for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
             self._filing.store.end(run.info.run_id, "KILLED")

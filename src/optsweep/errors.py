@@ -8,6 +8,7 @@ OptsweepError           the message is one line for a person: what was given, wh
 ├── FolderError         a folder cannot be written
 └── RunsFailed          runs of a sweep failed; each was told of when it happened
 
+StackFailed             runs that were trained together have to go on in smaller company
 Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
 """
 
@@ -37,6 +38,21 @@ class FolderError(OptsweepError):
 
 class RunsFailed(OptsweepError):
     """Runs of a sweep failed, and were told of; the others were carried out."""
+
+
+class StackFailed(Exception):
+    """Something went wrong in a stack; its runs are unharmed and go on in smaller company.
+
+    `out_of_memory` says that halves of the stack may do; else each run is to go alone, so that
+    only the one at fault fails.
+    """
+
+    def __init__(self, reason: str, out_of_memory: bool = False) -> None:
+        super().__init__(reason, out_of_memory)
+        self.out_of_memory = out_of_memory
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Terminated(KeyboardInterrupt):

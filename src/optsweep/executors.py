@@ -1,7 +1,7 @@
 """What carries tasks out, behind one small interface: processes of this machine, or this process.
 
-An executor is given tasks and gives futures. A future's result is a `RunRecord`, also of a run
-that failed by itself; `Crashed` and `TimeoutError` are for what only its executor can see.
+An executor is given tasks and gives futures. A future's result is a `RunRecord` for each job, also
+for a run that failed by itself; `Crashed` and `TimeoutError` are for what only an executor can see.
 """
 
 import os
@@ -9,6 +9,7 @@ import signal
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from optsweep.errors import StackFailed
 from optsweep.results import RunRecord
 from optsweep.server import start_server
 from optsweep.settings import Launch, Settings
@@ -27,7 +28,7 @@ class Executor(Protocol):
 
     workers: int
 
-    def submit(self, task: Task) -> "Future[RunRecord]":
+    def submit(self, task: Task) -> "Future[list[RunRecord]]":
         """Starts a task as soon as a worker is free."""
 
     def stop(self) -> None:
@@ -42,10 +43,13 @@ class InProcess:
 
     workers = 1
 
-    def submit(self, task: Task) -> "Future[RunRecord]":
+    def submit(self, task: Task) -> "Future[list[RunRecord]]":
         """Returns when the task is done."""
-        future: Future[RunRecord] = Future()
-        future.set_result(carry(task))
+        future: Future[list[RunRecord]] = Future()
+        try:
+            future.set_result(carry(task))
+        except StackFailed as failure:
+            future.set_exception(failure)
         return future
 
     def stop(self) -> None:
@@ -74,13 +78,13 @@ class LocalProcesses:
             context=context,
         )
 
-    def submit(self, task: Task) -> "Future[RunRecord]":
+    def submit(self, task: Task) -> "Future[list[RunRecord]]":
         """Hands the task to the pool; its time counts from when a worker takes it."""
         from pebble import ProcessExpired
 
-        future: Future[RunRecord] = Future()
+        future: Future[list[RunRecord]] = Future()
 
-        def settle(done: "Future[RunRecord]") -> None:
+        def settle(done: "Future[list[RunRecord]]") -> None:
             if done.cancelled():
                 future.cancel()
             elif isinstance(error := done.exception(), ProcessExpired):
@@ -90,7 +94,9 @@ class LocalProcesses:
             else:
                 future.set_result(done.result())
 
-        self._pool.schedule(carry, args=(task,), timeout=self._timeout).add_done_callback(settle)
+        # A stack may take as long as its runs one after another.
+        timeout = self._timeout and self._timeout * len(task.jobs)
+        self._pool.schedule(carry, args=(task,), timeout=timeout).add_done_callback(settle)
         return future
 
     def stop(self) -> None:
@@ -126,10 +132,15 @@ def count_workers(launch: Launch, settings: Settings, jobs: int) -> int:
     if launch.workers is not None:
         return min(launch.workers, jobs)
     if settings.device == "cuda":
-        import torch
-
-        return min(torch.cuda.device_count(), jobs)
+        return min(cuda_devices(), jobs)
     return min(cores(), jobs) if settings.device == "cpu" else 1
+
+
+def cuda_devices() -> int:
+    """The CUDA devices that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def cores() -> int:

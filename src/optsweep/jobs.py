@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 
+from optsweep import capture, loss, model, optimizer, schedule
 from optsweep import dataset as datasets
-from optsweep import loss, model, optimizer, schedule
 from optsweep.building import resolve as resolve_target
 from optsweep.dataset import Dataset
 from optsweep.device import check_precision, resolve, run_in_bfloat16
 from optsweep.errors import FolderError
 from optsweep.settings import Settings
-from optsweep.training import Stack
+from optsweep.stacking import Stacked, why_not
+from optsweep.training import Stack, Step
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,57 @@ def build(settings: Settings, data: Dataset, device: torch.device) -> Stack:
     )
 
 
-def room(network: torch.nn.Module) -> int:
-    """Bytes that a run leaves in its folder: its weights, its pictures and its log, generously."""
-    return model.weigh(network) + 2**17
+def build_together(
+    runs: Sequence[Settings], models: Sequence[torch.nn.Module], data: Dataset, device: torch.device
+) -> Stack:
+    """One stack of runs that agree in what shapes the computation, of models built for each.
+
+    Raises:
+        SettingsError: an optimizer or a schedule refuses one of its arguments.
+    """
+    first = runs[0]
+    stacked = Stacked([network.to(device) for network in models])
+    if first.precision == "bf16":
+        run_in_bfloat16(stacked, device)
+    moves = [optimizer.build_in_stack(run, stacked, place) for place, run in enumerate(runs)]
+    captured: Step | None = None
+    if device.type == "cuda" and all(map(capture.capturable, moves)):
+        for each in moves:
+            capture.prepare(each)
+        captured = capture.CapturedStep(first.batch_size)
+    steps = math.ceil(len(data.train.labels) / first.batch_size)
+    return Stack(
+        model=stacked,
+        optimizers=moves,
+        schedules=[schedule.build(run, own, steps) for run, own in zip(runs, moves, strict=True)],
+        loss=loss.build(first),
+        seeds=[run.seed for run in runs],
+        captured=captured,
+    )
+
+
+def why_not_stacked(settings: Settings) -> str:
+    """Why runs with these settings' model and loss cannot be stacked; empty where they can."""
+    data = load_dataset(settings)
+    key = repr((settings.model, settings.loss, data.name, data.input_shape, len(data.classes)))
+    if key not in _stackable:
+        pair = [
+            model.build(replace(settings, seed=seed), data.input_shape, len(data.classes))
+            for seed in (0, 1)
+        ]
+        _stackable[key] = why_not(pair, loss.build(settings), data.input_shape, len(data.classes))
+    return _stackable[key]
+
+
+_stackable: dict[str, str] = {}
+
+
+def room(network: torch.nn.Module, runs: int = 1) -> int:
+    """Bytes that a run leaves in its folder: its weights, its pictures and its log, generously.
+
+    `network` holds the weights of so many runs.
+    """
+    return model.weigh(network) // runs + 2**17
 
 
 def room_of(settings: Settings) -> int:

@@ -6,6 +6,7 @@ that looks at a parameter's shape (Muon, say) is given the parameters themselves
 """
 
 import inspect
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from optsweep.building import accepts, call, resolve
 from optsweep.errors import SettingsError
 from optsweep.settings import Settings
+from optsweep.stacking import Stacked, padded
 
 # torch's optimizers in which an element's step depends on that element's own history alone.
 _ELEMENTWISE = (
@@ -31,9 +33,6 @@ _ELEMENTWISE = (
     torch.optim.ASGD,
     torch.optim.Rprop,
 )
-# Floats in 64 bytes: each parameter starts on a cache line, which vector code is fastest on and
-# which makes its sums independent of where the allocator put the buffer.
-_LINE = 16
 
 
 class ScratchSGD(Optimizer):
@@ -72,7 +71,7 @@ def flatten(model: nn.Module) -> nn.Parameter:
     views of that, so that backward fills it and one `zero_()` clears it.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    lengths = [-(-p.numel() // _LINE) * _LINE for p in parameters]
+    lengths = [padded(p.numel()) for p in parameters]
     first = parameters[0]
     flat = nn.Parameter(torch.zeros(sum(lengths), dtype=first.dtype, device=first.device))
     flat.grad = torch.zeros_like(flat)
@@ -98,6 +97,36 @@ def build(settings: Settings, model: nn.Module) -> Optimizer:
         raise SettingsError(f"model={settings.model.name} has no parameters to optimize")
     if is_elementwise(target) and len({(p.dtype, p.requires_grad) for p in parameters}) == 1:
         parameters = [flatten(model)]
+    return _over(settings, target, parameters)
+
+
+def build_in_stack(settings: Settings, stacked: Stacked, run: int) -> Optimizer:
+    """The settings' optimizer over the weights of one run of a stack.
+
+    Raises:
+        SettingsError: the optimizer refuses one of its arguments.
+    """
+    target = resolve("optimizer", settings.optimizer)
+    own = [stacked.row(run)] if is_elementwise(target) else stacked.parameters_of(run)
+    return _lightened(_over(settings, target, own))
+
+
+def _lightened(optimizer: Optimizer) -> Optimizer:
+    """torch's optimizer without what torch wraps around each step of it.
+
+    Profiler records and hooks cost some 40 us a step, which a stack pays once for every run; a
+    step of 3,000 weights takes 15.
+    """
+    is_torchs = type(optimizer).__module__.startswith("torch.optim.")
+    if is_torchs and not optimizer.defaults.get("differentiable"):
+        bare = torch.no_grad()(inspect.unwrap(type(optimizer).step))
+        optimizer.step = types.MethodType(bare, optimizer)  # type: ignore[method-assign]
+    return optimizer
+
+
+def _over(
+    settings: Settings, target: Callable[..., Any], parameters: list[nn.Parameter]
+) -> Optimizer:
     forms = _fastest_form(target, parameters[0].device, settings.optimizer.arguments)
     optimizer = call("optimizer", settings.optimizer, target, parameters, **forms)
     if not isinstance(optimizer, Optimizer):
@@ -119,6 +148,7 @@ def _fastest_form(target: Callable[..., Any], device: torch.device, given: Any) 
         return {}
     # torch has no fused Adagrad for MPS.
     on = ("cpu", "cuda") if target is torch.optim.Adagrad else ("cpu", "cuda", "mps")
+    graphs = {"capturable": True} if device.type == "cuda" and accepts(target, "capturable") else {}
     if accepts(target, "fused") and device.type in on:
-        return {"fused": True}
-    return {"foreach": True} if accepts(target, "foreach") else {}
+        return {"fused": True, **graphs}
+    return {"foreach": True, **graphs} if accepts(target, "foreach") else {}

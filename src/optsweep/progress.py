@@ -19,12 +19,14 @@ from rich.progress import Progress as Bars
 from optsweep.results import RunRecord, ranking_split
 from optsweep.training import Slices
 
+NOTE = ".progress.json"  # in a run's folder, while it is carried out by a worker
+
 
 class Progress(Protocol):
     """Who is told how far a run is."""
 
-    def started(self, run_id: str) -> None:
-        """The run exists in MLflow."""
+    def started(self, run_ids: Mapping[Path, str]) -> None:
+        """Runs exist in MLflow, by their folders: one, or those that are trained together."""
 
     def watch(self, batches: Sequence[slice]) -> Slices:
         """Hands an epoch's batches on, seeing each as it is taken."""
@@ -83,7 +85,7 @@ class RunProgress:
         if self._bars is not None:
             self._bars.stop()
 
-    def started(self, run_id: str) -> None:
+    def started(self, run_ids: Mapping[Path, str]) -> None:
         """Nothing to show yet."""
 
     def watch(self, batches: Sequence[slice]) -> Slices:
@@ -127,10 +129,13 @@ def scores(metrics: Mapping[str, float]) -> str:
 
 
 class NotedProgress:
-    """A worker's progress: a note of a few bytes in the run's folder."""
+    """A worker's progress: a note of a few bytes in the folder of each run.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Of runs that are trained together the first one's note says how far they are.
+    """
+
+    def __init__(self) -> None:
+        self._path = Path()
         self._note: dict[str, object] = {}
 
     def __enter__(self) -> "NotedProgress":
@@ -144,10 +149,12 @@ class NotedProgress:
     ) -> None:
         """The note stays: who finds the run dead reads its id there."""
 
-    def started(self, run_id: str) -> None:
-        """Notes the run's id, by which it is found in MLflow should this process die."""
-        self._note = {"run_id": run_id, "epoch": 0, "scores": ""}
-        self._write()
+    def started(self, run_ids: Mapping[Path, str]) -> None:
+        """Notes the runs' ids, by which they are found in MLflow should this process die."""
+        for folder, run_id in reversed(list(run_ids.items())):
+            self._path = folder / NOTE
+            self._note = {"run_id": run_id, "epoch": 0, "scores": ""}
+            self._write()
 
     def watch(self, batches: Sequence[slice]) -> Slices:
         """Hands an epoch's batches on."""
@@ -215,6 +222,12 @@ class SweepProgress:
             epoch = int(str(note.get("epoch", 0)))
             state = f"epoch {epoch}/{epochs}  {note.get('scores', '')}"
             self._bars.update(self._lines[name], completed=epoch, state=state)
+
+    def split(self, runs: int, reason: str, rest: int) -> None:
+        """Shows at once why runs that were trained together go on in smaller company."""
+        how = "each alone" if rest == 1 else f"{rest} together"
+        text = f"[yellow]a stack of {runs} runs[/] goes on {how}: {escape(reason)}"
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def ended(self, run: RunRecord) -> None:
         """Shows that a run is done, or at once why it failed."""

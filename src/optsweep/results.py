@@ -33,7 +33,8 @@ class RunRecord:
     (epoch, value). `seconds` is the time of training and evaluation. `status` is MLflow's:
     FINISHED, FAILED, KILLED, or SCHEDULED for a run that was never started; `diverged` marks a
     FINISHED run whose loss became NaN or infinite; `reused` one that an earlier sweep carried
-    out. `error` is one line, `output` the last lines that a failed run printed.
+    out; `stack` says how many runs were trained together, this one included. `error` is one line,
+    `output` the last lines that a failed run printed.
     """
 
     name: str
@@ -46,6 +47,7 @@ class RunRecord:
     seconds: float = 0.0
     diverged: bool = False
     reused: bool = False
+    stack: int = 1
     error: str = ""
     output: str = ""
 
@@ -54,7 +56,8 @@ class RunRecord:
         """What the table says of a run beside its numbers."""
         status = "" if self.status == "FINISHED" else self.status.lower()
         failure = f"{status}: {self.error}" if self.error else status
-        words = ["diverged" * self.diverged, "reused" * self.reused, failure]
+        stack = f"stack of {self.stack}" if self.stack > 1 else ""
+        words = ["diverged" * self.diverged, "reused" * self.reused, stack, failure]
         return "; ".join(word for word in words if word)
 
 

@@ -1,32 +1,85 @@
-"""One run, whole: build it, train it, track every epoch, keep its weights and pictures.
+"""One stack of runs, whole: build it, train it, track every epoch, keep weights and pictures.
 
-`run` is given a job that was checked and fills a `RunRecord` in. It goes on from the job's folder
-where an earlier attempt left a checkpoint there.
+`run` is given jobs that were checked, one most often, and fills a `RunRecord` in for each. Several
+are trained together, as one program; in MLflow each is a run like any other. They go on from their
+folders where an earlier attempt left a checkpoint there.
 """
 
-import functools
-import json
 import logging
+import math
 import time
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file, save_file
 
-from optsweep import checkpoint, environment, model
+from optsweep import checkpoint, model
+from optsweep.artifacts import describe_run, keep_figures, keep_weights, run_tags
 from optsweep.checkpoint import Journal, UnusableCheckpoint
-from optsweep.checks import redact
 from optsweep.dataset import Dataset
 from optsweep.device import computing
-from optsweep.jobs import Job, build, load_dataset, refuse_full, room
+from optsweep.errors import StackFailed
+from optsweep.jobs import Job, build, build_together, load_dataset, refuse_full, room
 from optsweep.progress import Progress
-from optsweep.results import Entry, RunRecord
-from optsweep.tracking import DatasetNote, Store, TrackedRun
-from optsweep.training import Epoch, Stack, evaluate_splits, predict, train
+from optsweep.results import Entry, RunRecord, objective
+from optsweep.stacking import Stacked
+from optsweep.tracking import Store, TrackedRun
+from optsweep.training import Epoch, Stack, evaluate_splits, train
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, JOURNAL, WEIGHTS = "checkpoint.bin", "history.jsonl", "weights.safetensors"
+JOURNAL = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Filing:
+    """Where runs are filed, under which parent, in whose name, and whether with pictures."""
+
+    store: Store
+    parent: str | None = None
+    owner: str = ""
+    figures: bool = True
+
+    def start(self, job: Job, stack: int) -> AbstractContextManager[TrackedRun]:
+        """The job's run in MLflow, begun or reopened; it rides in a stack of so many."""
+        params = job.settings.params()
+        params["threads"] = job.settings.threads or torch.get_num_threads()
+        tags = run_tags(job, self.owner, stack)
+        return self.store.start(
+            job.name, params=params, tags=tags, parent=self.parent, run_id=job.run_id
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a stack: its job, what becomes of it, and where its epochs are told."""
+
+    job: Job
+    record: RunRecord
+    tracked: TrackedRun
+    journal: Journal
+
+    def log(self, entry: Entry) -> Entry:
+        """Keeps an epoch, tells MLflow of it and puts it into the record."""
+        kept, new = self.journal.keep(entry)
+        if new:
+            self.tracked.log_epoch(kept)
+        self.note(kept)
+        return kept
+
+    def note(self, entry: Entry) -> None:
+        """Puts an epoch into the record."""
+        record = self.record
+        record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
+        record.seconds += entry.metrics.get("epoch_seconds", 0.0)
+        for name, value in record.metrics.items():
+            record.history.setdefault(name, []).append((entry.epoch, value))
+
+    def note_divergence(self) -> None:
+        """Marks the run as diverged: there is nothing more to tell of it."""
+        self.record.diverged = True
+        self.tracked.tag(diverged="true")
 
 
 def new_record(job: Job) -> RunRecord:
@@ -41,44 +94,46 @@ def new_record(job: Job) -> RunRecord:
 
 
 def run(
-    job: Job,
-    record: RunRecord,
-    store: Store,
-    progress: Progress,
-    *,
-    parent: str | None = None,
-    owner: str = "",
-    figures: bool = True,
+    jobs: Sequence[Job], records: Sequence[RunRecord], filing: Filing, progress: Progress
 ) -> None:
-    """Carries out one job and fills its record in; its MLflow run is nested under `parent`.
+    """Carries out jobs, together where there are several, and fills their records in.
 
-    With `figures`, its pictures are drawn and kept. What is interrupted or fails is marked so in
-    the record and in the store, and the exception goes on.
+    What is interrupted or fails is marked so in the records and in the store, and the exception
+    goes on. Of several jobs one that cannot be built has FAILED, and the others go on.
+
+    Raises:
+        StackFailed: something went wrong with several jobs; their runs are left open, to be gone
+            on with in smaller company.
     """
-    settings = job.settings
-    with computing(settings) as device:
-        data = load_dataset(settings).to(device)
-        stack = build(settings, data, device)
-        refuse_full(job.folder, room(stack.model), "hydra.run.dir")
-        params = settings.params() | {"threads": settings.threads or torch.get_num_threads()}
-        tags = run_tags(job, owner)
+    with computing(jobs[0].settings) as device:
+        data = load_dataset(jobs[0].settings).to(device)
+        together = list(zip(jobs, records, strict=True))
+        if len(jobs) > 1:
+            together = _buildable(together, data, filing, progress)
+        if not together:
+            return
         try:
-            with store.start(
-                job.name, params=params, tags=tags, parent=parent, run_id=job.run_id
-            ) as tracked:
-                record.run_id = tracked.run_id
-                progress.started(tracked.run_id)
-                _describe(job, data, tracked)
-                stack = _train(job, stack, data, device, tracked, record, progress)
-                _keep_weights(job, stack.model, tracked)
-                if figures:
-                    keep_figures(job, record, data, stack.model, tracked)
+            with _left_open(len(together)):
+                _carry_out(together, data, device, filing, progress)
         except BaseException as error:
-            record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            record.error = describe(error)
+            for _, record in together:
+                record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                record.error = describe(error)
             raise
-    record.status = "FINISHED"
-    (job.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+@contextmanager
+def _left_open(count: int) -> Iterator[None]:
+    """Turns what goes wrong with several runs into `StackFailed`, which leaves them open."""
+    try:
+        yield
+    except (KeyboardInterrupt, StackFailed):
+        raise
+    except BaseException as error:
+        if count == 1:
+            raise
+        too_large = isinstance(error, torch.OutOfMemoryError)
+        raise StackFailed(describe(error), out_of_memory=too_large) from error
 
 
 def describe(error: BaseException) -> str:
@@ -87,29 +142,105 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
-def _train(
-    job: Job,
-    stack: Stack,
+def _buildable(
+    together: Sequence[tuple[Job, RunRecord]], data: Dataset, filing: Filing, progress: Progress
+) -> list[tuple[Job, RunRecord]]:
+    """The jobs that can be built; one that cannot has failed and leaves the stack."""
+    sound = []
+    for job, record in together:
+        try:
+            build(job.settings, data, torch.device("cpu"))
+        except Exception as error:
+            record.status, record.error = "FAILED", describe(error)
+            with suppress(type(error)), filing.start(job, 1) as tracked:
+                record.run_id = tracked.run_id
+                progress.started({job.folder: tracked.run_id})
+                raise
+        else:
+            sound.append((job, record))
+    return sound
+
+
+def _carry_out(
+    together: Sequence[tuple[Job, RunRecord]],
     data: Dataset,
     device: torch.device,
-    tracked: TrackedRun,
-    record: RunRecord,
+    filing: Filing,
+    progress: Progress,
+) -> None:
+    stack = _build([job for job, _ in together], data, device)
+    needed = room(stack.model, len(together))
+    with ExitStack() as open_runs:
+        members = []
+        for job, record in together:
+            refuse_full(job.folder, needed, "hydra.run.dir")
+            tracked = open_runs.enter_context(filing.start(job, len(together)))
+            record.run_id, record.stack = tracked.run_id, len(together)
+            if job.run_id is None:  # a folder that was used before holds what another run left
+                checkpoint.forget(job.folder)
+                (job.folder / JOURNAL).unlink(missing_ok=True)
+            describe_run(job, data, tracked)
+            members.append(Member(job, record, tracked, Journal(job.folder / JOURNAL)))
+        progress.started({member.job.folder: member.tracked.run_id for member in members})
+        with _left_open(len(members)):
+            stack = _train(stack, members, data, device, progress)
+            for place, member in enumerate(members):
+                network = _alone(stack, place, member.job, data, device)
+                keep_weights(member.job, network, member.tracked)
+                if filing.figures:
+                    keep_figures(member.job, member.record, data, network, member.tracked)
+    for job, record in together:
+        record.status, record.error = "FINISHED", ""
+        checkpoint.forget(job.folder)
+
+
+def _build(jobs: Sequence[Job], data: Dataset, device: torch.device) -> Stack:
+    if len(jobs) == 1:
+        return build(jobs[0].settings, data, device)
+    runs = [job.settings for job in jobs]
+    shape = data.input_shape, len(data.classes)
+    return build_together(runs, [model.build(one, *shape) for one in runs], data, device)
+
+
+def _alone(
+    stack: Stack, place: int, job: Job, data: Dataset, device: torch.device
+) -> torch.nn.Module:
+    """One run's model, by itself."""
+    if not isinstance(stack.model, Stacked):
+        return stack.model
+    network = model.build(job.settings, data.input_shape, len(data.classes))
+    network.load_state_dict(stack.model.state_of(place), strict=False)
+    return network.to(device)
+
+
+def _train(
+    stack: Stack,
+    members: Sequence[Member],
+    data: Dataset,
+    device: torch.device,
     progress: Progress,
 ) -> Stack:
     """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
-    settings = job.settings
-    if job.run_id is None:  # a folder that was used before holds what another run left
-        for name in (CHECKPOINT, JOURNAL):
-            (job.folder / name).unlink(missing_ok=True)
-    journal = Journal(job.folder / JOURNAL)
-    stack, done = _restored(job, stack, data, device, journal.last)
-    for entry in journal.entries:  # the store may have missed the last; it keeps each point once
-        tracked.log_epoch(entry)
-        if entry.epoch <= done:
-            _note(record, entry)
+    settings = members[0].job.settings
+    fingerprints = [member.job.fingerprint for member in members]
+    stack, done = _restored(stack, members, data, device)
+    path = checkpoint.path_of([member.job.folder for member in members], fingerprints)
+    for member in members:
+        for entry in member.journal.entries:  # the store may have missed the last one, and
+            member.tracked.log_epoch(entry)  # keeps each point once
+        told = [entry for entry in member.journal.entries if entry.epoch <= done]
+        for entry in told:
+            member.note(entry)
+        if told and not _is_finite(told[-1]):
+            member.note_divergence()
     if settings.evaluate_first and done == 0:
-        first = {name: value.item() for name, value in evaluate_splits(stack, data).items()}
-        _log(Entry(0, _now(), first), journal, tracked, record)
+        first = evaluate_splits(stack, data)
+        for run, member in enumerate(members):
+            member.log(
+                Entry(0, _now(), {name: values[run].item() for name, values in first.items()})
+            )
+    if all(member.record.diverged for member in members):
+        return stack
     with progress:
         for epoch in train(
             stack,
@@ -120,134 +251,56 @@ def _train(
             log_every=settings.log_every,
             watch=progress.watch,
         ):
-            diverged = bool(epoch.diverged.item())
-            entry = _log(_entry(epoch), journal, tracked, record)
-            if epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs:
-                checkpoint.save(job.folder / CHECKPOINT, stack, epoch.number, job.fingerprint)
-            progress.finished(epoch.number, entry.metrics)
-            if diverged:
-                record.diverged = True
-                tracked.tag(diverged="true")
+            learning = [(run, m) for run, m in enumerate(members) if not m.record.diverged]
+            entries = [member.log(_entry(epoch, run)) for run, member in learning]
+            # Of a stack the last epoch too: its runs are closed one after another, and what is
+            # killed meanwhile has only its closing to do again.
+            due = epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs
+            if due or (len(members) > 1 and epoch.number == settings.epochs):
+                checkpoint.save(path, stack, epoch.number, fingerprints)
+            progress.finished(epoch.number, max((e.metrics for e in entries), key=objective))
+            for run, member in learning:
+                if epoch.diverged[run]:
+                    member.note_divergence()
     return stack
 
 
 def _restored(
-    job: Job, stack: Stack, data: Dataset, device: torch.device, logged: int
+    stack: Stack, members: Sequence[Member], data: Dataset, device: torch.device
 ) -> tuple[Stack, int]:
-    """The stack as the folder's checkpoint has it, and the epoch it was saved after; or epoch 0."""
-    path = job.folder / CHECKPOINT
+    """The stack as its checkpoint has it, and the epoch it was saved after; or epoch 0."""
+    folder = members[0].job.folder
+    path = checkpoint.stack_of(folder) or folder / checkpoint.CHECKPOINT
     try:
-        done = checkpoint.restore(path, stack, job.fingerprint)
-        if done > logged:
-            raise UnusableCheckpoint(f"{JOURNAL} beside it ends at epoch {max(logged, 0)}")
+        done = checkpoint.restore(path, stack, [member.job.fingerprint for member in members])
+        for member in members:
+            told = [entry for entry in member.journal.entries if entry.epoch <= done]
+            diverged = bool(told) and not _is_finite(told[-1])
+            if member.journal.last < done and not diverged:
+                raise UnusableCheckpoint(
+                    f"{JOURNAL} beside it ends at epoch {max(member.journal.last, 0)}"
+                )
     except FileNotFoundError:
         return stack, 0
     except UnusableCheckpoint as reason:
         aside = checkpoint.set_aside(path)
         log.warning("%s is left aside as %s: %s; starting over", path, aside.name, reason)
-        return build(job.settings, data, device), 0
+        return _build([member.job for member in members], data, device), 0
     return stack, done
 
 
-def _log(entry: Entry, journal: Journal, tracked: TrackedRun, record: RunRecord) -> Entry:
-    kept, new = journal.keep(entry)
-    if new:
-        tracked.log_epoch(kept)
-    _note(record, kept)
-    return kept
-
-
-def _entry(epoch: Epoch) -> Entry:
-    metrics = {name: value.item() for name, value in epoch.metrics.items()}
+def _entry(epoch: Epoch, run: int) -> Entry:
+    """What MLflow is told of one run's epoch."""
     speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
-    batches = dict(zip(epoch.samples_seen, epoch.batch_losses[:, 0].tolist(), strict=True))
-    return Entry(epoch.number, _now(), metrics | speed, batches)
+    losses = epoch.batch_losses[:, run].tolist()
+    batches = dict(zip(epoch.samples_seen, losses, strict=True))
+    return Entry(epoch.number, _now(), epoch.scores(run) | speed, batches)
+
+
+def _is_finite(entry: Entry) -> bool:
+    """Whether the epoch's losses are numbers; where one is not, the run has diverged."""
+    return all(math.isfinite(value) for name, value in entry.metrics.items() if "/loss" in name)
 
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _note(record: RunRecord, entry: Entry) -> None:
-    record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
-    record.seconds += entry.metrics.get("epoch_seconds", 0.0)
-    for name, value in record.metrics.items():
-        record.history.setdefault(name, []).append((entry.epoch, value))
-
-
-def run_tags(job: Job, owner: str) -> dict[str, str]:
-    """What MLflow shows as a run's tags: kind, fingerprint, folder, versions, hardware, source."""
-    tags = {
-        "optsweep.kind": "run",
-        "optsweep.fingerprint": job.fingerprint,
-        "optsweep.folder": str(job.folder),
-        "optsweep.owner": owner,
-        **source_tags(),
-    }
-    if job.settings.preset:
-        tags["optsweep.preset"] = job.settings.preset
-    return tags
-
-
-@functools.cache
-def source_tags() -> dict[str, str]:
-    """Versions, hardware, user and commit, under MLflow's own names where it has one."""
-    tags = {f"optsweep.env.{name}": value for name, value in environment.describe().items()}
-    tags |= {
-        "mlflow.user": environment.user(),
-        "mlflow.source.name": "experiments/run.py",
-        "mlflow.source.type": "LOCAL",
-    }
-    commit = environment.git_commit(Path(__file__).parent)
-    return tags if commit is None else {**tags, "mlflow.source.git.commit": commit}
-
-
-def _describe(job: Job, data: Dataset, tracked: TrackedRun) -> None:
-    """The dataset, config, overrides and environment, kept in MLflow."""
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    samples = {name: len(split.labels) for name, split in splits.items() if split is not None}
-    target = job.settings.dataset.target
-    tracked.log_dataset(DatasetNote(data.name, data.digest, target, data.input_shape, samples))
-    tracked.log_text("config.yaml", job.config)
-    tracked.log_text("overrides.txt", redact("\n".join(job.overrides)))
-    tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))
-
-
-def _keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> None:
-    path = job.folder / WEIGHTS
-    # The parameters are views of one buffer, and safetensors keeps no views.
-    weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, path, metadata={"format": "pt"})
-    tracked.log_file(path)
-
-
-def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
-    """Draws the pictures of a run that was carried out before, from its weights."""
-    data = load_dataset(job.settings)
-    network = model.build(job.settings, data.input_shape, len(data.classes))
-    network.load_state_dict(load_file(job.folder / WEIGHTS))
-    keep_figures(job, record, data, network, TrackedRun(store, record.run_id))
-
-
-def keep_figures(
-    job: Job, record: RunRecord, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
-) -> None:
-    """Draws a run's pictures into its folder and logs them: samples, curves, confusion, guesses."""
-    from optsweep import figures
-
-    predicted = predict(network, data, data.test).numpy()
-    images, true = data.test.images.cpu().numpy(), data.test.labels.cpu().numpy()
-    shown = data.train.images[:24].cpu().numpy(), data.train.labels[:24].cpu().numpy()
-    classes, peak = data.classes, data.peak
-    drawn = {
-        "samples": figures.sample_grid(*shown, classes, peak=peak),
-        "learning_curves": figures.learning_curves(record.history, title=job.name),
-        "confusion_matrix": figures.confusion_matrix(true, predicted, classes),
-        "predictions": figures.prediction_grid(images, true, predicted, classes, peak=peak),
-    }
-    folder = job.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    for name, figure in drawn.items():
-        path = folder / f"{name}.png"
-        figures.save(figure, path)
-        tracked.log_file(path, "figures")

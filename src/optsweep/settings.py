@@ -143,10 +143,11 @@ class Settings:
 class Launch:
     """How a sweep is carried out: `hydra.launcher.*`.
 
-    `workers` None stands for auto, `timeout` is in seconds.
+    `workers` and `stack` None stand for auto, `timeout` is in seconds.
     """
 
     workers: int | None = None
+    stack: int | None = None
     retries: int = 0
     timeout: float | None = None
     fail_fast: bool = False
@@ -165,6 +166,7 @@ class Launch:
         workers = config["workers"]
         return cls(
             workers=None if workers == "auto" else named("workers", whole(0, "auto")),
+            stack=None if config["stack"] == "auto" else named("stack", whole(1, "auto")),
             retries=named("retries", whole(0, "1")),
             timeout=named("timeout", optional(positive)),
             fail_fast=named("fail_fast", yes_or_no),

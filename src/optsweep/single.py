@@ -11,7 +11,7 @@ from optsweep.owner import Owner
 from optsweep.progress import RunProgress
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord
-from optsweep.run import new_record, run
+from optsweep.run import Filing, new_record, run
 from optsweep.sweep import release_dead
 from optsweep.tracking import Store
 
@@ -36,7 +36,7 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
     progress = RunProgress(console, job.name, job.settings.epochs)
     with Owner(job.folder) as owner:
         figures = job.settings.figures != "none"
-        run(job, record, store, progress, owner=owner.name, figures=figures)
+        run([job], [record], Filing(store, None, owner.name, figures), progress)
     _show(job, record, store, console)
     return record
 

@@ -17,15 +17,17 @@ from rich.console import Console
 
 from optsweep import environment, report
 from optsweep.address import ui_command
+from optsweep.artifacts import WEIGHTS, keep_best_figures, source_tags
 from optsweep.checks import redact
-from optsweep.course import Course, Filing
-from optsweep.executors import cores, count_workers, make_executor
+from optsweep.course import Course, Group
+from optsweep.executors import cores, count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
 from optsweep.owner import Owner, is_dead
+from optsweep.plan import plan
 from optsweep.progress import SweepProgress
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord, SweepRecord, best
-from optsweep.run import WEIGHTS, keep_best_figures, new_record, source_tags
+from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
 from optsweep.sweep_table import sentence, terminal_table
 from optsweep.tracking import Run, Store, TrackedRun
@@ -71,10 +73,16 @@ def carry_out(
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier:
         sweep = _moved(sweep, Path(earlier[0].data.tags["optsweep.folder"]))
-    workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
-    shared = _shared_out(sweep.jobs, workers)
-    jobs, records, todo = _taken_over(shared, store, sweep.resume)
-    sweep = replace(sweep, jobs=jobs)
+    jobs, records, todo = _taken_over(sweep.jobs, store, sweep.resume)
+    workers = count_workers(sweep.launch, jobs[0].settings, len(jobs))
+    # What is left of a sweep computes with the threads that all of it did, or it would go on
+    # otherwise than it began: sums by more threads differ in their last digits.
+    everything = plan(sweep.jobs, range(len(jobs)), sweep.launch, workers)
+    workers = min(workers, len(everything.groups))
+    planned = plan(jobs, todo, sweep.launch, workers) if sweep.resume else everything
+    sweep = replace(sweep, jobs=_shared_out(jobs, planned.groups, workers))
+    if len(planned.groups) < len(todo) or planned.remarks:
+        console.print(f"plan    {planned}", highlight=False, markup=False, soft_wrap=True)
     with (
         Owner(sweep.folder) as owner,
         store.start(
@@ -86,7 +94,7 @@ def carry_out(
         executor = make_executor(sweep.launch, workers)
         try:
             with SweepProgress(console, len(records), len(records) - len(todo)) as progress:
-                course.run(todo, executor, progress)
+                course.run(planned.groups, executor, progress)
             executor.close()
         except BaseException:
             executor.stop()
@@ -121,17 +129,18 @@ def _moved(sweep: Sweep, folder: Path) -> Sweep:
     return replace(sweep, folder=folder, jobs=jobs)
 
 
-def _shared_out(jobs: Sequence[Job], workers: int) -> list[Job]:
+def _shared_out(jobs: Sequence[Job], groups: Sequence[Group], workers: int) -> list[Job]:
     """The jobs with the cores shared among the workers, and CUDA's devices given out in turn."""
     threads = max(1, cores() // max(1, workers))
-    shared = []
-    for number, job in enumerate(jobs):
-        settings = job.settings
-        if settings.threads is None:
-            settings = replace(settings, threads=threads)
-        if settings.device == "cuda" and workers > 1:
-            settings = replace(settings, device=f"cuda:{number % workers}")
-        shared.append(replace(job, settings=settings))
+    shared = list(jobs)
+    for number, group in enumerate(groups):
+        for place in group:
+            settings = jobs[place].settings
+            if settings.threads is None:
+                settings = replace(settings, threads=threads)
+            if settings.device == "cuda" and workers > 1:
+                settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
+            shared[place] = replace(jobs[place], settings=settings)
     return shared
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from optsweep.address import absolute, refuse_unusable, sqlite_path
 from optsweep.checks import redact
-from optsweep.errors import TrackingError
+from optsweep.errors import StackFailed, TrackingError
 from optsweep.results import Entry
 
 _CALL = 1000  # metrics that MLflow takes in one call
@@ -127,6 +127,7 @@ class Store:
 
         FINISHED where the block ends by itself, KILLED where it is interrupted (Ctrl-C,
         SIGTERM), FAILED with the error as tag and artifact where it raises. The exception goes on.
+        After `StackFailed` it stays as it is: RUNNING, for another task to go on with.
         """
         given = dict(tags or {})
         if parent is not None:
@@ -137,6 +138,8 @@ class Store:
             if not run_id:
                 tracked.log_params(params or {})
             yield tracked
+        except StackFailed:
+            raise  # the run goes on in another task
         except KeyboardInterrupt:
             tracked.end("KILLED")
             raise

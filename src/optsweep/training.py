@@ -6,6 +6,7 @@ nothing and knows neither Hydra nor MLflow. With K = 1 outputs are `[B, classes]
 scalars; with more they are `[K, B, classes]` and `[K]`. The code is the same.
 """
 
+import functools
 import hashlib
 import math
 import time
@@ -20,19 +21,32 @@ from optsweep.dataset import Dataset
 from optsweep.loss import Loss
 from optsweep.schedule import Schedule
 from optsweep.splits import Split
+from optsweep.stacking import Stacked
 
 Slices = Iterable[slice]  # of the samples in their order: a batch each
 
 
 @dataclass(frozen=True)
 class Stack:
-    """K runs that are trained together: one module, one loss, an optimizer and schedule each."""
+    """K runs that are trained together: one module, one loss, an optimizer and schedule each.
+
+    `captured`, where there is one, does what `step` does, quicker.
+    """
 
     model: nn.Module
     optimizers: Sequence[Optimizer]
     schedules: Sequence[Schedule]
     loss: Loss
     seeds: Sequence[int]
+    captured: "Step | None" = None
+
+    @functools.cached_property
+    def weights(self) -> Sequence[Tensor]:
+        """What gradients are kept for: one buffer where all runs lie in it."""
+        if isinstance(self.model, Stacked):
+            return [self.model.flat]
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        return [parameter for group in groups for parameter in group["params"]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,10 @@ class Epoch:
     `metrics` maps names such as "train/loss" to float64 `[K]`: training values are means over
     the epoch's samples while the weights moved, validation and test values are taken after it.
     `batch_losses` float32 `[points, K]` are single batches' losses, each after as many samples
-    as `samples_seen` says. `diverged` bool `[K]` marks runs with a NaN or infinite loss.
-    `seconds` is the time of training and evaluation, `samples_per_second` of training alone.
+    as `samples_seen` says. `diverged` bool `[K]` marks runs with a NaN or infinite loss, now or
+    in an earlier epoch; `evaluated` those whose weights were worth evaluating.
+    `seconds` is a run's share of the time of training and evaluation, `samples_per_second` what
+    all runs saw in a second of training.
     """
 
     number: int
@@ -51,8 +67,17 @@ class Epoch:
     batch_losses: Tensor
     samples_seen: list[int]
     diverged: Tensor
+    evaluated: Tensor
     seconds: float
     samples_per_second: float
+
+    def scores(self, run: int) -> dict[str, float]:
+        """One run's metrics: those of training alone where it diverged while it trained."""
+        return {
+            name: values[run].item()
+            for name, values in self.metrics.items()
+            if self.evaluated[run] or name.startswith("train/")
+        }
 
 
 def train(
@@ -67,13 +92,15 @@ def train(
 ) -> Iterator[Epoch]:
     """Trains for `epochs` (counted from 1), yielding each when it is done.
 
-    Ends early when every run has diverged. `watch` is handed an epoch's batches and must hand
+    Ends early when every run has diverged; until then one that has stays, and harms no other.
+    `watch` is handed an epoch's batches and must hand
     them on; it sees how far an epoch is (a progress bar). The losses stay on the device until
     an epoch ends: one synchronisation an epoch, not one a batch.
     """
     count = len(dataset.train.labels)
     batches = [slice(start, start + batch_size) for start in range(0, count, batch_size)]
     sizes = torch.tensor([len(range(count)[batch]) for batch in batches], dtype=torch.float64)
+    gone = torch.zeros(len(stack.seeds), dtype=torch.bool)
     for number in epochs:
         began = time.perf_counter()
         torch.manual_seed(epoch_seed(stack.seeds[0], number))
@@ -85,22 +112,23 @@ def train(
             "train/loss": sizes @ batch_losses.double() / count,
             "train/accuracy": correct.cpu().double() / count,
         }
-        diverged = ~batch_losses.isfinite().all(dim=0)
-        if not diverged.all():
+        evaluated = batch_losses.isfinite().all(dim=0) & ~gone
+        if evaluated.any():
             metrics |= evaluate_splits(stack, dataset)
-            judged = torch.stack([value for name, value in metrics.items() if "/loss" in name])
-            diverged |= ~judged.isfinite().all(dim=0)
+        judged = torch.stack([value for name, value in metrics.items() if "/loss" in name])
+        gone = gone | ~evaluated | ~judged.isfinite().all(dim=0)
         points = _logged(number, len(batches), log_every)
         yield Epoch(
             number=number,
             metrics=metrics,
             batch_losses=batch_losses[points],
             samples_seen=[(number - 1) * count + min((i + 1) * batch_size, count) for i in points],
-            diverged=diverged,
-            seconds=time.perf_counter() - began,
-            samples_per_second=count * len(diverged) / training_seconds,
+            diverged=gone,
+            evaluated=evaluated,
+            seconds=(time.perf_counter() - began) / len(gone),
+            samples_per_second=count * len(gone) / training_seconds,
         )
-        if diverged.all():
+        if gone.all():
             return
 
 
@@ -113,30 +141,42 @@ def train_epoch(
     right as they came, int64 `[K]`, both on the device.
     """
     labels = dataset.train.labels[order]
-    groups = [group for optimizer in stack.optimizers for group in optimizer.param_groups]
-    parameters = [parameter for group in groups for parameter in group["params"]]
+    take_step = stack.captured or step
     batch_losses, predictions = [], []
     stack.model.train()
     for batch in batches:
-        outputs = stack.model(dataset.inputs(order[..., batch]))
-        losses = stack.loss(outputs, labels[..., batch].expand(outputs.shape[:-1]))
-        for parameter in parameters:  # as optimizer.zero_grad(set_to_none=False), 30 us faster
-            if parameter.grad is not None:
-                parameter.grad.zero_()
-        # As losses.mean(dim=-1).sum().backward(), with four kernels fewer.
-        losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
-        for optimizer in stack.optimizers:
-            optimizer.step()
+        losses, predicted = take_step(stack, dataset, order[..., batch], labels[..., batch])
         for schedule in stack.schedules:
             if schedule.by_batch:
                 schedule.scheduler.step()
-        batch_losses.append(losses.detach().mean(dim=-1))
-        predictions.append(outputs.detach().argmax(dim=-1))
+        batch_losses.append(losses)
+        predictions.append(predicted)
     for schedule in stack.schedules:
         if not schedule.by_batch:
             schedule.scheduler.step()
     correct = (torch.cat(predictions, dim=-1) == labels).sum(dim=-1)
     return torch.stack(batch_losses).view(-1, len(stack.optimizers)), correct.view(-1)
+
+
+def step(stack: Stack, dataset: Dataset, chosen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of every run's optimizer, on the training images at `chosen`, int64 `[..., B]`.
+
+    Returns each run's mean loss, float32 `[K]` (a scalar for a run alone), and the classes that
+    it gave before the step, int64 `[K, B]` (`[B]`).
+    """
+    outputs = stack.model(dataset.inputs(chosen))
+    losses = stack.loss(outputs, labels.expand(outputs.shape[:-1]))
+    for weights in stack.weights:  # as optimizer.zero_grad(set_to_none=False), 30 us faster
+        if weights.grad is not None:
+            weights.grad.zero_()
+    # As losses.mean(dim=-1).sum().backward(), with four kernels fewer.
+    losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
+    for optimizer in stack.optimizers:
+        optimizer.step()
+    return losses.detach().mean(dim=-1), outputs.detach().argmax(dim=-1)
+
+
+Step = Callable[[Stack, Dataset, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def evaluate_splits(stack: Stack, dataset: Dataset) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What happens in a worker process: one task after another, each with its output in its folder."""
+"""What happens in a worker process: one task after another, each with its output in a file."""
 
 import functools
 import logging
@@ -7,60 +7,72 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from optsweep import imports
+from optsweep.errors import StackFailed
 from optsweep.jobs import Job
-from optsweep.progress import NotedProgress
+from optsweep.progress import NOTE, NotedProgress
 from optsweep.results import RunRecord
-from optsweep.run import new_record, run
+from optsweep.run import Filing, new_record, run
 from optsweep.tracking import Store
 
-NOTE, OUTPUT = ".progress.json", "optsweep.log"
+OUTPUT = "optsweep.log"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job, and where it is filed: store, experiment, parent run, and who owns it."""
+    """Jobs that are carried out together, and where they are filed."""
 
-    job: Job
+    jobs: Sequence[Job]
     uri: str
     experiment_id: str
-    parent: str
+    parent: str | None
     owner: str
     figures: bool
 
 
-def carry(task: Task) -> RunRecord:
-    """Carries a task out. What fails is in the record; only an interrupt is raised."""
-    record = new_record(task.job)
-    folder = task.job.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with _output_to(folder / OUTPUT):
+def carry(task: Task) -> list[RunRecord]:
+    """Carries a task out: a record for each job. What fails alone is in its record.
+
+    What is printed goes into the folder of the first job.
+
+    Raises:
+        StackFailed: several jobs were given; they have to go on in smaller company.
+        KeyboardInterrupt: the task was interrupted.
+    """
+    records = [new_record(job) for job in task.jobs]
+    for job in task.jobs:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    output = task.jobs[0].folder / OUTPUT
+    store = _store(task.uri, task.experiment_id)
+    with _output_to(output):
         try:
             run(
-                task.job,
-                record,
-                _store(task.uri, task.experiment_id),
-                NotedProgress(folder / NOTE),
-                parent=task.parent,
-                owner=task.owner,
-                figures=task.figures,
+                task.jobs,
+                records,
+                Filing(store, task.parent, task.owner, task.figures),
+                NotedProgress(),
             )
         except KeyboardInterrupt:
             raise
+        except StackFailed:
+            traceback.print_exc()
+            raise
         except BaseException as error:  # SystemExit too: a run may not end its worker
             traceback.print_exc()
+            (record,) = records
             record.status = "FAILED"
             record.error = record.error or f"{type(error).__name__}: {error}"
             sys.stderr.flush()
-            record.output = last_lines(folder / OUTPUT)
-    (folder / NOTE).unlink(missing_ok=True)
-    return record
+            record.output = last_lines(output)
+    for job in task.jobs:
+        (job.folder / NOTE).unlink(missing_ok=True)
+    return records
 
 
 def last_lines(path: Path, count: int = 40) -> str:

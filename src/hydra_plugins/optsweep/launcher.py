@@ -30,6 +30,7 @@ class LocalConf:
 
     _target_: str = "hydra_plugins.optsweep.launcher.LocalLauncher"
     workers: Any = "auto"  # runs side by side; 0: in this process, without isolation
+    stack: Any = "auto"  # runs that are trained together as one program; 1: off
     retries: int = 0  # how often a run whose process crashed is tried again
     timeout: float | None = None  # seconds a run may take
     fail_fast: bool = False  # stop at the first failure
