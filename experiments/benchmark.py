@@ -5,6 +5,7 @@
     python experiments/benchmark.py sweep                  12 runs, beside a plain Hydra script
     python experiments/benchmark.py start                  from Enter to prompt, beside imports
     python experiments/benchmark.py many                   1,000 runs, beside Hydra's empty jobs
+    python experiments/benchmark.py stack                  12 runs as one program, beside one by one
 
 Contestants take turns, so that whatever else the machine does hits them alike, and the median of
 the rounds counts: read the ratios, the seconds are this machine's. Another part is another
@@ -23,6 +24,7 @@ import torch
 from benchmarks.loop import loop
 from benchmarks.overhead import overhead
 from benchmarks.shared import ROOT, Options, header
+from benchmarks.stack import stack
 from benchmarks.sweeps import many, start, sweep
 from optsweep.errors import OptsweepError
 
@@ -46,6 +48,7 @@ PARTS = {
     "sweep": Part(sweep, rounds=1),
     "start": Part(start, rounds=3),
     "many": Part(many, rounds=1),
+    "stack": Part(stack, rounds=3),
 }
 
 

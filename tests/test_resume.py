@@ -16,7 +16,9 @@ import pytest
 from conftest import copy_project, environment, run
 from store import QUICK, runs
 
-GRID = ("-m", "optimizer=adam,rmsprop", "lr=1e-3,1e-2", "figures=none")
+SWEEP = ("-m", "optimizer=adam,rmsprop", "lr=1e-3,1e-2", "figures=none")
+GRID = (*SWEEP, "hydra.launcher.stack=1")
+STACKED = (*SWEEP, "hydra.launcher.stack=2")
 SETTINGS = ("epochs=40", "model.hidden=[64]", "schedule=cosine", "threads=1")
 Points = dict[tuple[str, str], list[tuple[int, float]]]
 
@@ -34,13 +36,22 @@ def points(project: Path) -> Points:
     return found
 
 
+def uninterrupted(project: Path, grid: tuple[str, ...]) -> Points:
+    done = run(copy_project(project), *grid, *SETTINGS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return points(project)
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Points:
     """What the uninterrupted sweep gives."""
-    project = copy_project(tmp_path_factory.mktemp("expected") / "project")
-    done = run(project, *GRID, *SETTINGS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return points(project)
+    return uninterrupted(tmp_path_factory.mktemp("expected") / "project", GRID)
+
+
+@pytest.fixture(scope="module")
+def stacked(tmp_path_factory: pytest.TempPathFactory) -> Points:
+    """What the uninterrupted sweep gives in stacks of two."""
+    return uninterrupted(tmp_path_factory.mktemp("stacked") / "project", STACKED)
 
 
 class Started:
@@ -130,9 +141,15 @@ CODES: dict[Callable[[Started], None], set[int]] = {
 }
 
 
-def trial(project: Path, hit: Callable[[Started], None], delay: float, expected: Points) -> None:
+def trial(
+    project: Path,
+    hit: Callable[[Started], None],
+    delay: float,
+    expected: Points,
+    grid: tuple[str, ...] = GRID,
+) -> None:
     """Hits a sweep `delay` seconds after its first epoch, resumes it, and compares."""
-    started = Started(project, *GRID, *SETTINGS)
+    started = Started(project, *grid, *SETTINGS)
     started.wait_for_epochs()
     time.sleep(delay)
     ended_before = started.process.poll() is not None
@@ -141,7 +158,7 @@ def trial(project: Path, hit: Callable[[Started], None], delay: float, expected:
     code, output = started.end()
     assert code in CODES[hit] | ({0} if ended_before or delay > 1 else set()), output
     assert no_process_is_left(started)
-    resumed = run(project, *GRID, *SETTINGS, "resume=true")
+    resumed = run(project, *grid, *SETTINGS, "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert points(project) == expected
     found = runs(project)
@@ -149,7 +166,8 @@ def trial(project: Path, hit: Callable[[Started], None], delay: float, expected:
     assert {one.info.status for one in found} == {"FINISHED"}
     (parent,) = runs(project, "sweep")
     assert parent.info.status == "FINISHED"
-    assert not list(project.glob("outputs/*/*/*/checkpoint*"))
+    left = [*project.glob("outputs/*/*/*/checkpoint*"), *project.glob("outputs/*/*/stacks")]
+    assert left == []
 
 
 @pytest.mark.parametrize("hit", list(CODES), ids=lambda hit: str(hit.__name__))
@@ -157,6 +175,47 @@ def test_a_sweep_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None], project: Path, expected: Points
 ) -> None:
     trial(project, hit, 0.3, expected)
+
+
+@pytest.mark.parametrize("hit", [kill_launcher, interrupt_group], ids=lambda hit: str(hit.__name__))
+def test_a_stack_that_is_hit_resumes_bit_for_bit(
+    hit: Callable[[Started], None], project: Path, stacked: Points
+) -> None:
+    trial(project, hit, 0.3, stacked, STACKED)
+
+
+def test_a_run_leaves_its_stack_and_goes_on_alone(project: Path, expected: Points) -> None:
+    started = Started(project, *STACKED, *SETTINGS)
+    started.wait_for_epochs()
+    time.sleep(0.2)
+    kill_launcher(started)
+    started.end()
+    assert no_process_is_left(started)
+    assert list(project.glob("outputs/*/*/stacks/*.bin"))
+    resumed = run(project, *GRID, *SETTINGS, "resume=true")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    found = points(project)
+    assert found.keys() == expected.keys()
+    for key, wanted in expected.items():
+        assert [step for step, _ in found[key]] == [step for step, _ in wanted]
+    for (name, metric), wanted in expected.items():
+        if metric == "train/loss":
+            assert found[name, metric][0][1] == pytest.approx(wanted[0][1], rel=1e-4)
+
+
+def test_of_a_stack_whose_worker_is_killed_every_run_goes_on(
+    project: Path, stacked: Points
+) -> None:
+    started = Started(project, *STACKED, *SETTINGS)
+    started.wait_for_epochs()
+    kill_worker(started)
+    code, output = started.end()
+    assert code == 0, output
+    assert "a stack of 2 runs goes on each alone: its process was killed by SIGKILL" in output
+    found = points(project)
+    assert {key: len(line) for key, line in found.items()} == {
+        key: len(line) for key, line in stacked.items()
+    }
 
 
 def moments() -> Iterator[tuple[int, Callable[[Started], None], float]]:

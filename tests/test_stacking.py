@@ -247,6 +247,7 @@ def test_in_mlflow_only_a_tag_tells_a_stack(tmp_path: Path, project: Path) -> No
             steps = [step for step, _ in history(project, run.info.run_id, metric)]
             assert steps == [step for step, _ in history(apart, other.info.run_id, metric)]
         assert artifacts(project, run.info.run_id) == artifacts(apart, other.info.run_id)
+        assert run.inputs and other.inputs
         assert run.inputs.dataset_inputs[0].dataset == other.inputs.dataset_inputs[0].dataset
 
 

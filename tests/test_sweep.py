@@ -77,12 +77,15 @@ def test_pictures_are_drawn_for_all_runs_where_that_is_asked(project: Path) -> N
     assert all(artifacts(project, child.info.run_id, "figures") for child in runs(project))
 
 
-def test_a_run_in_a_sweep_equals_the_same_run_alone(swept: tuple[Path, str], project: Path) -> None:
+def test_a_run_in_a_sweep_equals_the_same_run_alone(tmp_path: Path, project: Path) -> None:
     run(project, "optimizer=adam", "lr=1e-1", *QUICK, "figures=none")
-    in_sweep, (alone,) = by_name(swept[0])["adam lr=0.1 seed=0"], runs(project)
+    sweep = copy_project(tmp_path / "sweep")
+    grid = ("-m", "optimizer=sgd,adam", "lr=1e-1", "hydra.launcher.stack=1")
+    run(sweep, *grid, *QUICK, "figures=none")
+    in_sweep, (alone,) = by_name(sweep)["adam lr=0.1 seed=0"], runs(project)
     assert in_sweep.data.tags["optsweep.fingerprint"] == alone.data.tags["optsweep.fingerprint"]
     for name in ("train/loss", "val/loss", "test/loss", "test/accuracy", "batch/loss"):
-        assert history(swept[0], in_sweep.info.run_id, name) == history(
+        assert history(sweep, in_sweep.info.run_id, name) == history(
             project, alone.info.run_id, name
         )
 

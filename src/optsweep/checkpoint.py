@@ -16,6 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,19 @@ class UnusableCheckpoint(Exception):
 
 
 def path_of(folders: Sequence[Path], fingerprints: Sequence[str]) -> Path:
-    """Where the runs in these folders keep their checkpoint: in the one folder, or beside all.
-
-    Of runs that are trained together each is left a note.
-    """
+    """Where the runs in these folders keep their checkpoint: in the one folder, or beside all."""
     if len(folders) == 1:
         return folders[0] / CHECKPOINT
     name = hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:16]
-    path = folders[0].parent / "stacks" / f"{name}.bin"
-    path.parent.mkdir(exist_ok=True)
-    for folder in folders:
-        (folder / _NOTE).write_text(os.path.relpath(path, folder))
-    return path
+    return folders[0].parent / "stacks" / f"{name}.bin"
+
+
+def leave_notes(path: Path, folders: Sequence[Path]) -> None:
+    """Leaves each of several runs a note of where their checkpoint will lie."""
+    if len(folders) > 1:
+        path.parent.mkdir(exist_ok=True)
+        for folder in folders:
+            (folder / _NOTE).write_text(os.path.relpath(path, folder))
 
 
 def stack_of(folder: Path) -> Path | None:
@@ -62,6 +64,13 @@ def forget(folder: Path) -> None:
     """Removes what a run that is finished, or starts anew, need not go on from."""
     for name in (CHECKPOINT, _NOTE):
         (folder / name).unlink(missing_ok=True)
+
+
+def forget_stack(path: Path) -> None:
+    """Removes the checkpoint of a stack whose runs are all finished."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # another stack's is beside it
+        path.parent.rmdir()
 
 
 def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> None:

@@ -58,8 +58,13 @@ def plan(jobs: Sequence[Job], todo: Sequence[int], launch: Launch, workers: int)
         alike.setdefault(_agreement(jobs[place]), []).append(place)
     groups: list[Group] = []
     remarks: dict[str, None] = {}
+    # All workers get their share; those who wait for a stack to end would train nothing.
+    fair = math.ceil(len(todo) / max(1, workers))
     for places in alike.values():
-        size, remark = _size(jobs[places[0]], len(places), launch, workers)
+        first = jobs[places[0]]
+        was_stack = first.run_id is not None and checkpoint.stack_of(first.folder) is not None
+        most = len(places) if was_stack else min(len(places), fair)
+        size, remark = _size(first, len(places), most, launch, workers)
         if remark:
             remarks[remark] = None
         groups += [tuple(places[at : at + size]) for at in range(0, len(places), size)]
@@ -84,8 +89,11 @@ def _may_be_captured(optimizer: Option) -> bool:
     return target is torch.optim.SGD or accepts(target, "capturable")
 
 
-def _size(job: Job, runs: int, launch: Launch, workers: int) -> tuple[int, str]:
-    """How many of `runs` runs like this one ride together, and why not more, if that was asked."""
+def _size(job: Job, runs: int, most: int, launch: Launch, workers: int) -> tuple[int, str]:
+    """How many of `runs` runs like this one ride together, and why none do, where that was asked.
+
+    Where nobody gave a size, they are no more than `most`.
+    """
     if runs == 1 or launch.stack == 1 or (launch.stack is None and not _may_pay(job, workers)):
         return 1, ""
     if reason := why_not_stacked(job.settings):
@@ -93,11 +101,9 @@ def _size(job: Job, runs: int, launch: Launch, workers: int) -> tuple[int, str]:
         return 1, f"model={name} cannot be stacked, its runs go one by one ({reason})"
     if launch.stack is not None:
         return min(launch.stack, runs), ""
-    # All workers get their share; those who wait for a stack to end would train nothing.
-    fair = math.ceil(runs / workers)
     if job.settings.device.startswith("cuda"):
-        return max(1, min(fair, _MOST, _fitting(job.settings))), ""
-    return min(fair, _MOST), ""
+        return max(1, min(most, _MOST, _fitting(job.settings))), ""
+    return min(most, _MOST), ""
 
 
 def _may_pay(job: Job, workers: int) -> bool:

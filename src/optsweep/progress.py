@@ -166,7 +166,9 @@ class NotedProgress:
         self._write()
 
     def _write(self) -> None:
-        self._path.write_text(json.dumps(self._note))
+        temporary = self._path.with_suffix(".part")  # whoever reads it finds a whole one
+        temporary.write_text(json.dumps(self._note))
+        temporary.replace(self._path)
 
 
 def read_note(path: Path) -> dict[str, object]:

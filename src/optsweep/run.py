@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -168,7 +169,8 @@ def _carry_out(
     filing: Filing,
     progress: Progress,
 ) -> None:
-    stack = _build([job for job, _ in together], data, device)
+    jobs = [job for job, _ in together]
+    stack = _build(jobs, data, device)
     needed = room(stack.model, len(together))
     with ExitStack() as open_runs:
         members = []
@@ -182,8 +184,9 @@ def _carry_out(
             describe_run(job, data, tracked)
             members.append(Member(job, record, tracked, Journal(job.folder / JOURNAL)))
         progress.started({member.job.folder: member.tracked.run_id for member in members})
+        path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
         with _left_open(len(members)):
-            stack = _train(stack, members, data, device, progress)
+            stack = _train(stack, members, data, device, path, progress)
             for place, member in enumerate(members):
                 network = _alone(stack, place, member.job, data, device)
                 keep_weights(member.job, network, member.tracked)
@@ -192,6 +195,8 @@ def _carry_out(
     for job, record in together:
         record.status, record.error = "FINISHED", ""
         checkpoint.forget(job.folder)
+    if len(jobs) > 1:
+        checkpoint.forget_stack(path)
 
 
 def _build(jobs: Sequence[Job], data: Dataset, device: torch.device) -> Stack:
@@ -218,13 +223,13 @@ def _train(
     members: Sequence[Member],
     data: Dataset,
     device: torch.device,
+    path: Path,
     progress: Progress,
 ) -> Stack:
     """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
     settings = members[0].job.settings
     fingerprints = [member.job.fingerprint for member in members]
     stack, done = _restored(stack, members, data, device)
-    path = checkpoint.path_of([member.job.folder for member in members], fingerprints)
     for member in members:
         for entry in member.journal.entries:  # the store may have missed the last one, and
             member.tracked.log_epoch(entry)  # keeps each point once
@@ -239,6 +244,7 @@ def _train(
             member.log(
                 Entry(0, _now(), {name: values[run].item() for name, values in first.items()})
             )
+    checkpoint.leave_notes(path, [member.job.folder for member in members])
     if all(member.record.diverged for member in members):
         return stack
     with progress:
@@ -262,6 +268,8 @@ def _train(
             for run, member in learning:
                 if epoch.diverged[run]:
                     member.note_divergence()
+            if all(member.record.diverged for member in members):
+                break
     return stack
 
 

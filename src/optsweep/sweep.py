@@ -96,6 +96,9 @@ def carry_out(
             with SweepProgress(console, len(records), len(records) - len(todo)) as progress:
                 course.run(planned.groups, executor, progress)
             executor.close()
+            if all(record.status == "FINISHED" for record in records):
+                # What stacks that were taken apart have left.
+                shutil.rmtree(sweep.folder / "stacks", ignore_errors=True)
         except BaseException:
             executor.stop()
             course.abandon()
