@@ -90,3 +90,35 @@ OPTIMIZERS = ["sgd", "adam", "rmsprop"]
 FOUR = sweep({"optimizer": ["sgd", "adam"], "lr": [1e-3, 1e-1]})
 TWELVE = sweep({"optimizer": OPTIMIZERS, "lr": LRS})
 SIXTY = sweep({"optimizer": OPTIMIZERS, "lr": LRS, "seed": list(range(5))})
+
+
+Scores = Mapping[tuple[Any, ...], Sequence[tuple[float, float] | None]]
+
+
+def scored(scores: Scores, *keys: str, val: bool = True) -> SweepRecord:
+    """A sweep of one epoch with these (validation, test) accuracies by setting and seed.
+
+    A setting is its values of `keys`; None stands for a run that diverged.
+    """
+    runs: list[RunRecord] = []
+    for values, row in scores.items():
+        for seed, pair in enumerate(row):
+            swept = {**dict(zip(keys, values, strict=True)), "seed": seed}
+            names = ("val/accuracy", "test/accuracy")[not val :]
+            metrics = dict(zip(names, (pair or ())[not val :], strict=False))
+            runs.append(
+                RunRecord(
+                    name=" ".join(map(str, values)),
+                    run_id=f"{len(runs):032x}",
+                    params=swept,
+                    swept=swept,
+                    metrics=metrics,
+                    history={name: [(1, value)] for name, value in metrics.items()},
+                    seconds=2.0,
+                    diverged=pair is None,
+                )
+            )
+    seeds = max((len(row) for row in scores.values()), default=0)
+    choices = [list(dict.fromkeys(each)) for each in zip(*scores, strict=True)]
+    grid = {**dict(zip(keys, choices, strict=True)), "seed": list(range(seeds))}
+    return SweepRecord("0" * 31 + "v", [], grid, runs)

@@ -257,7 +257,7 @@ def _record(
     params = {key: value_of(text) for key, text in run.data.params.items()}
     swept = {key: params.get(key, value_of(tags.get(f"optsweep.{key}", "None"))) for key in grid}
     diverged = tags.get("optsweep.diverged") == "true"
-    seconds = sum(value for _, value in history.pop(_SECONDS, ()))
+    epoch_seconds = history.pop(_SECONDS, [])
     if diverged:
         _fill(history)
     return RunRecord(
@@ -268,7 +268,8 @@ def _record(
         swept=swept,
         metrics={name: points[-1][1] for name, points in history.items()},
         history=history,
-        seconds=seconds,
+        seconds=sum(seconds for _, seconds in epoch_seconds),
+        epoch_seconds=epoch_seconds,
         diverged=diverged,
         reused=run.info.run_id in reused,
         error=tags.get("optsweep.error", ""),

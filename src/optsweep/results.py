@@ -34,7 +34,8 @@ class RunRecord:
     FINISHED, FAILED, KILLED, or SCHEDULED for a run that was never started; `diverged` marks a
     FINISHED run whose loss became NaN or infinite; `reused` one that an earlier sweep carried
     out; `stack` says how many runs were trained together, this one included. `error` is one line,
-    `output` the last lines that a failed run printed.
+    `output` the last lines that a failed run printed. `epoch_seconds` are the points
+    (epoch, seconds) that add up to `seconds`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RunRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     seconds: float = 0.0
+    epoch_seconds: list[tuple[int, float]] = field(default_factory=list)
     diverged: bool = False
     reused: bool = False
     stack: int = 1
@@ -66,7 +68,8 @@ class SweepRecord:
     """A sweep: the overrides as typed, its runs in the order of the grid, and where it ran.
 
     `grid` maps each swept value to its choices in the order in which they were typed; `common`
-    are the settings that all runs share; `environment` says versions and hardware.
+    are the settings that all runs share; `environment` says versions and hardware. `target` and
+    `intervals` are what was asked of the verdict: an accuracy to reach, and "t" or "bootstrap".
     """
 
     run_id: str
@@ -75,6 +78,8 @@ class SweepRecord:
     runs: Sequence[RunRecord]
     environment: Mapping[str, str] = field(default_factory=dict)
     common: Mapping[str, Any] = field(default_factory=dict)
+    target: float | None = None
+    intervals: str = "t"
 
     @property
     def command(self) -> str:

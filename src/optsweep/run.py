@@ -73,7 +73,9 @@ class Member:
         """Puts an epoch into the record."""
         record = self.record
         record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
-        record.seconds += entry.metrics.get("epoch_seconds", 0.0)
+        if (seconds := entry.metrics.get("epoch_seconds")) is not None:
+            record.seconds += seconds
+            record.epoch_seconds.append((entry.epoch, seconds))
         for name, value in record.metrics.items():
             record.history.setdefault(name, []).append((entry.epoch, value))
 
