@@ -18,7 +18,7 @@ Makes the report of a sweep again, from what MLflow holds alone; the sweep's fol
 
   sweep                latest, or the id of a sweep's run in MLflow; of several ids, one report of
                        all their runs (default: latest)
-  out                  folder for report.html, table.csv and figures/
+  out                  folder for report.html, table.csv, verdict.json and figures/
                        (default: outputs/reports/ID in this project)
   tracking.uri         address of the MLflow store
                        (default: {uri})
@@ -90,7 +90,7 @@ def report(options: dict[str, str]) -> None:
 
     from optsweep.address import sqlite_path
     from optsweep.reading import latest_sweep, read_sweep
-    from optsweep.report import merge, sentence, terminal_table, write
+    from optsweep.report import few_sentences, judge, merge, sentence, terminal_table, write
     from optsweep.tracking import Store
 
     path = sqlite_path(options["tracking.uri"])
@@ -107,10 +107,12 @@ def report(options: dict[str, str]) -> None:
     sweep = merge([read_sweep(store, run_id) for run_id in ids])
     name = "+".join(ids) if len(ids) == 1 else "+".join(run_id[:8] for run_id in ids)[:100]
     folder = Path(options["out"] or ROOT / "outputs" / "reports" / name).expanduser().absolute()
-    files = write(sweep, folder)
+    verdict = judge(sweep)
+    files = write(sweep, folder, verdict)
     console = Console()
     console.print(terminal_table(sweep, console.width))
-    console.print(sentence(sweep), markup=False, highlight=False, soft_wrap=True)
+    for line in (sentence(sweep), *few_sentences(verdict)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report  {files[-1]}", markup=False, highlight=False, soft_wrap=True)
 
 

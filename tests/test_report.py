@@ -72,12 +72,17 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_folder_holds_the_table_the_pictures_and_the_page(tmp_path: Path) -> None:
     files = write(SIXTY, tmp_path / "new" / "folder")
     names = [str(file.relative_to(tmp_path / "new" / "folder")) for file in files]
-    pictures = ["learning_curves", "learning_rates", "heat_map"]
-    assert names == ["table.csv", *(f"figures/{name}.png" for name in pictures), "report.html"]
+    pictures = ["verdict", "learning_curves", "learning_rates", "heat_map"]
+    assert names == [
+        "table.csv",
+        "verdict.json",
+        *(f"figures/{name}.png" for name in pictures),
+        "report.html",
+    ]
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(files)
     assert files[0].read_text() == table_csv(rank(SIXTY.runs))
     assert len(list(csv.reader(files[0].open()))) == 61
-    for file in files[1:-1]:
+    for file in files[2:-1]:
         assert np.ptp(imread(file)[..., :3]) == 1  # there is something on it
 
 
@@ -158,7 +163,8 @@ def test_thousands_of_runs_are_a_hundred_rows_and_a_word_on_the_rest(tmp_path: P
     *_, path = write(record, tmp_path)
     assert time.perf_counter() - start < 20
     html = path.read_text()
-    assert html.count("<tr") == 4 + 100 + 100
+    contenders, pairs = 1 + 4, 1 + 6
+    assert html.count("<tr") == 4 + 100 + 100 + contenders + pairs
     assert "The best 100 of 5,000 runs; all runs are in <code>table.csv</code>." in html
     assert len(html) < 2_000_000
     assert "and 26 more" in text_of(path)  # seeds of the grid
@@ -256,7 +262,7 @@ def test_a_browser_shows_the_page_without_a_network(
     widths = browser.execute_script(
         "return [...document.images].map(i => i.complete ? i.naturalWidth : 0)"
     )
-    assert len(widths) == len(files) - 1 > 1 and min(widths) > 0
+    assert len(widths) == len(files) - 2 > 1 and min(widths) > 0
     assert browser.find_element("class name", "verdict").text == sentence(record)
 
 

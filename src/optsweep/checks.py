@@ -45,6 +45,15 @@ def fraction(name: str, value: Any) -> float:
     return float(value)
 
 
+def share(name: str, value: Any) -> float:
+    """A number above 0 and up to 1, as a float: an accuracy."""
+    if not number(value) or not 0 < value <= 1:
+        percent = number(value) and 1 < value <= 100
+        instead = f"{value / 100:g}" if percent else "0.85"
+        raise refuse(name, value, "must be a number above 0 and at most 1", instead)
+    return float(value)
+
+
 def whole(least: int, example: str) -> Check:
     """A check for whole numbers from `least` to 2**63 - 1."""
 

@@ -73,6 +73,8 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
         runs=_in_grid_order(records, grid),
         environment=_environment(parent.data.tags),
         common=common(records, grid),
+        target=_target(parent.data.tags),
+        intervals=parent.data.tags.get("optsweep.intervals", "t"),
     )
 
 
@@ -200,6 +202,11 @@ def _environment(tags: Mapping[str, str]) -> dict[str, str]:
     found = {key.removeprefix(prefix): text for key, text in tags.items() if key.startswith(prefix)}
     commit = tags.get("mlflow.source.git.commit")
     return found if commit is None else {**found, "commit": commit}
+
+
+def _target(tags: Mapping[str, str]) -> float | None:
+    target = value_of(tags.get("optsweep.target", ""))
+    return target if isinstance(target, float) else None
 
 
 def _overrides(text: str) -> list[str]:

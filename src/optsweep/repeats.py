@@ -202,8 +202,15 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
         runs=runs,
         environment=_joined(sweep.environment for sweep in sweeps),
         common=common(runs, keys),
+        target=_agreed([sweep.target for sweep in sweeps], None),
+        intervals=_agreed([sweep.intervals for sweep in sweeps], "t"),
         sweeps=tuple(sweeps),
     )
+
+
+def _agreed(asked: Sequence[Any], otherwise: Any) -> Any:
+    """What all sweeps were asked for alike."""
+    return asked[0] if len(set(asked)) == 1 else otherwise
 
 
 def common(runs: Sequence[RunRecord], swept: Iterable[str]) -> dict[str, Any]:

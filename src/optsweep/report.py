@@ -1,4 +1,4 @@
-"""The report of a sweep: its table as CSV, its pictures, and one page that holds everything.
+"""The report of a sweep: table, verdict, pictures, and one page that holds everything.
 
 `write` is given a `SweepRecord`, of one sweep or of several merged, and a folder. The page asks
 nothing of a network and runs no script; whatever comes from a person's data or command line is
@@ -7,9 +7,10 @@ escaped by the template, `report.html.j2`.
 
 import base64
 import io
+import json
 import math
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,12 +20,23 @@ from markupsafe import Markup
 
 from optsweep.repeats import Setting, label, merge, printable, repeats
 from optsweep.results import SCORES, RunRecord, SweepRecord, best, rank, table_csv
+from optsweep.sensitivity import Sensitivity
+from optsweep.statistics import (
+    MOST_SEEDS,
+    Comparison,
+    Estimate,
+    Standing,
+    Verdict,
+    as_json,
+    judge,
+)
 from optsweep.sweep_table import counts, repeated, score, sentence, terminal_table
+from optsweep.verdict_words import at, chosen, few_sentences, points, probability, sentences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["merge", "sentence", "terminal_table", "write"]
+__all__ = ["few_sentences", "judge", "merge", "sentence", "terminal_table", "write"]
 
 _ROWS, _FAILURES, _CHOICES, _LINES = 100, 20, 24, 40  # as many of each as a page is read for
 _SPLITS = {"val": "validation", "test": "test", "train": "training"}
@@ -40,31 +52,48 @@ class Picture(NamedTuple):
     height: int
 
 
-def write(sweep: SweepRecord, folder: Path) -> list[Path]:
-    """Writes `table.csv`, `figures/*.png` and `report.html`, and says which files these are.
+def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> list[Path]:
+    """Writes `table.csv`, `verdict.json`, `figures/*.png` and `report.html`; says which these are.
 
     Each file is written whole or not at all, and replaces one of the same name.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    from optsweep import figures, sweep_figures  # half a second that a terminal does not pay
+    # Half a second that a terminal does not pay.
+    from optsweep import figures, sweep_figures, verdict_figure
 
+    verdict = verdict or judge(sweep)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     ranked = rank(sweep.runs)
-    written = [_put(folder / "table.csv", table_csv(ranked))]
-    pictures = []
-    for name, figure in sweep_figures.sweep_figures(sweep).items():
+    judged = json.dumps(as_json(verdict, sentences(verdict)), indent=1, default=str)
+    written = [
+        _put(folder / "table.csv", table_csv(ranked)),
+        _put(folder / "verdict.json", judged + "\n"),
+    ]
+    drawn = sweep_figures.sweep_figures(sweep)
+    if verdict_figure.has_picture(verdict):
+        drawn = {"verdict": verdict_figure.picture(verdict, sweep)} | drawn
+    captions = {"verdict": verdict_figure.caption(verdict)} | sweep_figures.CAPTIONS
+    pictures = {}
+    for name, figure in drawn.items():
         path = folder / "figures" / f"{name}.png"
         figures.save(figure, path)
         written.append(path)
-        pictures.append(_picture(figure, path.read_bytes(), *sweep_figures.CAPTIONS[name]))
-    written.append(_put(folder / "report.html", page(sweep, ranked, pictures)))
+        pictures[name] = _picture(figure, path.read_bytes(), *captions[name])
+    written.append(_put(folder / "report.html", page(sweep, ranked, pictures, verdict)))
     return written
 
 
-def page(sweep: SweepRecord, ranked: Sequence[RunRecord], pictures: Sequence[Picture] = ()) -> str:
+def page(
+    sweep: SweepRecord,
+    ranked: Sequence[RunRecord],
+    pictures: Mapping[str, Picture] | None = None,
+    verdict: Verdict | None = None,
+) -> str:
     """The page as HTML, the runs in the order given."""
+    others = dict(pictures or {})
+    verdict = verdict or judge(sweep)
     failures = [run for run in ranked if run.status != "FINISHED" and (run.error or run.output)]
     winner = best(ranked)
     settings = repeats(ranked) if repeated(sweep) else []
@@ -72,6 +101,13 @@ def page(sweep: SweepRecord, ranked: Sequence[RunRecord], pictures: Sequence[Pic
         sweep=sweep,
         title=f"Sweep of {_listed(sweep.grid)}" if sweep.grid else "Sweep",
         sentence=sentence(sweep),
+        verdict=verdict,
+        said=few_sentences(verdict),
+        verdict_picture=others.pop("verdict", None),
+        timed=[verdict.standing(name) for name in verdict.fastest][:_ROWS],
+        contenders=verdict.standings[:_ROWS],
+        comparisons=[each for each in verdict.comparisons if each.outcome != "too few seeds"],
+        rated=any(each.sensitivity for each in verdict.standings),
         kinds=counts(sweep),
         reused=sum(run.reused for run in sweep.runs),
         seconds=sum(run.seconds for run in ranked if not run.reused),
@@ -88,7 +124,7 @@ def page(sweep: SweepRecord, ranked: Sequence[RunRecord], pictures: Sequence[Pic
         setting_count=len(settings),
         failures=failures[:_FAILURES],
         failure_count=len(failures),
-        pictures=pictures,
+        pictures=list(others.values()),
         most_choices=_CHOICES,
     )
 
@@ -132,6 +168,15 @@ def _template() -> Template:
         "mean": _mean,
         "duration": duration,
         "last_lines": _last_lines,
+        "at": at,
+        "points": points,
+        "probability": lambda p: probability(p).removeprefix("p = ").removeprefix("p "),
+        "needed": _needed,
+        "interval": _interval,
+        "range": _range,
+        "lost": _lost,
+        "split_words": _SPLITS.__getitem__,
+        "chosen": lambda swept, key: chosen(swept, key).removeprefix(" at "),
     }
     return environment.get_template("report.html.j2")
 
@@ -145,6 +190,27 @@ def _mean(setting: Setting, metric: str) -> str:
     deviation = setting.deviation(metric)
     more = "" if deviation is None else f" ± {score(deviation)}"
     return score(setting.mean(metric)) + more
+
+
+def _interval(found: Estimate) -> str:
+    return "" if found.low is None else f"{score(found.low)} to {score(found.high)}"
+
+
+def _range(found: Sensitivity) -> str:
+    low, high = map(label, found.range or (None, None))
+    return "" if found.range is None else low if low == high else f"{low} to {high}"
+
+
+def _lost(standing: Standing) -> str:
+    """How many of all a contender's runs diverged or did not finish."""
+    lost = standing.all_diverged + standing.all_failed
+    return f"{lost} of {standing.all_runs}" if lost else ""
+
+
+def _needed(pair: Comparison) -> str:
+    if pair.outcome != "undecided":
+        return ""
+    return f"> {MOST_SEEDS:,}" if pair.seeds_to_decide is None else f"{pair.seeds_to_decide:,}"
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from optsweep.checks import (
     one_of,
     optional,
     positive,
+    share,
     text,
     whole,
     yes_or_no,
@@ -75,6 +76,9 @@ class Settings:
     log_every: int = _checked(whole(1, "100"))
     checkpoint_every: int = _checked(whole(1, "1"))
     resume: bool = _checked(yes_or_no)
+    target: float | None = _checked(optional(share))
+    extend: int = _checked(whole(0, "3"))
+    intervals: str = _checked(one_of("t", "bootstrap"))
     data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(text("optsweep"))
     tracking_uri: str = _checked(check_address)

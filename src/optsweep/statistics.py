@@ -23,6 +23,7 @@ SCHEMA = "optsweep/verdict/1"
 LEVEL = 0.95  # of every interval; comparisons are decided at 1 - LEVEL
 POWER = 0.8  # with which the number of seeds that is named would decide
 MOST_SEEDS = 1000  # beyond which no number of seeds is named
+MOST_CONTENDERS = 20  # of whom every pair is compared; a pair costs some milliseconds
 _NO_SPREAD = 1e-12  # differences of accuracies closer than this are the same
 
 Outcome = Literal["beats", "undecided", "no spread", "too few seeds"]
@@ -160,7 +161,8 @@ def _judging_split(sweep: SweepRecord, splits: Sequence[str]) -> str:
 
 
 def _pairs(found: Sequence[Contender]) -> list[tuple[Contender, Contender]]:
-    return list(combinations([each for each in found if each.best], 2))
+    """Every pair of those that have a chosen setting; of more than twenty the best twenty's."""
+    return list(combinations([each for each in found if each.best][:MOST_CONTENDERS], 2))
 
 
 def _standing(contender: Contender, judged_on: str, sweep: SweepRecord) -> Standing:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from optsweep import environment, report
+from optsweep import environment, report, verdict_tags
 from optsweep.address import ui_command
 from optsweep.artifacts import WEIGHTS, keep_best_figures, source_tags
 from optsweep.checks import redact
@@ -29,13 +29,18 @@ from optsweep.reading import finished_records
 from optsweep.results import RunRecord, SweepRecord, best
 from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
+from optsweep.statistics import Verdict, judge
 from optsweep.sweep_table import sentence, terminal_table
 from optsweep.tracking import Run, Store, TrackedRun
+from optsweep.verdict_words import few_sentences
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is to be swept: the overrides as typed, the jobs, the folder, and how."""
+    """What is to be swept: the overrides as typed, the jobs, the folder, and how.
+
+    `target` and `intervals` are what is asked of the verdict.
+    """
 
     overrides: Sequence[str]
     jobs: Sequence[Job]
@@ -43,6 +48,8 @@ class Sweep:
     launch: Launch
     resume: bool
     figures: str
+    target: float | None = None
+    intervals: str = "t"
 
     @property
     def plan(self) -> str:
@@ -203,6 +210,8 @@ def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
         "optsweep.plan": sweep.plan,
         "optsweep.folder": str(sweep.folder),
         "optsweep.owner": owner.name,
+        "optsweep.target": "" if sweep.target is None else str(sweep.target),
+        "optsweep.intervals": sweep.intervals,
         **source_tags(),
     }
 
@@ -221,25 +230,35 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord]) -> SweepRec
         runs=records,
         environment=environment.describe(),
         common=common,
+        target=sweep.target,
+        intervals=sweep.intervals,
     )
 
 
 def _conclude(
     sweep: Sweep, record: SweepRecord, parent: TrackedRun, store: Store, console: Console
 ) -> None:
-    """The table on the terminal, in the folder and in MLflow; the report; the best run's scores."""
+    """The table and the verdict on the terminal, in the folder and in MLflow; the report."""
+    verdict = judge(record)
     console.print(terminal_table(record, console.width))
-    console.print(sentence(record), highlight=False, markup=False, soft_wrap=True)
+    for line in (sentence(record), *few_sentences(verdict)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
     first = best(record.runs)
     if first is not None:
         _keep_best(sweep, record, first, parent, store)
-    for path in report.write(record, sweep.folder):
+        _keep_verdict(verdict, parent)
+    for path in report.write(record, sweep.folder, verdict):
         folder = path.parent.relative_to(sweep.folder)
         parent.log_file(path, None if folder == Path() else str(folder))
     console.print(f"report  {sweep.folder / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"folder  {sweep.folder}", highlight=False, soft_wrap=True)
     console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)
+
+
+def _keep_verdict(verdict: Verdict, parent: TrackedRun) -> None:
+    parent.tag(**verdict_tags.tags(verdict))
+    parent.log_metrics(verdict_tags.metrics(verdict))
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:

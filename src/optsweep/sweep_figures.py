@@ -42,7 +42,8 @@ CAPTIONS = {
     "learning_rates": (
         "Sensitivity to the learning rate",
         "Accuracy over the learning rate, with each line's peak. Where a point stands for several "
-        "runs, these are the small points. A cross below marks a rate at which runs diverged.",
+        "runs, these are the small points, and the band reaches from the lowest to the highest "
+        "seed. A cross below marks a rate at which runs diverged.",
     ),
     "heat_map": (
         "Both swept values",

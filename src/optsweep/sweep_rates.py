@@ -1,6 +1,7 @@
 """How a sweep's accuracy depends on the learning rate, optimizer by optimizer, as one picture.
 
-A point is a run, a line the mean over seeds; which rates diverged is said in a strip below.
+A point is a run, a line the mean over seeds, a band reaches from the lowest seed to the highest;
+which rates diverged is said in a strip below.
 """
 
 from collections.abc import Mapping, Sequence
@@ -161,6 +162,8 @@ def _draw(axes: Axes, line: _Line) -> None:
     axes.plot(
         rates, means, line.dash, marker="o", markersize=size, color=line.colour, linewidth=1.8
     )
+    if len(rates) > 1 and (band := _band(line)):
+        axes.fill_between(*band, color=line.colour, alpha=0.13, linewidth=0)
     points = [
         (rate, run.metrics[f"{setting.split}/accuracy"])
         for rate, settings in line.settings.items()
@@ -175,6 +178,22 @@ def _draw(axes: Axes, line: _Line) -> None:
         style: dict[str, Any] = {"color": line.colour, "linewidths": 0, "zorder": 1.5}
         many = len(points) > MANY
         axes.scatter(x, y, 14, alpha=alpha, rasterized=many, **style)
+
+
+def _band(line: _Line) -> tuple[list[float], list[float], list[float]] | None:
+    """The rates, and the lowest and the highest seed of the best setting at each.
+
+    None where no setting has several seeds.
+    """
+    found: list[tuple[float, float, float]] = []
+    several = False
+    for rate, settings in line.settings.items():
+        best = max(settings, key=lambda setting: _low(accuracy(setting)))
+        values = best.values(f"{best.split}/accuracy")
+        found.append((rate, min(values, default=nan), max(values, default=nan)))
+        several = several or len(values) > 1
+    rates, lows, highs = (list(each) for each in zip(*found, strict=True))
+    return (rates, lows, highs) if several else None
 
 
 def _name_lines(axes: Axes, lines: Sequence[_Line]) -> None:

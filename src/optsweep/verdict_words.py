@@ -12,7 +12,7 @@ from optsweep.repeats import label, named, printable
 from optsweep.statistics import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
 
 _SPLITS = {"val": "validation", "test": "test"}
-_MOST = 5  # comparisons and contenders that a terminal is told of
+_MOST = 5  # comparisons and contenders that a terminal or a page is told of in sentences
 _FEW_SEEDS = 4  # below which an interval is said to be wide
 
 
@@ -36,8 +36,8 @@ def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
     return [printable(line) for line in lines if line]
 
 
-def terminal_lines(verdict: Verdict) -> list[str]:
-    """The sentences as a terminal shows them: of many contenders only the first few."""
+def few_sentences(verdict: Verdict) -> list[str]:
+    """The sentences as a terminal and a page show them: of many contenders only the first."""
     return sentences(verdict, _MOST)
 
 
@@ -54,10 +54,11 @@ def _limited(lines: Sequence[str], most: int | None) -> list[str]:
 
 def at(standing: Standing, key: str | None) -> str:
     """A contender with the values that were chosen for it: `adam at 0.001`."""
-    return f"{standing.name}{_chosen(standing.swept, key)}"
+    return f"{standing.name}{chosen(standing.swept, key)}"
 
 
-def _chosen(swept: Mapping[str, Any], key: str | None) -> str:
+def chosen(swept: Mapping[str, Any], key: str | None) -> str:
+    """A setting's values but the contender's own: ` at 0.001`, ` at lr=0.1 batch_size=64`."""
     values = {name: value for name, value in swept.items() if name != key}
     if list(values) == ["lr"]:
         return f" at {label(values['lr'])}"
@@ -78,7 +79,7 @@ def comparison(pair: Comparison, verdict: Verdict) -> str:
         said = f"{winner} and {other} score the same" if not pair.difference else said
         return f"Undecided: {said} at each of {_seeds(pair.seeds)}, no spread to judge chance by."
     interval = f"interval {points(pair.low or 0.0)} to {points(pair.high or 0.0)}"
-    chance = f"{_seeds(pair.seeds)}, p = {probability(pair.p_holm or 0.0)}"
+    chance = f"{_seeds(pair.seeds)}, {probability(pair.p_holm or 0.0)}"
     if pair.outcome == "beats":
         return (
             f"{winner} beats {other} by {difference} ({100 * LEVEL:.0f} % {interval}, {chance})"
@@ -86,6 +87,8 @@ def comparison(pair: Comparison, verdict: Verdict) -> str:
         )
     many = pair.seeds_to_decide is None
     needed = f"more than {MOST_SEEDS:,}" if many else f"about {pair.seeds_to_decide:,}"
+    if (pair.low or 0.0) > 0:
+        interval += ", which leaves out zero, but not after correction"
     return (
         f"Undecided between {winner} and {other}: {difference}, {interval} ({chance}); "
         f"{needed} seeds would decide a difference of this size{_but(pair, verdict)}."
@@ -189,7 +192,7 @@ def _rates(verdict: Verdict, most: int | None) -> str:
         words = f"{standing.name} {low}" + (f" to {high}" if low != high else " alone")
         if any(point.diverged or point.failed for point in found.points):
             largest = found.largest_stable
-            words += f" (largest without a lost run {label(largest)})" if largest else ""
+            words += f" (largest stable {label(largest)})" if largest else ""
         told.append(words)
     return f"Learning rates within a point of the best: {', '.join(told)}." if told else ""
 
@@ -206,7 +209,7 @@ def _target(verdict: Verdict, most: int | None) -> str:
             continue
         of = f", {time.reached} of {time.runs} seeds" if time.runs > 1 else ""
         epochs = f"{time.epochs:.3g} epoch{'' if time.epochs == 1 else 's'}"
-        where = _chosen(time.swept, verdict.key)
+        where = chosen(time.swept, verdict.key)
         told.append(f"{name}{where} after {epochs} ({time.seconds:.1f} s{of})")
     reached = f"{_split(verdict.chosen_on).capitalize()} accuracy {label(verdict.target)}"
     return f"{reached} was reached by {', '.join(told)}."
@@ -244,4 +247,4 @@ def points(difference: float) -> str:
 
 def probability(p: float) -> str:
     """A p value as papers write it: two significant digits, none below a thousandth."""
-    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -115,6 +115,8 @@ class LocalLauncher(Launcher):
             launch=launch,
             resume=asked.resume,
             figures=asked.figures,
+            target=asked.target,
+            intervals=asked.intervals,
         )
         store = Store.open(asked.tracking_uri, asked.experiment)
         imports.end()
