@@ -212,6 +212,13 @@ class SweepProgress:
                 self._bars.remove_task(line)
             self._bars.stop()
 
+    def more(self, runs: int, reused: int) -> None:
+        """The sweep has got more runs, of which some are taken over."""
+        self._runs += runs
+        self._reused += reused
+        if self._bars is not None:
+            self._bars.update(self._all, total=self._runs - self._reused, state=self._state())
+
     def running(self, notes: Mapping[str, tuple[Mapping[str, object], int]]) -> None:
         """Shows the runs that are under way: name -> its worker's note and its epochs in all."""
         if self._bars is None:

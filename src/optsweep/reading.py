@@ -6,6 +6,7 @@ made from. Runs and metric histories are read in bulk, many runs a query.
 
 import ast
 import contextlib
+import json
 import re
 import shlex
 import tempfile
@@ -75,6 +76,7 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
         common=common(records, grid),
         target=_target(parent.data.tags),
         intervals=parent.data.tags.get("optsweep.intervals", "t"),
+        extended=_extended(parent.data.tags),
     )
 
 
@@ -207,6 +209,12 @@ def _environment(tags: Mapping[str, str]) -> dict[str, str]:
 def _target(tags: Mapping[str, str]) -> float | None:
     target = value_of(tags.get("optsweep.target", ""))
     return target if isinstance(target, float) else None
+
+
+def _extended(tags: Mapping[str, str]) -> list[str]:
+    with contextlib.suppress(ValueError):  # where MLflow has cut the tag
+        return [str(name) for name in json.loads(tags.get("optsweep.extended", "[]"))]
+    return []
 
 
 def _overrides(text: str) -> list[str]:

@@ -113,6 +113,11 @@ def _rank(setting: Setting) -> tuple[int, float, float]:
     return 0, -accuracy, setting.mean(f"{setting.split}/loss") or 0.0
 
 
+def setting_name(run: RunRecord) -> str:
+    """The name of the setting that the run is of: `adam lr=0.001`."""
+    return named(_unseeded(run))
+
+
 def _identity(run: RunRecord) -> tuple[tuple[str, str], ...]:
     return tuple((key, identity(value)) for key, value in sorted(_unseeded(run).items()))
 
@@ -204,6 +209,7 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
         common=common(runs, keys),
         target=_agreed([sweep.target for sweep in sweeps], None),
         intervals=_agreed([sweep.intervals for sweep in sweeps], "t"),
+        extended=[name for sweep in sweeps for name in sweep.extended],
         sweeps=tuple(sweeps),
     )
 

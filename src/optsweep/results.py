@@ -70,6 +70,7 @@ class SweepRecord:
     `grid` maps each swept value to its choices in the order in which they were typed; `common`
     are the settings that all runs share; `environment` says versions and hardware. `target` and
     `intervals` are what was asked of the verdict: an accuracy to reach, and "t" or "bootstrap".
+    `extended` names the settings by which the sweep extended its grid itself.
     """
 
     run_id: str
@@ -80,6 +81,7 @@ class SweepRecord:
     common: Mapping[str, Any] = field(default_factory=dict)
     target: float | None = None
     intervals: str = "t"
+    extended: Sequence[str] = ()
 
     @property
     def command(self) -> str:

@@ -100,7 +100,8 @@ class Verdict:
 
     `standings` are in the order of the choice, the best first; `comparisons` hold every pair, in
     that order. `chosen_on` and `judged_on` name splits ("val", "test"). `target` is an accuracy on
-    the split that chooses; `fastest` are the contenders by their time to it.
+    the split that chooses; `fastest` are the contenders by their time to it; `extended` names the
+    settings by which the sweep extended its grid itself.
     """
 
     key: str | None
@@ -116,6 +117,7 @@ class Verdict:
     edges: Sequence[Edge]
     target: float | None
     fastest: Sequence[str]
+    extended: Sequence[str]
 
     @property
     def leader(self) -> Standing | None:
@@ -151,6 +153,7 @@ def judge(sweep: SweepRecord) -> Verdict:
         edges=[edge for each in found for edge in edges(each)],
         target=sweep.target,
         fastest=[each.name for each in sorted(timed, key=lambda e: speed(e.times_to_target[0]))],
+        extended=list(sweep.extended),
     )
 
 

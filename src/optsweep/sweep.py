@@ -23,9 +23,10 @@ from optsweep.course import Course, Group
 from optsweep.executors import cores, count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
 from optsweep.owner import Owner, is_dead
-from optsweep.plan import plan
+from optsweep.plan import Plan, plan
 from optsweep.progress import SweepProgress
 from optsweep.reading import finished_records
+from optsweep.repeats import setting_name
 from optsweep.results import RunRecord, SweepRecord, best
 from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
@@ -67,29 +68,58 @@ class Sweep:
         return {key: list(choices.values()) for key, choices in grid.items()}
 
 
+# Given the records of all jobs so far, in their order: the jobs of a further round, if any.
+More = Callable[[Sequence[RunRecord]], Sequence[Job]]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Jobs that are planned together, a record for each, and the groups still to be done."""
+
+    jobs: Sequence[Job]
+    records: list[RunRecord]
+    todo: Sequence[Group]
+
+    @property
+    def reused(self) -> int:
+        return len(self.jobs) - sum(map(len, self.todo))
+
+
 def carry_out(
-    sweep: Sweep, store: Store, console: Console, prepare: Callable[[int, Path], None]
+    sweep: Sweep,
+    store: Store,
+    console: Console,
+    prepare: Callable[[int, Path], None],
+    more: More | None = None,
 ) -> SweepRecord:
     """Carries the jobs out and concludes; records come in the jobs' order.
 
-    `prepare` is called with a job's place in the sweep and its folder before that job starts. An
-    interrupt is raised again once the runs are marked and the conclusion is written.
+    `prepare` is called with a job's place in the sweep and its folder before that job starts. Once
+    all jobs are done, `more` is asked for another round of them, until it has none; it must answer
+    the same to the same records, so that a sweep can be resumed. An interrupt is raised again once
+    the runs are marked and the conclusion is written.
     """
     release_dead(store)
+    typed = sweep
     earlier = store.find(kind="sweep", plan=sweep.plan)[:1] if sweep.resume else []
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier:
         sweep = _moved(sweep, Path(earlier[0].data.tags["optsweep.folder"]))
-    jobs, records, todo = _taken_over(sweep.jobs, store, sweep.resume)
-    workers = count_workers(sweep.launch, jobs[0].settings, len(jobs))
+    workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
     # otherwise than it began: sums by more threads differ in their last digits.
-    everything = plan(sweep.jobs, range(len(jobs)), sweep.launch, workers)
+    everything = plan(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
     workers = min(workers, len(everything.groups))
-    planned = plan(jobs, todo, sweep.launch, workers) if sweep.resume else everything
-    sweep = replace(sweep, jobs=_shared_out(jobs, planned.groups, workers))
-    if len(planned.groups) < len(todo) or planned.remarks:
-        console.print(f"plan    {planned}", highlight=False, markup=False, soft_wrap=True)
+
+    def planned(jobs: Sequence[Job], already: Plan | None = None) -> _Round:
+        jobs, records, todo = _taken_over(jobs, store, sweep.resume)
+        groups = already or plan(jobs, todo, sweep.launch, workers)
+        if len(groups.groups) < len(todo) or groups.remarks:
+            console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
+        return _Round(_shared_out(jobs, groups.groups, workers), records, groups.groups)
+
+    rounds = [planned(sweep.jobs, None if sweep.resume else everything)]
+    sweep = replace(sweep, jobs=rounds[0].jobs)
     with (
         Owner(sweep.folder) as owner,
         store.start(
@@ -97,11 +127,27 @@ def carry_out(
         ) as parent,
     ):
         filing = Filing(store, parent.run_id, owner.name, figures=sweep.figures == "all")
-        course = Course(sweep.jobs, records, sweep.launch, filing, prepare)
+
+        def course_of(round: _Round) -> Course:
+            first = sum(len(earlier.jobs) for earlier in rounds if earlier is not round)
+            return Course(
+                round.jobs,
+                round.records,
+                sweep.launch,
+                filing,
+                lambda place, folder: prepare(first + place, folder),
+            )
+
+        course = course_of(rounds[0])
         executor = make_executor(sweep.launch, workers)
         try:
-            with SweepProgress(console, len(records), len(records) - len(todo)) as progress:
-                course.run(planned.groups, executor, progress)
+            with SweepProgress(console, len(rounds[0].jobs), rounds[0].reused) as progress:
+                course.run(rounds[0].todo, executor, progress)
+                while jobs := _asked(more, rounds, sweep.launch):
+                    rounds.append(planned(_in_folder(jobs, typed.folder, sweep.folder)))
+                    progress.more(len(jobs), rounds[-1].reused)
+                    course = course_of(rounds[-1])
+                    course.run(rounds[-1].todo, executor, progress)
             executor.close()
             if all(record.status == "FINISHED" for record in records):
                 # What stacks that were taken apart have left.
@@ -111,9 +157,21 @@ def carry_out(
             course.abandon()
             raise
         finally:
-            record = _record(sweep, parent.run_id, records)
-            _conclude(sweep, record, parent, store, console)
+            whole = replace(sweep, jobs=[job for each in rounds for job in each.jobs])
+            record = _record(whole, parent.run_id, _records_of(rounds), len(sweep.jobs))
+            _conclude(whole, record, parent, store, console)
     return record
+
+
+def _records_of(rounds: Sequence[_Round]) -> list[RunRecord]:
+    return [record for each in rounds for record in each.records]
+
+
+def _asked(more: More | None, rounds: Sequence[_Round], launch: Launch) -> Sequence[Job]:
+    """The next round's jobs; none where the sweep was stopped at a failure."""
+    records = _records_of(rounds)
+    stopped = launch.fail_fast and any(record.status == "FAILED" for record in records)
+    return more(records) if more and not stopped else ()
 
 
 def release_dead(store: Store) -> None:
@@ -131,12 +189,14 @@ def release_dead(store: Store) -> None:
 
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
     """The sweep in the folder of the one that it goes on with; its own, still empty, is removed."""
-    jobs = [
-        replace(job, folder=folder / job.folder.relative_to(sweep.folder)) for job in sweep.jobs
-    ]
+    jobs = _in_folder(sweep.jobs, sweep.folder, folder)
     if folder != sweep.folder:
         shutil.rmtree(sweep.folder, ignore_errors=True)
     return replace(sweep, folder=folder, jobs=jobs)
+
+
+def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
+    return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
 
 
 def _shared_out(jobs: Sequence[Job], groups: Sequence[Group], workers: int) -> list[Job]:
@@ -216,7 +276,8 @@ def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
     }
 
 
-def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord]) -> SweepRecord:
+def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int) -> SweepRecord:
+    """What became of the sweep, of whose jobs the first `typed` are those of the grid as typed."""
     first = records[0].params
     common = {
         key: value
@@ -232,6 +293,7 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord]) -> SweepRec
         common=common,
         target=sweep.target,
         intervals=sweep.intervals,
+        extended=list(dict.fromkeys(setting_name(record) for record in records[typed:])),
     )
 
 
@@ -240,6 +302,7 @@ def _conclude(
 ) -> None:
     """The table and the verdict on the terminal, in the folder and in MLflow; the report."""
     verdict = judge(record)
+    parent.tag(extended=json.dumps(record.extended))
     console.print(terminal_table(record, console.width))
     for line in (sentence(record), *few_sentences(verdict)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

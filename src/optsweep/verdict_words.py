@@ -28,6 +28,7 @@ def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
         _chance(verdict),
         *_limited([score(each, verdict) for each in verdict.standings if each.score], most),
         _unsound(verdict),
+        f"The grid was extended by {', '.join(verdict.extended)}." if verdict.extended else "",
         _edges(verdict),
         _rates(verdict, most),
         _target(verdict, most),
@@ -166,7 +167,8 @@ def _edges(verdict: Verdict) -> str:
     ]
     line = f"On the edge of the grid: {', '.join(told)}; a better value may lie beyond"
     typed = wider(verdict.edges)
-    return f"{line}. Type {typed}, or extend=3." if typed else f"{line}."
+    by_itself = "raise extend" if verdict.extended else "extend=3"
+    return f"{line}. Type {typed}, or {by_itself}." if typed else f"{line}."
 
 
 def wider(edges: Sequence[Edge]) -> str:

@@ -23,7 +23,7 @@ from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
 from optsweep import imports
 from optsweep.checks import redact
-from optsweep.errors import OptsweepError, RunsFailed, Terminated
+from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
 from optsweep.settings import Settings
 
 if TYPE_CHECKING:
@@ -168,6 +168,20 @@ def _value_of(key: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -
     for part in key.split("."):
         node = node[part]
     return node
+
+
+def refuse_swept(keys: Iterable[str], settings: Sequence[Settings]) -> None:
+    """Makes sure that what is asked of a sweep as a whole has one value.
+
+    Raises:
+        SettingsError: it was given several.
+    """
+    for key in keys:
+        if key in ("target", "extend", "intervals"):
+            values = list(dict.fromkeys(str(getattr(given, key)) for given in settings))
+            raise SettingsError(
+                f"{key}={','.join(values)}: a sweep has one {key}; type {key}={values[0]}"
+            )
 
 
 def swept_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:

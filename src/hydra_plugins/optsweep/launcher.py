@@ -21,6 +21,7 @@ from optsweep.errors import RunsFailed, SettingsError
 from optsweep.settings import Launch
 
 if TYPE_CHECKING:
+    from optsweep.jobs import Job
     from optsweep.results import RunRecord
 
 
@@ -64,22 +65,26 @@ class LocalLauncher(Launcher):
             RunsFailed: some runs failed; all others have been carried out.
         """
         setup_globals()
-        records = self._sweep(job_overrides, initial_job_idx)
+        carried_out = [list(overrides) for overrides in job_overrides]
+        records = self._sweep(carried_out, initial_job_idx)
         if failed := sum(record.status != "FINISHED" for record in records):
             raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
         return [
-            _returned(record, list(overrides))
-            for record, overrides in zip(records, job_overrides, strict=True)
+            _returned(record, overrides)
+            for record, overrides in zip(records, carried_out, strict=True)
         ]
 
-    def _sweep(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence["RunRecord"]:
+    def _sweep(self, job_overrides: list[list[str]], first: int) -> Sequence["RunRecord"]:
+        """Carries the jobs out; those that `extend` adds are added to `job_overrides` too."""
         from hydra_plugins.optsweep._composing import compose
         from hydra_plugins.optsweep._door import (
             job_from_composed,
             refuse_silent_store,
+            refuse_swept,
             swept_keys,
             telling_how_to_go_on,
         )
+        from hydra_plugins.optsweep._extending import Extension
         from optsweep.settings import Settings
 
         launch = Launch.from_config(self._given)
@@ -96,6 +101,7 @@ class LocalLauncher(Launcher):
         from optsweep.jobs import refuse_full, room_of
 
         keys = swept_keys(job_overrides)
+        refuse_swept(keys, settings)
         jobs = [
             job_from_composed(one, given, keys)
             for one, given in zip(composed, settings, strict=True)
@@ -120,9 +126,27 @@ class LocalLauncher(Launcher):
         )
         store = Store.open(asked.tracking_uri, asked.experiment)
         imports.end()
+        console = Console()
+
+        def more_jobs(overrides: Sequence[Sequence[str]]) -> list["Job"]:
+            added = list(compose(self._context, self._config, overrides, first + len(composed)))
+            jobs = [
+                job_from_composed(one, Settings.from_config(one.values, one.choices), keys)
+                for one in added
+            ]
+            refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
+            composed.extend(added)
+            return jobs
+
+        def tell(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        more = None
+        if asked.extend:
+            more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, tell)
         with telling_how_to_go_on():
             record = carry_out(
-                sweep, store, Console(), lambda place, folder: composed[place].keep(folder)
+                sweep, store, console, lambda place, folder: composed[place].keep(folder), more
             )
         return record.runs
 
