@@ -45,8 +45,8 @@ def run(
     chance = random.Random(f"{number} {seed}")
     peak = max(0.1, best - 0.07 * away**2) + chance.gauss(0, 0.006)
     history: dict[str, list[tuple[int, float]]] = {}
-    diverged = away > 1.4
-    for epoch in range(1, int(params["epochs"]) + 1):
+    diverged, epochs = away > 1.4, int(params["epochs"])
+    for epoch in range(1, epochs + 1):
         reached = peak * (1 - math.exp(-epoch * (0.9 + 0.3 * min(away, 0.5))))
         for split, worse in (("train", 0.0), ("val", 0.01), ("test", 0.015)):
             accuracy = min(1.0, max(0.0, reached - worse + chance.gauss(0, 0.004)))
@@ -54,6 +54,7 @@ def run(
             if val or split != "val":
                 history.setdefault(f"{split}/loss", []).append((epoch, loss))
                 history.setdefault(f"{split}/accuracy", []).append((epoch, accuracy))
+    seconds = 0.8 + chance.random()
     return RunRecord(
         name=f"{optimizer} lr={lr:g} seed={seed}" if isinstance(lr, float) else f"{optimizer} {lr}",
         run_id=f"{number:032x}",
@@ -61,7 +62,8 @@ def run(
         swept=dict(swept),
         metrics={key: points[-1][1] for key, points in history.items()},
         history=history,
-        seconds=0.8 + chance.random(),
+        seconds=seconds,
+        epoch_seconds=[(epoch, seconds / epochs) for epoch in range(1, epochs + 1)],
         diverged=diverged,
     )
 
@@ -76,6 +78,7 @@ def failed(record: RunRecord, error: str, output: str = "", status: str = "FAILE
         metrics={},
         history={},
         seconds=0.0,
+        epoch_seconds=[],
         diverged=False,
     )
 

@@ -56,9 +56,7 @@ def keep_run(store: Store, run: RunRecord, parent: str) -> str:
     if run.error:
         tags["optsweep.error"] = run.error
     run_id = create(store, run.name, tags, run.params)
-    points = {**run.history}
-    if run.history:
-        points["epoch_seconds"] = [(1, run.seconds)]
+    points = {**run.history, "epoch_seconds": run.epoch_seconds}
     metrics = [
         Metric(name, value, 1000 + epoch, epoch)
         for name, entries in points.items()
