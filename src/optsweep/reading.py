@@ -287,6 +287,7 @@ def _record(
         epoch_seconds=epoch_seconds,
         diverged=diverged,
         reused=run.info.run_id in reused,
+        stack=int(tags.get("optsweep.stack", "1")),
         error=tags.get("optsweep.error", ""),
         output=tags.get("optsweep.output", ""),
     )

@@ -51,8 +51,8 @@ class Sensitivity:
 class TargetTime:
     """How soon a setting reached the target: means over the runs that did, None where none did.
 
-    `epochs` is counted from 1 (0: before training), `seconds` are of training and evaluation.
-    `reached` of the setting's `runs` reached it; the others are misses.
+    `epochs` is counted from 1 (0: before training), `seconds` are of training and evaluation, a
+    run's share of them where several were trained together. `reached` of the setting's `runs` reached it; the others are misses.
     """
 
     swept: Mapping[str, Any]
@@ -149,9 +149,12 @@ def _reached(run: RunRecord, metric: str, target: float) -> tuple[int, float] | 
 
 
 def seconds_until(run: RunRecord, epoch: int) -> float:
-    """The seconds that a run took until an epoch's end; an even share where none was timed."""
+    """The seconds that a run took until an epoch's end; an even share where none was timed.
+
+    Runs that were trained together share the time of each epoch.
+    """
     times = dict(run.epoch_seconds)
-    if times:
-        return sum(seconds for number, seconds in times.items() if number <= epoch)
-    epochs = {number for points in run.history.values() for number, _ in points if number > 0}
-    return run.seconds * len([each for each in epochs if each <= epoch]) / max(len(epochs), 1)
+    if not times:
+        epochs = {number for points in run.history.values() for number, _ in points if number > 0}
+        times = {number: run.seconds / len(epochs) for number in epochs}
+    return sum(seconds for number, seconds in times.items() if number <= epoch) / run.stack
