@@ -19,9 +19,18 @@ from matplotlib.image import imread
 from optsweep.repeats import merge, repeats
 from optsweep.report import duration, page, sentence, write
 from optsweep.results import SweepRecord, rank, table_csv
+from optsweep.statistics import judge
+from optsweep.verdict_words import few_sentences
 from sweeps import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> & {{ 7*7 }} {% raw %} 犬 \u202e"
+MANY = sweep(
+    {
+        "optimizer": ["sgd", "adam", "rmsprop", "momentum", "adagrad", "adamw"],
+        "lr": [*LRS, 1.0, 10.0],
+        "seed": list(range(5)),
+    }
+)
 BAD = failed(
     TWELVE.runs[3], f"ValueError: {NASTY}", "line\n" * 60 + "\x1b[31mlast\x1b[0m \udcff\x00 line"
 )
@@ -264,6 +273,36 @@ def test_a_browser_shows_the_page_without_a_network(
     )
     assert len(widths) == len(files) - 2 > 1 and min(widths) > 0
     assert browser.find_element("class name", "verdict").text == sentence(record)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(replace(TWELVE, target=0.9), id="12 runs"),
+        pytest.param(replace(MANY, target=0.92), id="180 runs"),
+    ],
+)
+def test_the_verdict_comes_first_with_its_picture(
+    record: SweepRecord, browser: Any, tmp_path: Path
+) -> None:
+    *_, path = write(record, tmp_path)
+    _, console = opened(browser, path)
+    assert console == []
+    sections = browser.find_elements("css selector", "main > section")
+    assert sections[0].get_attribute("id") == "verdict"
+    said = [line.text for line in sections[0].find_elements("css selector", ".said li")]
+    assert said == few_sentences(judge(record))
+    (picture,) = sections[0].find_elements("tag name", "img")
+    assert picture.is_displayed() and picture.size["width"] >= 700
+    # Nothing hangs out of its table's frame, and nothing of the page out of the window.
+    tables = sections[0].find_elements("css selector", ".scroll")
+    assert [t.get_attribute("aria-labelledby").partition("-")[0] for t in tables] == [
+        "contenders", *["comparisons"] * ("seed" in record.grid), "target"
+    ]  # fmt: skip
+    for table in tables:
+        inner, outer = (table.get_property(f"{kind}Width") for kind in ("scroll", "client"))
+        assert inner <= outer
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize("width", [360, 800, 1280])

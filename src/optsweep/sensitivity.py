@@ -52,7 +52,8 @@ class TargetTime:
     """How soon a setting reached the target: means over the runs that did, None where none did.
 
     `epochs` is counted from 1 (0: before training), `seconds` are of training and evaluation, a
-    run's share of them where several were trained together. `reached` of the setting's `runs` reached it; the others are misses.
+    run's share of them where several were trained together. `reached` of the setting's `runs`
+    reached it; the others are misses.
     """
 
     swept: Mapping[str, Any]

@@ -5,7 +5,6 @@ With `resume`, what an earlier sweep finished is taken over and what it left unf
 """
 
 import hashlib
-import json
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from optsweep import environment, report, verdict_tags
-from optsweep.address import ui_command
-from optsweep.artifacts import WEIGHTS, keep_best_figures, source_tags
+from optsweep import environment
+from optsweep.artifacts import source_tags
 from optsweep.checks import redact
+from optsweep.conclusion import conclude
 from optsweep.course import Course, Group
 from optsweep.executors import cores, count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
@@ -27,13 +26,10 @@ from optsweep.plan import Plan, plan
 from optsweep.progress import SweepProgress
 from optsweep.reading import finished_records
 from optsweep.repeats import setting_name
-from optsweep.results import RunRecord, SweepRecord, best
+from optsweep.results import RunRecord, SweepRecord
 from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
-from optsweep.statistics import Verdict, judge
-from optsweep.sweep_table import sentence, terminal_table
-from optsweep.tracking import Run, Store, TrackedRun
-from optsweep.verdict_words import few_sentences
+from optsweep.tracking import Run, Store
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ def carry_out(
         finally:
             whole = replace(sweep, jobs=[job for each in rounds for job in each.jobs])
             record = _record(whole, parent.run_id, _records_of(rounds), len(sweep.jobs))
-            _conclude(whole, record, parent, store, console)
+            conclude(record, whole.jobs, whole.folder, whole.figures, parent, store, console)
     return record
 
 
@@ -295,47 +291,3 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         intervals=sweep.intervals,
         extended=list(dict.fromkeys(setting_name(record) for record in records[typed:])),
     )
-
-
-def _conclude(
-    sweep: Sweep, record: SweepRecord, parent: TrackedRun, store: Store, console: Console
-) -> None:
-    """The table and the verdict on the terminal, in the folder and in MLflow; the report."""
-    verdict = judge(record)
-    parent.tag(extended=json.dumps(record.extended))
-    console.print(terminal_table(record, console.width))
-    for line in (sentence(record), *few_sentences(verdict)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
-    first = best(record.runs)
-    if first is not None:
-        _keep_best(sweep, record, first, parent, store)
-        _keep_verdict(verdict, parent)
-    for path in report.write(record, sweep.folder, verdict):
-        folder = path.parent.relative_to(sweep.folder)
-        parent.log_file(path, None if folder == Path() else str(folder))
-    console.print(f"report  {sweep.folder / 'report.html'}", highlight=False, soft_wrap=True)
-    console.print(f"folder  {sweep.folder}", highlight=False, soft_wrap=True)
-    console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)
-
-
-def _keep_verdict(verdict: Verdict, parent: TrackedRun) -> None:
-    parent.tag(**verdict_tags.tags(verdict))
-    parent.log_metrics(verdict_tags.metrics(verdict))
-
-
-def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
-    """The ids of runs that were taken over, in as many tags as MLflow's 8,000 characters ask."""
-    lists = [run_ids[first : first + 200] for first in range(0, len(run_ids), 200)] or [[]]
-    return {f"reused.{n}" if n else "reused": json.dumps(ids) for n, ids in enumerate(lists)}
-
-
-def _keep_best(
-    sweep: Sweep, record: SweepRecord, first: RunRecord, parent: TrackedRun, store: Store
-) -> None:
-    parent.tag(best_run_id=first.run_id, best_run=first.name)
-    parent.tag(**{f"best.{key}": str(value) for key, value in first.params.items()})
-    parent.log_metrics({f"best/{name}": value for name, value in first.metrics.items()})
-    job = next(job for job, run in zip(sweep.jobs, record.runs, strict=True) if run is first)
-    if sweep.figures == "best" and (job.folder / WEIGHTS).exists():
-        keep_best_figures(job, first, store)

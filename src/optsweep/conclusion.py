@@ -1,0 +1,69 @@
+"""The end of a sweep: its table and verdict on the terminal, in its folder and in MLflow.
+
+`conclude` is given what became of the sweep and hands on nothing. It is called whatever happened,
+also where the sweep was interrupted.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from optsweep import report, verdict_tags
+from optsweep.address import ui_command
+from optsweep.artifacts import WEIGHTS, keep_best_figures
+from optsweep.jobs import Job
+from optsweep.results import RunRecord, SweepRecord, best
+from optsweep.statistics import judge
+from optsweep.sweep_table import sentence, terminal_table
+from optsweep.tracking import Store, TrackedRun
+from optsweep.verdict_words import few_sentences
+
+
+def conclude(
+    record: SweepRecord,
+    jobs: Sequence[Job],
+    folder: Path,
+    figures: str,
+    parent: TrackedRun,
+    store: Store,
+    console: Console,
+) -> None:
+    """Tells what became of the `jobs`, whose records `record` holds in their order."""
+    verdict = judge(record)
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    console.print(terminal_table(record, console.width))
+    for line in (sentence(record), *few_sentences(verdict)):
+        tell(line)
+    parent.tag(extended=json.dumps(record.extended))
+    parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
+    if (first := best(record.runs)) is not None:
+        parent.tag(best_run_id=first.run_id, best_run=first.name)
+        parent.tag(**{f"best.{key}": str(value) for key, value in first.params.items()})
+        parent.log_metrics({f"best/{name}": value for name, value in first.metrics.items()})
+        parent.tag(**verdict_tags.tags(verdict))
+        parent.log_metrics(verdict_tags.metrics(verdict))
+        if figures == "best":
+            _draw_best(first, jobs, record, store)
+    for path in report.write(record, folder, verdict):
+        inside = path.parent.relative_to(folder)
+        parent.log_file(path, None if inside == Path() else str(inside))
+    tell(f"report  {folder / 'report.html'}")
+    tell(f"folder  {folder}")
+    tell(f"MLflow  {ui_command(store.uri)}")
+
+
+def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
+    """The ids of runs that were taken over, in as many tags as MLflow's 8,000 characters ask."""
+    lists = [run_ids[first : first + 200] for first in range(0, len(run_ids), 200)] or [[]]
+    return {f"reused.{n}" if n else "reused": json.dumps(ids) for n, ids in enumerate(lists)}
+
+
+def _draw_best(first: RunRecord, jobs: Sequence[Job], record: SweepRecord, store: Store) -> None:
+    job = next(job for job, run in zip(jobs, record.runs, strict=True) if run is first)
+    if (job.folder / WEIGHTS).exists():
+        keep_best_figures(job, first, store)
