@@ -286,6 +286,7 @@ def test_the_verdict_comes_first_with_its_picture(
     record: SweepRecord, browser: Any, tmp_path: Path
 ) -> None:
     *_, path = write(record, tmp_path)
+    browser.set_window_size(1280, 900)
     _, console = opened(browser, path)
     assert console == []
     sections = browser.find_elements("css selector", "main > section")

@@ -67,7 +67,7 @@ def test_of_many_contenders_a_terminal_is_told_of_the_first() -> None:
     verdict = judge(sweep({"optimizer": names, "lr": LRS, "seed": [0, 1, 2]}))
     assert len(verdict.comparisons) == 36
     told = few_sentences(verdict)
-    assert "And 31 more, in verdict.json." in told and len(told) < 18
+    assert "And 31 more comparisons, in verdict.json." in told and len(told) < 18
     assert len(sentences(verdict)) > 36
 
 

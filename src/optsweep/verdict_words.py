@@ -24,9 +24,9 @@ def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
     if verdict.leader is None:
         return []
     lines = [
-        *_limited([comparison(each, verdict) for each in verdict.comparisons], most),
+        *_limited([comparison(e, verdict) for e in verdict.comparisons], most, "comparisons"),
         _chance(verdict),
-        *_limited([score(each, verdict) for each in verdict.standings if each.score], most),
+        *_limited([score(e, verdict) for e in verdict.standings if e.score], most, "scores"),
         _unsound(verdict),
         f"The grid was extended by {', '.join(verdict.extended)}." if verdict.extended else "",
         _edges(verdict),
@@ -47,10 +47,11 @@ def headline(verdict: Verdict) -> str:
     return next(iter(sentences(verdict)), "")
 
 
-def _limited(lines: Sequence[str], most: int | None) -> list[str]:
-    if most is None or len(lines) <= most:
-        return list(lines)
-    return [*lines[:most], f"And {len(lines) - most} more, in verdict.json."]
+def _limited(lines: Sequence[str], most: int | None, what: str) -> list[str]:
+    said = [line for line in lines if line]
+    if most is None or len(said) <= most + 1:
+        return said
+    return [*said[:most], f"And {len(said) - most} more {what}, in verdict.json."]
 
 
 def at(standing: Standing, key: str | None) -> str:
