@@ -60,6 +60,7 @@ def test_a_bootstrap_interval_is_scipys() -> None:
     found = judge(replace(of_pairs(two=TWO, one=ONE), intervals="bootstrap"))
     expected = stats.bootstrap((np.array(TWO),), np.mean, rng=np.random.default_rng(0))
     assert found.intervals == "bootstrap"
+    assert sentences(found)[-1].endswith("(t test); intervals by bootstrap.")
     score = found.standing("two").score
     assert score is not None
     assert (score.low, score.high) == tuple(expected.confidence_interval)
@@ -231,6 +232,7 @@ def test_a_setting_that_lost_seeds_does_not_win_in_silence() -> None:
     found = judge(scored(rows, "optimizer", "lr"))
     assert "though a lost 1 of its 5 seeds" in sentences(found)[0]
     assert "Of 10 runs 1 diverged (a 1)." in sentences(found)
+    assert any("4 seeds); lost 1 of its 5 seeds." in line for line in sentences(found))
 
 
 def test_a_diverged_seed_counts_against_a_setting_that_is_to_be_chosen() -> None:

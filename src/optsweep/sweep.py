@@ -289,5 +289,5 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         common=common,
         target=sweep.target,
         intervals=sweep.intervals,
-        extended=list(dict.fromkeys(setting_name(record) for record in records[typed:])),
+        extended=list(dict.fromkeys(map(setting_name, records[typed:]))) if sweep.extend else [],
     )

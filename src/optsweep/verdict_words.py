@@ -14,6 +14,7 @@ from optsweep.statistics import LEVEL, MOST_SEEDS, Comparison, Estimate, Standin
 _SPLITS = {"val": "validation", "test": "test"}
 _MOST = 5  # comparisons and contenders that a terminal or a page is told of in sentences
 _FEW_SEEDS = 4  # below which an interval is said to be wide
+_FEW_FOR_BOOTSTRAP = 10  # below which a bootstrap has too few values to draw from
 
 
 def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
@@ -114,9 +115,11 @@ def _but(pair: Comparison, verdict: Verdict) -> str:
 def score(standing: Standing, verdict: Verdict) -> str:
     """A contender's judged score with its interval."""
     assert standing.score is not None
+    lost = standing.diverged + standing.failed
     return (
         f"{at(standing, verdict.key)}: {_SPLITS[verdict.judged_on]} accuracy "
-        f"{standing.score.mean:.4f}{_spread(standing.score)}."
+        f"{standing.score.mean:.4f}{_spread(standing.score)}"
+        f"{f'; lost {lost} of its {standing.runs} seeds' if lost else ''}."
     )
 
 
@@ -136,6 +139,8 @@ def _chance(verdict: Verdict) -> str:
         add = ",".join(str(first + n) for n in range(5))
         return f"One seed: no statement about chance; add seed={add}."
     most = max((each.score.seeds for each in verdict.standings if each.score), default=0)
+    if 2 <= most < _FEW_FOR_BOOTSTRAP and verdict.intervals == "bootstrap":
+        return f"A bootstrap over {_seeds(most)} makes intervals too narrow; intervals=t is honest."
     if 2 <= most < _FEW_SEEDS:
         return f"{_seeds(most).capitalize()} make wide intervals; more seeds narrow them."
     return ""
@@ -229,6 +234,7 @@ def _method(verdict: Verdict) -> str:
     if tested:
         line += "; compared by paired differences at shared seeds (t test"
         line += f", corrected by Holm for {tested} comparisons)" if tested > 1 else ")"
+    line += "; intervals by bootstrap" if verdict.intervals == "bootstrap" else ""
     return f"{line}."
 
 
