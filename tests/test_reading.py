@@ -318,7 +318,7 @@ def test_the_command_rebuilds_a_report_from_the_store(filled: Path, kept: str) -
     assert "Best of 12 runs" in done.stdout and "ValueError: no" in done.stdout
     assert "Best of 12 runs" in page.read_text()
     assert {path.name for path in (page.parent / "figures").iterdir()} == {
-        "learning_curves.png", "learning_rates.png", "heat_map.png",
+        "verdict.png", "learning_curves.png", "learning_rates.png", "heat_map.png",
     }  # fmt: skip
 
 

@@ -36,7 +36,8 @@ from optsweep.tracking import Run, Store
 class Sweep:
     """What is to be swept: the overrides as typed, the jobs, the folder, and how.
 
-    `target` and `intervals` are what is asked of the verdict.
+    `target` and `intervals` are what is asked of the verdict, `extend` is how many steps the
+    sweep may go beyond its grid.
     """
 
     overrides: Sequence[str]
@@ -47,6 +48,7 @@ class Sweep:
     figures: str
     target: float | None = None
     intervals: str = "t"
+    extend: int = 0
 
     @property
     def plan(self) -> str:

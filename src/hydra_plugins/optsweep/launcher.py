@@ -123,6 +123,7 @@ class LocalLauncher(Launcher):
             figures=asked.figures,
             target=asked.target,
             intervals=asked.intervals,
+            extend=asked.extend,
         )
         store = Store.open(asked.tracking_uri, asked.experiment)
         imports.end()
