@@ -240,8 +240,15 @@ def test_a_best_value_on_the_edge_is_flagged_and_the_sweep_extends_itself(projec
     (parent,) = runs(project, "sweep")
     assert parent.data.tags["optsweep.verdict.edges"] == "sgd lr high"
 
+    done = run(project, *grid, "extend=1", "resume=true")
+    assert "lr=0.1 (highest tried)" in done.stdout and "or raise extend." in done.stdout
+    # As a kill leaves it: what an extension left unfinished goes on where it was.
+    killed = by_name(project)["sgd lr=0.1 seed=0"].info.run_id
+    client(project).set_terminated(killed, "KILLED")
+
     done = run(project, *grid, "extend=3", "resume=true")
     assert done.returncode == 0, done.stderr
+    assert by_name(project)["sgd lr=0.1 seed=0"].info.run_id == killed
     found = verdict_of(project)
     assert found["edges"] == [] and found["extended"] == ["lr=0.1", "lr=1"]
     assert found["standings"][0]["swept"] == {"lr": 0.1}
