@@ -147,7 +147,7 @@ def carry_out(
                     course = course_of(rounds[-1])
                     course.run(rounds[-1].todo, executor, progress)
             executor.close()
-            if all(record.status == "FINISHED" for record in records):
+            if all(record.status == "FINISHED" for record in _records_of(rounds)):
                 # What stacks that were taken apart have left.
                 shutil.rmtree(sweep.folder / "stacks", ignore_errors=True)
         except BaseException:
