@@ -24,11 +24,16 @@ Points = dict[tuple[str, str], list[tuple[int, float]]]
 
 
 def points(project: Path) -> Points:
-    """(run name, metric) -> its points, of every run but the metrics of time."""
+    """(run name, metric) -> its points, of every run but the metrics of time.
+
+    A sweep that goes on is concluded again: what its own run says of the best and of the verdict
+    is then told twice, of which MLflow shows the newer.
+    """
     ask = """SELECT tags.value, metrics.key, metrics.step, metrics.value
         FROM metrics JOIN tags ON tags.run_uuid = metrics.run_uuid AND tags.key = 'mlflow.runName'
         WHERE metrics.key NOT IN ('epoch_seconds', 'samples_per_second')
-        AND metrics.key NOT LIKE 'best/%' ORDER BY 1, 2, 3"""
+        AND metrics.key NOT LIKE 'best/%' AND metrics.key NOT LIKE 'verdict/%'
+        ORDER BY 1, 2, 3"""
     found: Points = {}
     with sqlite3.connect(project / "mlflow.db") as database:
         for name, key, step, value in database.execute(ask):
