@@ -34,7 +34,6 @@ class Recomputed:
             key = (params["optimizer"], float(params["lr"]), int(params["seed"]))
             self.runs[key] = {
                 "id": each.info.run_id,
-                "stack": int(tags.get("optsweep.stack", 1)),
                 "sound": each.info.status == "FINISHED" and "optsweep.diverged" not in tags,
                 **points,
             }
@@ -142,7 +141,7 @@ def check_rates_and_times(found: Content, store: Recomputed) -> None:
                 epochs = [epoch for epoch, value in one["val/accuracy"] if value >= found["target"]]
                 if epochs:
                     taken = [s for epoch, s in one["epoch_seconds"] if epoch <= epochs[0]]
-                    reached.append((epochs[0], sum(taken) / one["stack"]))
+                    reached.append((epochs[0], sum(taken)))
             assert (time["reached"], time["runs"]) == (len(reached), len(store.seeds))
             expected = np.mean(reached, axis=0) if reached else (None, None)
             assert (time["epochs"], time["seconds"]) == pytest.approx(tuple(expected))

@@ -152,10 +152,10 @@ def _reached(run: RunRecord, metric: str, target: float) -> tuple[int, float] | 
 def seconds_until(run: RunRecord, epoch: int) -> float:
     """The seconds that a run took until an epoch's end; an even share where none was timed.
 
-    Runs that were trained together share the time of each epoch.
+    Of runs that are trained together each is told its share already.
     """
     times = dict(run.epoch_seconds)
     if not times:
         epochs = {number for points in run.history.values() for number, _ in points if number > 0}
         times = {number: run.seconds / len(epochs) for number in epochs}
-    return sum(seconds for number, seconds in times.items() if number <= epoch) / run.stack
+    return sum(seconds for number, seconds in times.items() if number <= epoch)
