@@ -78,7 +78,7 @@ def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
     data = load_dataset(job.settings)
     network = model.build(job.settings, data.input_shape, len(data.classes))
     network.load_state_dict(load_file(job.folder / WEIGHTS))
-    keep_figures(job, record, data, network, TrackedRun(store, record.run_id))
+    keep_figures(job, record, data, network, TrackedRun(store, record.run_id, job.folder))
 
 
 def keep_figures(

@@ -4,16 +4,19 @@
 is one more than there are workers, however many runs a sweep has.
 """
 
+import logging
 import queue
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from optsweep.errors import StackFailed
+from optsweep.errors import StackFailed, TrackingError, Unreachable
 from optsweep.executors import Crashed, Executor
 from optsweep.jobs import Job
+from optsweep.outbox import Outbox
 from optsweep.progress import NOTE, SweepProgress, read_note
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record
@@ -21,6 +24,8 @@ from optsweep.settings import Launch
 from optsweep.worker import OUTPUT, Task, last_lines
 
 Group = tuple[int, ...]  # the places of jobs that are carried out together
+
+log = logging.getLogger(__name__)
 
 _GLANCE = 0.2  # seconds between two looks at what is running
 
@@ -43,6 +48,7 @@ class Course:
         self._prepare = prepare
         self._attempts = [0] * len(self._jobs)
         self._in_hand: dict[Future[list[RunRecord]], Group] = {}
+        self._unsent: list[Path] = []  # folders of ended runs that hold what the store did not take
         # Futures report here as they end: no look at all of them, however many there are.
         self._ended: queue.SimpleQueue[Future[list[RunRecord]]] = queue.SimpleQueue()
 
@@ -50,6 +56,7 @@ class Course:
         """Carries out the jobs in the groups `todo`, one more in hand than there are workers."""
         waiting = deque(todo)
         while waiting or self._in_hand:
+            self._send_unsent()
             while waiting and len(self._in_hand) <= executor.workers:
                 self._submit(waiting.popleft(), executor)
             try:
@@ -65,6 +72,8 @@ class Course:
                 continue
             for place, record in zip(group, self._outcomes(group, future), strict=True):
                 self._records[place] = record
+                if Outbox(self._jobs[place].folder).waiting:
+                    self._unsent.append(self._jobs[place].folder)
                 progress.ended(record)
             failed = any(self._records[place].status == "FAILED" for place in group)
             if self._launch.fail_fast and failed:
@@ -125,7 +134,9 @@ class Course:
         if isinstance(error, TimeoutError):
             record.error = f"took longer than hydra.launcher.timeout={self._launch.timeout:g} s"
         if record.run_id:
-            self._filing.store.end(record.run_id, "FAILED", record.error, record.output)
+            self._filing.store.end(
+                record.run_id, "FAILED", record.error, record.output, folder=job.folder
+            )
         return record
 
     def _run_id(self, place: int) -> str:
@@ -147,6 +158,23 @@ class Course:
         for place in (place for group in self._in_hand.values() for place in group):
             record = self._records[place] = new_record(self._jobs[place])
             record.status, record.run_id = "KILLED", self._run_id(place)
+            if record.run_id:
+                self._filing.store.end(record.run_id, "KILLED", folder=self._jobs[place].folder)
         self._in_hand.clear()
-        for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
-            self._filing.store.end(run.info.run_id, "KILLED")
+        with suppress(Unreachable):  # those that were killed before they could note their id
+            for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
+                self._filing.store.end(run.info.run_id, "KILLED")
+
+    def _send_unsent(self) -> None:
+        """Sends what ended runs could not, once the store answers again."""
+        store = self._filing.store
+        if not self._unsent or not store.line.up:
+            return
+        try:
+            store.deliver(self._unsent)
+        except Unreachable:
+            store.line.lost()
+        except TrackingError as error:
+            log.warning("%s; python experiments/sync.py tries it again", error)
+            self._unsent.clear()
+        self._unsent = [folder for folder in self._unsent if Outbox(folder).waiting]

@@ -5,6 +5,7 @@ OptsweepError           the message is one line for a person: what was given, wh
 ├── SettingsError       a value on the command line or in conf/ cannot be used
 ├── DatasetError        pictures are missing, corrupt or out of reach
 ├── TrackingError       the MLflow store does not answer or cannot be used
+│   └── Unreachable     it does not answer for now: what it was told can be told again
 ├── FolderError         a folder cannot be written
 └── RunsFailed          runs of a sweep failed; each was told of when it happened
 
@@ -30,6 +31,10 @@ class DatasetError(OptsweepError):
 
 class TrackingError(OptsweepError):
     """The MLflow store does not answer or cannot be used."""
+
+
+class Unreachable(TrackingError):
+    """The store does not answer, for now: what it was told can be told again."""
 
 
 class FolderError(OptsweepError):

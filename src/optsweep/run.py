@@ -48,7 +48,12 @@ class Filing:
         params["threads"] = job.settings.threads or torch.get_num_threads()
         tags = run_tags(job, self.owner, stack)
         return self.store.start(
-            job.name, params=params, tags=tags, parent=self.parent, run_id=job.run_id
+            job.name,
+            params=params,
+            tags=tags,
+            parent=self.parent,
+            run_id=job.run_id,
+            folder=job.folder,
         )
 
 
@@ -194,9 +199,10 @@ def _carry_out(
                 keep_weights(member.job, network, member.tracked)
                 if filing.figures:
                     keep_figures(member.job, member.record, data, network, member.tracked)
-    for job, record in together:
-        record.status, record.error = "FINISHED", ""
-        checkpoint.forget(job.folder)
+    for member in members:  # a run that had to wait for MLflow has its id by now
+        member.record.run_id = member.tracked.run_id
+        member.record.status, member.record.error = "FINISHED", ""
+        checkpoint.forget(member.job.folder)
     if len(jobs) > 1:
         checkpoint.forget_stack(path)
 

@@ -12,7 +12,7 @@ from optsweep.progress import RunProgress
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record, run
-from optsweep.sweep import release_dead
+from optsweep.sweep import release_dead, telling_of_unsent
 from optsweep.tracking import Store
 
 
@@ -34,7 +34,7 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
             folder = Path(earlier[0].data.tags["optsweep.folder"])
             job = replace(job, run_id=earlier[0].info.run_id, folder=folder)
     progress = RunProgress(console, job.name, job.settings.epochs)
-    with Owner(job.folder) as owner:
+    with Owner(job.folder) as owner, telling_of_unsent(job.folder, [job], store, console):
         figures = job.settings.figures != "none"
         run([job], [record], Filing(store, None, owner.name, figures), progress)
     _show(job, record, store, console)

@@ -5,9 +5,12 @@ With `resume`, what an earlier sweep finished is taken over and what it left unf
 """
 
 import hashlib
+import logging
+import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,10 @@ from optsweep.artifacts import source_tags
 from optsweep.checks import redact
 from optsweep.conclusion import conclude
 from optsweep.course import Course, Group
+from optsweep.errors import TrackingError, Unreachable
 from optsweep.executors import cores, count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
+from optsweep.outbox import Outbox, outboxes, ticket_of
 from optsweep.owner import Owner, is_dead
 from optsweep.plan import Plan, plan
 from optsweep.progress import SweepProgress
@@ -30,6 +35,8 @@ from optsweep.results import RunRecord, SweepRecord
 from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
 from optsweep.tracking import Run, Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,18 +117,29 @@ def carry_out(
     workers = min(workers, len(everything.groups))
 
     def planned(jobs: Sequence[Job], already: Plan | None = None) -> _Round:
-        jobs, records, todo = _taken_over(jobs, store, sweep.resume)
+        try:
+            jobs, records, todo = _taken_over(jobs, store, sweep.resume)
+        except Unreachable:  # it was there when the sweep began: what is added is carried out anew
+            if not rounds:
+                raise
+            jobs, records, todo = _taken_over(jobs, store, False)
         groups = already or plan(jobs, todo, sweep.launch, workers)
         if len(groups.groups) < len(todo) or groups.remarks:
             console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
         return _Round(_shared_out(jobs, groups.groups, workers), records, groups.groups)
 
-    rounds = [planned(sweep.jobs, None if sweep.resume else everything)]
+    rounds: list[_Round] = []
+    rounds.append(planned(sweep.jobs, None if sweep.resume else everything))
     sweep = replace(sweep, jobs=rounds[0].jobs)
     with (
         Owner(sweep.folder) as owner,
+        telling_of_unsent(sweep.folder, sweep.jobs, store, console),
         store.start(
-            _title(sweep), params=_params(sweep), tags=_tags(sweep, owner), run_id=parent_id
+            _title(sweep),
+            params=_params(sweep),
+            tags=_tags(sweep, owner),
+            run_id=parent_id,
+            folder=sweep.folder,
         ) as parent,
     ):
         filing = Filing(store, parent.run_id, owner.name, figures=sweep.figures == "all")
@@ -156,7 +174,9 @@ def carry_out(
             raise
         finally:
             whole = replace(sweep, jobs=[job for each in rounds for job in each.jobs])
-            record = _record(whole, parent.run_id, _records_of(rounds), len(sweep.jobs))
+            records = _records_of(rounds)
+            _learn_ids(records, store)
+            record = _record(whole, parent.run_id, records, len(sweep.jobs))
             conclude(record, whole.jobs, whole.folder, whole.figures, parent, store, console)
     return record
 
@@ -174,7 +194,24 @@ def _asked(more: More | None, rounds: Sequence[_Round], launch: Launch) -> Seque
 
 def release_dead(store: Store) -> None:
     """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
+    dead = _dead(store)
+    folders = {Path(run.data.tags.get("optsweep.folder", "/nowhere")) for run in dead}
+    if unsent := [found for folder in folders for found in outboxes(folder)]:
+        try:  # what they could not tell may be that they ended
+            store.deliver(unsent)
+        except Unreachable:
+            raise
+        except TrackingError as error:
+            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
+        dead = _dead(store)
+    for run in dead:
+        store.end(run.info.run_id, "KILLED")
+
+
+def _dead(store: Store) -> list[Run]:
+    """The runs that are RUNNING in the store while nobody carries them out."""
     verdicts: dict[str, bool] = {}
+    dead = []
     for run in store.find(status="RUNNING"):
         owner = run.data.tags.get("optsweep.owner")
         if not owner:
@@ -182,7 +219,32 @@ def release_dead(store: Store) -> None:
         if owner not in verdicts:
             verdicts[owner] = is_dead(owner)
         if verdicts[owner]:
-            store.end(run.info.run_id, "KILLED")
+            dead.append(run)
+    return dead
+
+
+@contextmanager
+def telling_of_unsent(
+    folder: Path, jobs: Sequence[Job], store: Store, console: Console
+) -> Iterator[None]:
+    """At the end, sends what the store did not take, or says how to send it later."""
+    try:
+        yield
+    finally:
+        elsewhere = [job.folder for job in jobs if Outbox(job.folder).waiting]
+        unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
+        if unsent and store.line.up:
+            with suppress(TrackingError):
+                store.deliver(unsent)
+        unsent = [folder for folder in unsent if Outbox(folder).waiting]
+        if unsent:
+            where = os.path.commonpath(unsent)
+            console.print(
+                f"[bold]MLflow did not take everything[/]; what is missing is kept, and sent by "
+                f"python experiments/sync.py folder={shlex.quote(where)}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
@@ -251,6 +313,15 @@ def _earlier_runs(store: Store) -> tuple[dict[str, Run], dict[str, Run]]:
         kind = finished if run.info.status == "FINISHED" else unfinished
         kind[run.data.tags["optsweep.fingerprint"]] = run
     return finished, unfinished
+
+
+def _learn_ids(records: Sequence[RunRecord], store: Store) -> None:
+    """Gives records the ids of runs that MLflow could only create after they had started."""
+    pending = [record for record in records if ticket_of(record.run_id)]
+    if pending and store.line.up:
+        with suppress(TrackingError):
+            for record in pending:
+                record.run_id = store.id_of(record.run_id)
 
 
 def _title(sweep: Sweep) -> str:

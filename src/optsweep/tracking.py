@@ -1,59 +1,68 @@
-"""What MLflow holds of a run and of a sweep; the only file that imports mlflow.
+"""What MLflow holds of a run and of a sweep, and how it gets there.
 
 `Store.open` makes sure, before anything is trained, that the store answers and can be written,
 and creates it and its experiment where they do not exist. `Store.start` gives a `TrackedRun`,
-whose `log_epoch` costs one call an epoch.
+whose `log_epoch` costs one call an epoch. A store that goes away later stops nothing: what it
+cannot take is kept in the run's folder (`outbox.py`) and sent when it answers again.
 """
 
 import functools
-import json
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, least of all offline
+# A server that is gone is told of after 246 s by MLflow's own measure, after some 10 s by this.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
 import mlflow.store.tracking.sqlalchemy_store  # half a second that `open` would pay else
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as Run  # what `find` gives, for those who type it
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from optsweep import outbox, sending
 from optsweep.address import absolute, refuse_unusable, sqlite_path
 from optsweep.checks import redact
-from optsweep.errors import StackFailed, TrackingError
+from optsweep.errors import StackFailed, TrackingError, Unreachable
+from optsweep.outbox import Call, Line, Outbox
 from optsweep.results import Entry
+from optsweep.sending import DatasetNote as DatasetNote
+from optsweep.sending import is_away
+
+log = logging.getLogger(__name__)
 
 _CALL = 1000  # metrics that MLflow takes in one call
 
 
-@dataclass(frozen=True)
-class DatasetNote:
-    """What MLflow shows of a run's dataset."""
-
-    name: str
-    digest: str
-    source: str
-    shape: Sequence[int]
-    samples: Mapping[str, int]
-
-
 class Store:
-    """An MLflow store that answers, and the experiment in it that runs are filed under."""
+    """An MLflow store, and the experiment in it that runs are filed under."""
 
-    def __init__(self, uri: str, experiment_id: str, client: MlflowClient) -> None:
+    def __init__(self, uri: str, experiment_id: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self.experiment_id = experiment_id
-        self.client = client
+        self.line = Line(lambda: refuse_unusable(uri))
+        if client is not None:
+            self.client = client
+
+    @functools.cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client; for a database it is made only once that answers."""
+        if not self.uri.startswith("http"):
+            try:
+                refuse_unusable(self.uri)  # MLflow would try again for minutes
+            except TrackingError as error:
+                raise Unreachable(str(error)) from error
+        return MlflowClient(self.uri)
 
     @classmethod
     def open(cls, uri: str, experiment: str) -> "Store":
@@ -81,7 +90,7 @@ class Store:
     @classmethod
     def attach(cls, uri: str, experiment_id: str) -> "Store":
         """A store that another process opened, without looking at it again."""
-        return cls(uri, experiment_id, MlflowClient(uri))
+        return cls(uri, experiment_id)
 
     def find(self, **tags: str) -> list[Run]:
         """The runs with these tags under `optsweep.`, newest first.
@@ -105,9 +114,16 @@ class Store:
                 if not token:
                     return runs
 
-    def end(self, run_id: str, status: str, error: str = "", output: str = "") -> None:
-        """Ends a run whose own process cannot do it any more."""
-        tracked = TrackedRun(self, run_id)
+    def end(
+        self,
+        run_id: str,
+        status: str,
+        error: str = "",
+        output: str = "",
+        folder: Path | None = None,
+    ) -> None:
+        """Ends a run whose own process cannot do it any more; `folder` is the run's."""
+        tracked = TrackedRun(self, run_id, folder)
         if error:
             tracked.tag(error=error)
             tracked.log_text("error.txt", f"{error}\n\n{output}")
@@ -122,18 +138,25 @@ class Store:
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
         run_id: str | None = None,
+        folder: Path | None = None,
     ) -> Iterator["TrackedRun"]:
         """Creates a run, or reopens `run_id`, and ends it with the status that tells the truth.
 
         FINISHED where the block ends by itself, KILLED where it is interrupted (Ctrl-C,
         SIGTERM), FAILED with the error as tag and artifact where it raises. The exception goes on.
-        After `StackFailed` it stays as it is: RUNNING, for another task to go on with.
+        After `StackFailed` it stays as it is: RUNNING, for another task to go on with. With a
+        `folder`, what the store cannot take is kept there; a run that it cannot create has an id
+        of its own making, `pending-...`, until it can.
         """
         given = dict(tags or {})
         if parent is not None:
             given["mlflow.parentRunId"] = parent
-        with _explained(self.uri):
-            tracked = self._reopened(run_id, given) if run_id else self._created(name, given)
+        ticket = outbox.new_ticket()
+        tracked = TrackedRun(self, run_id or outbox.pending_id(ticket), folder)
+        if run_id:
+            tracked.reopen(given)
+        else:
+            tracked.create(name, given | {"optsweep.ticket": ticket})
         try:
             if not run_id:
                 tracked.log_params(params or {})
@@ -148,106 +171,138 @@ class Store:
             raise
         tracked.end("FINISHED")
 
-    def _created(self, name: str, tags: Mapping[str, str]) -> "TrackedRun":
-        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
-        return TrackedRun(self, run.info.run_id)
+    def send(self, call: Call) -> str:
+        """Tells the store one call; returns the id of its run.
 
-    def _reopened(self, run_id: str, tags: Mapping[str, str]) -> "TrackedRun":
-        self.client.update_run(run_id, status="RUNNING")
-        if "optsweep.error" in self.client.get_run(run_id).data.tags:
-            self.client.delete_tag(run_id, "optsweep.error")
-        entries = [RunTag(key, value) for key, value in tags.items()]
-        self.client.log_batch(run_id, tags=entries)
-        return TrackedRun(self, run_id)
+        Raises:
+            Unreachable: it does not answer; the call may have reached it or not.
+            TrackingError: it refuses.
+        """
+        with _explained(self.uri), sending.brief(call):
+            created = None
+            if call["call"] == "create" and call["again"]:  # an earlier try may have reached it
+                created = self._find_ticket(call["tags"]["optsweep.ticket"])
+            run_id = created or sending.send(self.client, self.experiment_id, call)
+        self.line.found()
+        return run_id
 
+    def id_of(self, run_id: str) -> str:
+        """A run's id; where it was still to be created, the one that it has been given since."""
+        ticket = outbox.ticket_of(run_id)
+        return (ticket and self._find_ticket(ticket)) or run_id
 
-def _explains(method: Callable[..., None]) -> Callable[..., None]:
-    """The store's errors inside a method of `TrackedRun`, as one line."""
+    def _find_ticket(self, ticket: str) -> str | None:
+        found = self.find(ticket=ticket)
+        return str(found[0].info.run_id) if found else None
 
-    @functools.wraps(method)
-    def explained(self: "TrackedRun", *args: Any, **kwargs: Any) -> None:
-        with _explained(self.store.uri):
-            method(self, *args, **kwargs)
+    def deliver(self, folders: Sequence[Path], *, whole: bool = False) -> int:
+        """Sends what these folders' outboxes hold; returns how many calls were sent.
 
-    return explained
+        A call that names a run which is still to be created waits for it: a run for its sweep, a
+        sweep for its best run. With `whole` there are no other folders, and nothing waits.
+
+        Raises:
+            Unreachable: the store went away; what was not sent is still there.
+            TrackingError: it refuses a call, which is kept with those after it in its folder.
+        """
+        sent, refused = 0, None
+        for wait in (True, True, False)[: 3 if whole else 2]:
+            for folder in folders:
+                with Outbox(folder).taken() as calls:
+                    before = len(calls)
+                    try:
+                        self._deliver(calls, wait)
+                    except Unreachable:
+                        raise
+                    except TrackingError as error:
+                        refused = TrackingError(f"{Outbox(folder).path}: {error}")
+                    sent += before - len(calls)
+        if refused:
+            raise refused
+        return sent
+
+    def _deliver(self, calls: list[Call], wait: bool) -> None:
+        ids: dict[str, str | None] = {}
+
+        def find(ticket: str) -> str | None:
+            if ids.get(ticket) is None:
+                ids[ticket] = self._find_ticket(ticket)
+            return ids[ticket]
+
+        while calls:
+            call = calls[0]
+            if call["call"] == "create":
+                named = outbox.with_ids({"tags": call["tags"]}, find)
+                call = call | named | {"again": True}
+            else:
+                named = call = outbox.with_ids(call, find)
+            if wait and outbox.waits_for_another(named):
+                break
+            run_id = self.send(call)
+            if call["call"] == "create":
+                ids[call["tags"]["optsweep.ticket"]] = run_id
+            del calls[0]
 
 
 class TrackedRun:
-    """One run in the store: where its params, metrics, dataset and files go."""
+    """One run in the store: where its params, metrics, dataset and files go.
 
-    def __init__(self, store: Store, run_id: str) -> None:
+    With a `folder`, what the store cannot take is kept there until it can. Without one, each
+    method raises `TrackingError` where the store does not answer.
+    """
+
+    def __init__(self, store: Store, run_id: str, folder: Path | None = None) -> None:
         self.run_id = run_id
         self.store = store
-        self._client = store.client
+        self._folder = folder
+        self._outbox = Outbox(folder) if folder is not None else None
 
-    @_explains
+    def create(self, name: str, tags: Mapping[str, str]) -> None:
+        """Creates the run in the store."""
+        self._tell("create", name=name, tags=dict(tags), again=False)
+
+    def reopen(self, tags: Mapping[str, str]) -> None:
+        """Makes the run a running one again, without the error that it ended with."""
+        self._tell("reopen", tags=dict(tags))
+
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters under flat names; values as Python writes them."""
-        entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
-        for first in range(0, len(entries), 100):
-            self._client.log_batch(self.run_id, params=entries[first : first + 100])
+        self._tell("params", params={key: str(value)[:6000] for key, value in params.items()})
 
-    @_explains
     def log_dataset(self, note: DatasetNote) -> None:
         """The dataset as an MLflow input, with the digest of its content and its splits' sizes.
 
         One input for all splits: MLflow keeps one dataset for a name and digest.
         """
-        spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *note.shape]}}
-        dataset = Dataset(
-            name=note.name,
-            digest=note.digest,
-            source_type="local",
-            source=json.dumps({"uri": note.source}),
-            schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec])}}),
-            profile=json.dumps({"num_rows": sum(note.samples.values()), **note.samples}),
-        )
-        context = InputTag("mlflow.data.context", ", ".join(note.samples))
-        given = [DatasetInput(dataset, [context])]
-        try:
-            self._client.log_inputs(self.run_id, datasets=given)
-        except MlflowException as error:
-            # Runs that start together all find the dataset missing; one of them creates it.
-            if not re.search(r"unique constraint|duplicate key", str(error), re.IGNORECASE):
-                raise
-            self._client.log_inputs(self.run_id, datasets=given)
+        self._tell("dataset", note=asdict(note))
 
-    @_explains
     def log_epoch(self, entry: Entry) -> None:
         """An epoch's metrics, and `batch/loss` by samples seen, in one call.
 
         NaN and infinity are left out: MLflow keeps infinity as 1.8e308, which no chart survives.
         The same entry logged twice gives each point once.
         """
-        points = [
-            Metric(name, value, entry.time, entry.epoch) for name, value in entry.metrics.items()
-        ]
-        points += [
-            Metric("batch/loss", loss, entry.time, seen) for seen, loss in entry.batches.items()
-        ]
-        finite = [point for point in points if isfinite(point.value)]
+        points = [(name, value, entry.time, entry.epoch) for name, value in entry.metrics.items()]
+        points += [("batch/loss", loss, entry.time, seen) for seen, loss in entry.batches.items()]
+        finite = [point for point in points if isfinite(point[1])]
         for first in range(0, len(finite), _CALL):
-            self._client.log_batch(self.run_id, metrics=finite[first : first + _CALL])
+            self._tell("points", points=finite[first : first + _CALL])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Metrics that have no epoch (a sweep's best scores)."""
-        self.log_epoch(Entry(0, time.time_ns() // 1_000_000, metrics))
+        self.log_epoch(Entry(0, _now(), metrics))
 
-    @_explains
     def tag(self, **tags: str) -> None:
         """Tags under `optsweep.`; MLflow cuts a value at 8,000 characters."""
-        entries = [RunTag(f"optsweep.{key}", value[:8000]) for key, value in tags.items()]
-        self._client.log_batch(self.run_id, tags=entries)
+        self._tell("tags", tags={f"optsweep.{key}": value[:8000] for key, value in tags.items()})
 
-    @_explains
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """A file as an artifact, under `folder` where one is given."""
-        self._client.log_artifact(self.run_id, str(path), folder)
+        self._tell("file", path=str(path.absolute()), folder=folder)
 
-    @_explains
     def log_text(self, name: str, text: str) -> None:
         """A text as the artifact `name`."""
-        self._client.log_text(self.run_id, text, name)
+        self._tell("text", name=name, text=text)
 
     def fail(self, error: BaseException) -> None:
         """Ends the run as FAILED, with the error as a tag and its traceback as an artifact."""
@@ -258,10 +313,43 @@ class TrackedRun:
             self.log_text("error.txt", "".join(traceback.format_exception(error)))
         self.end("FAILED")
 
-    @_explains
     def end(self, status: str) -> None:
         """Ends the run with an MLflow status: FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.run_id, status)
+        self._tell("end", status=status)
+
+    def _tell(self, kind: str, **content: Any) -> None:
+        """Tells the store, or keeps what it is to be told behind what it has not taken yet."""
+        call = {"call": kind, "run_id": self.run_id, "time": _now(), **content}
+        if self._outbox is None or self._folder is None:
+            self.run_id = self.store.send(call)
+            return
+        try:
+            if self._outbox.waiting or not self.store.line.up:
+                self._keep(call)
+                if self.store.line.up:
+                    self.store.deliver([self._folder])
+            else:
+                self.run_id = self.store.send(call | {"run_id": self._id()})
+        except Unreachable as error:
+            self.store.line.lost()
+            if not self._outbox.waiting:
+                self._keep(call)
+                log.warning("%s; %s keeps what is to be sent", error, self._outbox.path)
+
+    def _id(self) -> str:
+        """The run's id, which it may have been given by whoever sent what it had to wait with."""
+        if outbox.ticket_of(self.run_id):
+            self.run_id = self.store.id_of(self.run_id)
+        return self.run_id
+
+    def _keep(self, call: Call) -> None:
+        assert self._outbox is not None
+        filed = {"store": redact(self.store.uri), "experiment_id": self.store.experiment_id}
+        self._outbox.add(filed | call | {"again": True})
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -287,6 +375,11 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        if is_away(error):
+            reason = redact(str(error).strip().splitlines()[0])
+            raise Unreachable(
+                f"the MLflow store {redact(uri)} does not answer: {reason}"
+            ) from error
         if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
             raise _other_version(uri, found[1]) from error
         reason = redact(str(error).strip().splitlines()[0])

@@ -1,0 +1,82 @@
+"""Sends what a tracking server that was away could not take: see --help."""
+
+import os
+import sys
+from pathlib import Path
+
+import report
+from optsweep.checks import redact
+from optsweep.errors import OptsweepError, SettingsError, TrackingError, Unreachable
+from optsweep.outbox import Outbox, outboxes
+
+HELP = """\
+Sends what a tracking server that was away could not take. Each run keeps it in its own folder,
+in the file unsent.jsonl; what is sent twice, or by a run that still goes on, is stored once.
+
+  python experiments/sync.py [NAME=VALUE ...]
+
+  folder        where to look: a run's folder, a sweep's, or one that holds many
+                (default: outputs in this project)
+  tracking.uri  address of the MLflow store
+                (default: {uri})
+
+The default store is that of conf/config.yaml; MLFLOW_TRACKING_URI names another.
+Exit code 1: the store refused some of it, which is kept. 2: the arguments cannot be used, or the
+store does not answer.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Sends what the arguments ask for; returns the exit code."""
+    try:
+        options = {"folder": "", "tracking.uri": report.defaults()["tracking.uri"]}
+        if {"--help", "-h", "help"} & set(arguments):
+            print(HELP.format(uri=redact(options["tracking.uri"])), end="")
+            return 0
+        options |= report.parse(arguments, options)
+        folder = Path(options["folder"] or report.ROOT / "outputs").expanduser().absolute()
+        if options["folder"] and not folder.is_dir():
+            raise SettingsError(f"folder={folder}: there is no such folder; type folder=outputs")
+        return sync(folder, options["tracking.uri"])
+    except OptsweepError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def sync(folder: Path, uri: str) -> int:
+    """Sends what is kept at and below a folder for the store at `uri`; returns the exit code.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    kept: dict[tuple[str, str], list[Path]] = {}
+    for found in outboxes(folder):
+        kept.setdefault(Outbox(found).filed, []).append(found)
+    if not kept:
+        print(f"nothing is waiting to be sent in {folder}")
+        return 0
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from optsweep.address import absolute, refuse_unusable
+    from optsweep.tracking import Store  # this import takes seconds
+
+    uri, refused = absolute(uri), False
+    for (address, experiment_id), folders in kept.items():
+        if address != redact(uri):
+            print(f"{len(folders)} folders wait for {address}; type tracking.uri={address}")
+            continue
+        refuse_unusable(uri)
+        store = Store.attach(uri, experiment_id)
+        try:
+            sent = store.deliver(folders, whole=True)
+        except Unreachable:
+            raise
+        except TrackingError as error:
+            print(f"error: {error}", file=sys.stderr)
+            refused = True
+        else:
+            print(f"sent {sent} calls of {len(folders)} runs to {redact(uri)}")
+    return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""What a tracking store could not take: kept in the run's folder, in order, until it answers.
+
+A call is plain data with the time it was made at, and belongs to a run. What is sent twice is
+stored once: points and ends have their time, a run that is still to be created has a ticket, which
+is its tag in the store. So a sender may die at any moment, and several may send side by side.
+"""
+
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from optsweep.errors import OptsweepError
+
+Call = dict[str, Any]
+
+NAME = "unsent.jsonl"
+_POINTS = 1000  # metrics that MLflow takes in one call
+_PENDING = re.compile(r"pending-([0-9a-f]{32})")
+
+
+def new_ticket() -> str:
+    """What a run is known by until the store has given it an id."""
+    return uuid.uuid4().hex
+
+
+def pending_id(ticket: str) -> str:
+    """What stands for the id of a run that the store does not hold yet."""
+    return f"pending-{ticket}"
+
+
+def ticket_of(run_id: str) -> str | None:
+    """The ticket of a run that was not created yet; None for an id of the store's own."""
+    found = _PENDING.fullmatch(run_id)
+    return found[1] if found else None
+
+
+def with_ids(call: Call, find: Callable[[str], str | None]) -> Call:
+    """The call with the ids of runs that were created since; `find` gives a ticket's, or None."""
+
+    def known(found: re.Match[str]) -> str:
+        return find(found[1]) or found[0]
+
+    text = json.dumps(call)
+    return dict(json.loads(_PENDING.sub(known, text))) if _PENDING.search(text) else call
+
+
+def waits_for_another(call: Call) -> bool:
+    """Whether a call names a run that the store does not hold yet."""
+    return _PENDING.search(json.dumps(call)) is not None
+
+
+class Outbox:
+    """The calls of a folder that wait to be sent, oldest first, in a file of JSON lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._lock = FileLock(folder / f".{NAME}.lock")
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to send."""
+        return self.path.exists()
+
+    @property
+    def filed(self) -> tuple[str, str]:
+        """The store's address, without a password, and the experiment that the calls are for."""
+        first = next(_read(self.path), {})
+        return str(first.get("store", "")), str(first.get("experiment_id", ""))
+
+    def add(self, call: Call) -> None:
+        """Keeps a call; once this returns, a crash of the process does not lose it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock, self.path.open("a+b") as file:
+            # What a kill in the middle of a line left stays a line of its own.
+            torn = file.seek(0, 2) > 0 and file.seek(-1, 2) >= 0 and file.read(1) != b"\n"
+            file.write(b"\n" * torn + json.dumps(call).encode() + b"\n")
+
+    @contextmanager
+    def taken(self) -> Iterator[list[Call]]:
+        """The calls, for one sender at a time, which removes from the list what it has sent."""
+        with self._lock:
+            if not self.waiting:
+                yield []
+                return
+            calls = list(joined(_read(self.path)))
+            try:
+                yield calls
+            finally:
+                temporary = self.path.with_suffix(".part")
+                temporary.write_text("".join(json.dumps(call) + "\n" for call in calls))
+                temporary.replace(self.path)
+                if not calls:
+                    self.path.unlink()
+
+
+def _read(path: Path) -> Iterator[Call]:
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(ValueError):  # torn
+            yield json.loads(line)
+
+
+def joined(calls: Iterable[Call]) -> Iterator[Call]:
+    """The same calls with neighbouring points of a run in one, as many as MLflow takes at once."""
+    last: Call | None = None
+    for call in calls:
+        fits = (
+            last is not None
+            and last["call"] == call["call"] == "points"
+            and last["run_id"] == call["run_id"]
+            and len(last["points"]) + len(call["points"]) <= _POINTS
+        )
+        if last is not None and fits:
+            last = last | {"points": last["points"] + call["points"]}
+            continue
+        if last is not None:
+            yield last
+        last = call
+    if last is not None:
+        yield last
+
+
+def outboxes(folder: Path) -> list[Path]:
+    """The folders at and below `folder` that hold something to send, the outer ones first."""
+    return sorted((path.parent for path in folder.rglob(NAME)), key=lambda path: len(path.parts))
+
+
+class Line:
+    """Whether a store can be reached, found out beside the work that goes on without it.
+
+    Who fails to send calls `lost`. A thread then tries `probe` until it raises no more: nobody
+    waits for a store that is away, nor asks one that answers whether it does.
+    """
+
+    _FIRST, _LONGEST = 1.0, 30.0  # seconds between two tries
+
+    def __init__(self, probe: Callable[[], None]) -> None:
+        self._probe = probe
+        self._lost = threading.Event()
+        self._pause = self._FIRST
+
+    @property
+    def up(self) -> bool:
+        """Whether sending is worth a try."""
+        return not self._lost.is_set()
+
+    def lost(self) -> None:
+        """The store did not take what it was sent."""
+        if self.up:
+            self._lost.set()
+            threading.Thread(target=self._try_until_found, daemon=True).start()
+
+    def found(self) -> None:
+        """The store took what it was sent."""
+        self._pause = self._FIRST
+
+    def _try_until_found(self) -> None:
+        wait = threading.Event().wait
+        while True:
+            wait(self._pause)
+            # Longer each time, also for a store that answers but takes nothing.
+            self._pause = min(2 * self._pause, self._LONGEST)
+            with suppress(OptsweepError):
+                self._probe()
+                self._lost.clear()
+                return
