@@ -20,6 +20,8 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, flag_override
 
+from optsweep.checks import redact
+
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is built
 
 
@@ -53,7 +55,7 @@ class Composed:
             ("hydra.yaml", {"hydra": hydra}),
             ("overrides.yaml", self.overrides),
         ):
-            (target / name).write_text(_yaml(content))
+            (target / name).write_text(redact(_yaml(content)))
 
 
 def _yaml(content: Any) -> str:

@@ -85,6 +85,8 @@ def single_run(config: DictConfig) -> float:
 
 def _single_run(config: DictConfig) -> float:
     hydra = HydraConfig.get()
+    if hydra.output_subdir is not None:
+        forget_passwords(Path(hydra.runtime.output_dir, hydra.output_subdir))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     given = {str(key): value for key, value in values.items()}
@@ -103,6 +105,14 @@ def _single_run(config: DictConfig) -> float:
     imports.end()
     with telling_how_to_go_on():
         return objective(carry_out(job, store, Console()).metrics)
+
+
+def forget_passwords(folder: Path) -> None:
+    """Takes the passwords of addresses out of the files that Hydra has written into a folder."""
+    for path in folder.glob("*.yaml"):
+        text = path.read_text()
+        if (redacted := redact(text)) != text:
+            path.write_text(redacted)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class LocalLauncher(Launcher):
         """Carries the jobs out; those that `extend` adds are added to `job_overrides` too."""
         from hydra_plugins.optsweep._composing import compose
         from hydra_plugins.optsweep._door import (
+            forget_passwords,
             job_from_composed,
             refuse_silent_store,
             refuse_swept,
@@ -107,6 +108,7 @@ class LocalLauncher(Launcher):
             for one, given in zip(composed, settings, strict=True)
         ]
         asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+        forget_passwords(folder)
         refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
 
         from rich.console import Console

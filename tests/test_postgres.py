@@ -1,0 +1,81 @@
+"""A tracking server that many write to: `mlflow server` over a real PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import databases
+from conftest import run
+from optsweep.tracking import Store
+from servers import TrackingServer
+from store import QUICK
+
+if reason := databases.missing():
+    pytest.skip(reason, allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[databases.Postgres]:
+    with databases.Postgres() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(
+    postgres: databases.Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TrackingServer]:
+    made = TrackingServer(tmp_path_factory.mktemp("server"), postgres.uri, workers=2)
+    yield made.start()
+    made.stop()
+
+
+def test_eight_runs_at_once_lose_no_point(
+    project: Path, server: TrackingServer, postgres: databases.Postgres
+) -> None:
+    done = run(
+        project,
+        *("-m", "seed=range(8)", *QUICK, "epochs=5", "log_every=1", "figures=none"),
+        *(f"tracking.uri={server.uri}", "hydra.launcher.workers=8"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = dict(
+        postgres.ask("SELECT key, COUNT(*) FROM metrics WHERE key NOT LIKE 'best/%' GROUP BY key")
+    )
+    # 1294 samples in batches of 64 are 21 batches an epoch.
+    assert counts.pop("batch/loss") == 8 * 5 * 21
+    assert set(counts.values()) == {8 * 5}
+    assert len(counts) == 8
+    assert {one.info.status for one in server.runs()} == {"FINISHED"}
+    assert not list(project.rglob("unsent.jsonl"))
+
+
+def test_the_database_itself_serves_and_its_password_is_nowhere(
+    project: Path, postgres: databases.Postgres
+) -> None:
+    store = f"tracking.uri={postgres.uri}"
+    done = run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=none", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+    assert "sweeper:***@127.0.0.1" in done.stdout
+    for table in ("params", "tags", "latest_metrics"):
+        assert not postgres.ask(f"SELECT * FROM {table} t WHERE t::text LIKE '%s3cret%'")
+    written = [file for file in project.rglob("*") if file.is_file()]
+    assert {"multirun.yaml", "config.yaml", "hydra.yaml"} <= {file.name for file in written}
+    assert [file for file in written if b"s3cret" in file.read_bytes()] == []
+
+
+def test_a_database_that_goes_away_stops_nothing(tmp_path: Path) -> None:
+    with databases.Postgres() as own:
+        store = Store.open(own.uri, "optsweep")
+        with store.start("run", folder=tmp_path) as tracked:
+            assert tracked.run_id
+            own.stop()
+            tracked.tag(a="b")
+            kept = (tmp_path / "unsent.jsonl").exists()
+            own.start()
+        Store.attach(own.uri, store.experiment_id).deliver([tmp_path])
+        found = store.client.get_run(tracked.run_id)
+    assert kept
+    assert found.data.tags["optsweep.a"] == "b"
+    assert found.info.status == "FINISHED"
