@@ -131,7 +131,9 @@ class Slurm:
             conf += f"AccountingStoragePass={self.folder}/munge/socket\n"
         (self.folder / "slurm.conf").write_text(conf)
         if self._accounting:
-            self._until(lambda: "optsweep" in self.ask("sacctmgr", "-i", "add", "cluster", "optsweep"))
+            self._until(
+                lambda: "optsweep" in self.ask("sacctmgr", "-i", "add", "cluster", "optsweep")
+            )
         self._daemon(["slurmctld", "-D", "-f", str(self.folder / "slurm.conf")])
         self._daemon(["slurmd", "-D", "-f", str(self.folder / "slurm.conf")])
         self._until(lambda: self.ask("sinfo", "-h", "-p", "main", "-o", "%t") == "idle")

@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,6 +62,31 @@ def refuse_unusable(uri: str) -> None:
         _refuse_silent_server(uri)
     elif re.match(r"(postgresql|mysql|mssql)\b", scheme):
         _refuse_silent_database(uri)
+
+
+def refuse_out_of_reach(uri: str, hosts: Collection[str]) -> None:
+    """Makes sure that runs on these hosts can reach a store.
+
+    Raises:
+        TrackingError: it is a file or a server of this machine alone, and they are others.
+    """
+    own = socket.gethostname()
+    if all(host.partition(".")[0] == own.partition(".")[0] for host in hosts):
+        return
+    path = sqlite_path(uri)
+    address = re.sub(r"^[\w+]+://([^/@]*@)?", "", uri)
+    if path is None and not re.match(r"(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address):
+        return
+    database = f"sqlite:///{path}" if path else "sqlite:////path/to/mlflow.db"
+    where = ", ".join(sorted(hosts))
+    server = (
+        f"mlflow server --host 0.0.0.0 --port 5000 --allowed-hosts '{own}:5000,localhost:5000' "
+        f"--backend-store-uri '{database}' --artifacts-destination /path/to/artifacts"
+    )
+    raise TrackingError(
+        f"tracking.uri={redact(uri)} is for {own} alone, and runs start on {where}; type {server} "
+        f"on {own}, and then tracking.uri=http://{own}:5000"
+    )
 
 
 def _refuse_unwritable(path: Path) -> None:

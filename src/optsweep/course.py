@@ -59,6 +59,7 @@ class Course:
             self._send_unsent()
             while waiting and len(self._in_hand) <= executor.workers:
                 self._submit(waiting.popleft(), executor)
+            executor.start()
             try:
                 future = self._ended.get(timeout=_GLANCE)
             except queue.Empty:
@@ -140,9 +141,20 @@ class Course:
         return record
 
     def _run_id(self, place: int) -> str:
-        """A run's id in MLflow, from its worker's note; empty where it got no further."""
+        """A run's id in MLflow; empty where it got no further.
+
+        It is in its worker's note. A worker that shares no folder with this process, or dies as
+        the run is created, leaves none: then MLflow is asked.
+        """
         job = self._jobs[place]
-        return str(read_note(job.folder / NOTE).get("run_id") or job.run_id or "")
+        if noted := read_note(job.folder / NOTE).get("run_id") or job.run_id:
+            return str(noted)
+        asked = {"parent": self._filing.parent or "", "fingerprint": job.fingerprint}
+        with suppress(Unreachable):
+            for run in self._filing.store.find(status="RUNNING", **asked):
+                if run.data.tags.get("optsweep.folder") == str(job.folder):
+                    return str(run.info.run_id)
+        return ""
 
     def _notes(self) -> dict[str, tuple[Mapping[str, object], int]]:
         notes: dict[str, tuple[Mapping[str, object], int]] = {}

@@ -2,13 +2,17 @@
 
 An executor is given tasks and gives futures. A future's result is a `RunRecord` for each job, also
 for a run that failed by itself; `Crashed` and `TimeoutError` are for what only an executor can see.
+Clusters have a file each, `slurm.py` and `ray_cluster.py`.
 """
 
 import os
 import signal
+from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Protocol
 
+from optsweep.engines import ClusterLaunch, RayLaunch, SlurmLaunch
 from optsweep.errors import StackFailed
 from optsweep.results import RunRecord
 from optsweep.server import start_server
@@ -29,7 +33,10 @@ class Executor(Protocol):
     workers: int
 
     def submit(self, task: Task) -> "Future[list[RunRecord]]":
-        """Starts a task as soon as a worker is free."""
+        """Takes a task, to be started as soon as a worker is free."""
+
+    def start(self) -> None:
+        """Starts what was submitted: together, where it is handed over to somebody else."""
 
     def stop(self) -> None:
         """Ends running tasks at once and drops waiting ones."""
@@ -51,6 +58,9 @@ class InProcess:
         except StackFailed as failure:
             future.set_exception(failure)
         return future
+
+    def start(self) -> None:
+        """Nothing waits."""
 
     def stop(self) -> None:
         """Nothing runs beside the caller."""
@@ -99,6 +109,9 @@ class LocalProcesses:
         self._pool.schedule(carry, args=(task,), timeout=timeout).add_done_callback(settle)
         return future
 
+    def start(self) -> None:
+        """The pool starts a task by itself."""
+
     def stop(self) -> None:
         """Terminates the workers."""
         self._pool.stop()
@@ -119,16 +132,32 @@ def _how(exit_code: int | None) -> str:
     return f"its process ended with exit code {exit_code}"
 
 
-def make_executor(launch: Launch, workers: int) -> Executor:
-    """The executor that the launcher's settings ask for."""
+def make_executor(
+    launch: Launch, workers: int, folder: Path, say: Callable[[str], None]
+) -> Executor:
+    """The executor that the launcher's settings ask for.
+
+    `folder` is the sweep's; `say` tells the person at the terminal what an executor does.
+    """
+    if isinstance(launch, SlurmLaunch):
+        from optsweep.slurm import SlurmJobs
+
+        return SlurmJobs(launch, folder, say)
+    if isinstance(launch, RayLaunch):
+        from optsweep.ray_cluster import RayTasks
+
+        return RayTasks(launch, workers, say)
     return LocalProcesses(workers, launch.timeout) if workers else InProcess()
 
 
 def count_workers(launch: Launch, settings: Settings, jobs: int) -> int:
     """How many workers carry `jobs` jobs out: 0 stands for this process.
 
-    Auto is as many as there are cores on a CPU, and one for each visible CUDA device.
+    Auto is as many as there are cores on a CPU, and one for each visible CUDA device. A cluster
+    takes all jobs at once where it is not told otherwise.
     """
+    if isinstance(launch, ClusterLaunch):
+        return min(launch.workers or jobs, jobs)
     if launch.workers is not None:
         return min(launch.workers, jobs)
     if settings.device == "cuda":

@@ -22,6 +22,7 @@ from optsweep.artifacts import source_tags
 from optsweep.checks import redact
 from optsweep.conclusion import conclude
 from optsweep.course import Course, Group
+from optsweep.engines import ClusterLaunch
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.executors import cores, count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
@@ -126,7 +127,8 @@ def carry_out(
         groups = already or plan(jobs, todo, sweep.launch, workers)
         if len(groups.groups) < len(todo) or groups.remarks:
             console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
-        return _Round(_shared_out(jobs, groups.groups, workers), records, groups.groups)
+        shared = _shared_out(jobs, groups.groups, sweep.launch, workers)
+        return _Round(shared, records, groups.groups)
 
     rounds: list[_Round] = []
     rounds.append(planned(sweep.jobs, None if sweep.resume else everything))
@@ -155,7 +157,7 @@ def carry_out(
             )
 
         course = course_of(rounds[0])
-        executor = make_executor(sweep.launch, workers)
+        executor = make_executor(sweep.launch, workers, sweep.folder, console.print)
         try:
             with SweepProgress(console, len(rounds[0].jobs), rounds[0].reused) as progress:
                 course.run(rounds[0].todo, executor, progress)
@@ -259,13 +261,18 @@ def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
     return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
 
 
-def _shared_out(jobs: Sequence[Job], groups: Sequence[Group], workers: int) -> list[Job]:
+def _shared_out(
+    jobs: Sequence[Job], groups: Sequence[Group], launch: Launch, workers: int
+) -> list[Job]:
     """The jobs with the cores shared among the workers, and CUDA's devices given out in turn."""
     threads = max(1, cores() // max(1, workers))
     shared = list(jobs)
     for number, group in enumerate(groups):
         for place in group:
             settings = jobs[place].settings
+            if isinstance(launch, ClusterLaunch):
+                shared[place] = replace(jobs[place], settings=launch.placed(settings))
+                continue
             if settings.threads is None:
                 settings = replace(settings, threads=threads)
             if settings.device == "cuda" and workers > 1:

@@ -36,10 +36,13 @@ class Task:
     figures: bool
 
 
-def carry(task: Task) -> list[RunRecord]:
+def carry(
+    task: Task, timeout: float | None = None, progress: NotedProgress | None = None
+) -> list[RunRecord]:
     """Carries a task out: a record for each job. What fails alone is in its record.
 
-    What is printed goes into the folder of the first job.
+    What is printed goes into the folder of the first job. `timeout` is in seconds a run, for an
+    executor that cannot see how long it takes.
 
     Raises:
         StackFailed: several jobs were given; they have to go on in smaller company.
@@ -49,15 +52,16 @@ def carry(task: Task) -> list[RunRecord]:
     for job in task.jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
     output = task.jobs[0].folder / OUTPUT
-    store = _store(task.uri, task.experiment_id)
+    store = attached(task.uri, task.experiment_id)
     with _output_to(output):
         try:
-            run(
-                task.jobs,
-                records,
-                Filing(store, task.parent, task.owner, task.figures),
-                NotedProgress(),
-            )
+            with _within(timeout, len(task.jobs)):
+                run(
+                    task.jobs,
+                    records,
+                    Filing(store, task.parent, task.owner, task.figures),
+                    progress or NotedProgress(),
+                )
         except KeyboardInterrupt:
             raise
         except StackFailed:
@@ -75,6 +79,29 @@ def carry(task: Task) -> list[RunRecord]:
     return records
 
 
+@contextmanager
+def _within(timeout: float | None, runs: int) -> Iterator[None]:
+    """Raises in the middle of what takes too long; what cannot be raised in is killed."""
+    if timeout is None:
+        yield
+        return
+
+    def expire(number: int, frame: object) -> None:
+        raise TimeoutError(f"took longer than hydra.launcher.timeout={timeout:g} s")
+
+    kept = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, timeout * runs)
+    last = threading.Timer(timeout * runs + 30, os.kill, (os.getpid(), signal.SIGKILL))
+    last.daemon = True
+    last.start()
+    try:
+        yield
+    finally:
+        last.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, kept)
+
+
 def last_lines(path: Path, count: int = 40) -> str:
     """The end of what a run printed."""
     try:
@@ -87,7 +114,8 @@ def last_lines(path: Path, count: int = 40) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _store(uri: str, experiment_id: str) -> Store:
+def attached(uri: str, experiment_id: str) -> Store:
+    """The store that tasks are filed in, of which a worker keeps one open."""
     return Store.attach(uri, experiment_id)
 
 
@@ -120,10 +148,15 @@ def prepare(launcher: Connection) -> None:
     imports.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    log_to_output()
+    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+
+
+def log_to_output() -> None:
+    """Sends this process's log to stderr, which goes to a file while a task is carried out."""
     logging.basicConfig(
         level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s", force=True
     )
-    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
 
 
 def _end_with(launcher: Connection) -> None:

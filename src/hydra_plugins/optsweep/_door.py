@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,14 +141,16 @@ def refuse_silent_store(uri: str) -> None:
         refuse_unusable(uri)
 
 
-def job_from_composed(composed: Composed, settings: Settings, swept: Iterable[str]) -> "Job":
-    """A composed job of a sweep, checked.
+def job_from_composed(
+    composed: Composed, settings: Settings, swept: Iterable[str], device: str | None = None
+) -> "Job":
+    """A composed job of a sweep, checked; `device` is that of the machine it will run on.
 
     Raises:
         OptsweepError: the job cannot be carried out.
     """
     values = {key: _value_of(key, composed.values, composed.choices) for key in swept}
-    return new_job(settings, composed.values, composed.folder, composed.overrides, values)
+    return new_job(settings, composed.values, composed.folder, composed.overrides, values, device)
 
 
 def new_job(
@@ -156,15 +159,24 @@ def new_job(
     folder: Path,
     overrides: list[str],
     swept: dict[str, Any],
+    device: str | None = None,
 ) -> "Job":
     """A checked job of `settings`, which `values`, the resolved config, gave.
+
+    A `device` of another machine cannot be tried here; all else is, on this one's CPU.
 
     Raises:
         OptsweepError: the job cannot be carried out.
     """
+    from optsweep.device import check_precision
     from optsweep.jobs import Job, load_dataset, ready
 
-    settings = ready(settings)
+    if device is None:
+        settings = ready(settings)
+    else:
+        settings = replace(settings, device=device)
+        check_precision(settings)
+        ready(replace(settings, device="cpu", precision="fp32"))
     fingerprint = settings.fingerprint(load_dataset(settings).digest)
     config = redact(OmegaConf.to_yaml(OmegaConf.create(values)))
     return Job(settings, folder, fingerprint, overrides, swept, config)

@@ -1,0 +1,166 @@
+"""What all launchers have in common: the jobs are composed, checked and planned here.
+
+Hydra hands over one list of overrides a job. All jobs are composed and checked before the first
+one starts, so that a typo in the twelfth costs nothing. A launcher differs in its settings and in
+what it refuses; `optsweep.sweep` carries the jobs out on the executor that the settings ask for.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from optsweep import imports
+from optsweep.errors import RunsFailed, SettingsError
+from optsweep.settings import Launch, Settings
+
+if TYPE_CHECKING:
+    from optsweep.jobs import Job
+    from optsweep.results import RunRecord
+
+
+class PlannedLauncher(Launcher):
+    """Carries a sweep out as its settings say."""
+
+    @abstractmethod
+    def read(self, config: dict[str, Any]) -> Launch:
+        """The launcher's settings, checked.
+
+        Raises:
+            SettingsError: a value is of the wrong type or out of its range.
+        """
+
+    @abstractmethod
+    def begin(self, launch: Launch, settings: Settings) -> None:
+        """Refuses what cannot be carried out so, before the jobs are checked.
+
+        Raises:
+            OptsweepError: the runs could not start there, or not reach their store.
+        """
+
+    def device(self, launch: Launch, settings: Settings) -> str | None:
+        """Where a run computes that runs on another machine; None: here."""
+
+    def __init__(self, **config: Any) -> None:
+        self._given = config
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keeps what `launch` needs; Hydra calls this first."""
+        self._context = hydra_context
+        self._config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Checks all jobs, then carries them out.
+
+        Raises:
+            OptsweepError: a job cannot be carried out; none has been started then.
+            RunsFailed: some runs failed; all others have been carried out.
+        """
+        setup_globals()
+        carried_out = [list(overrides) for overrides in job_overrides]
+        records = self._sweep(carried_out, initial_job_idx)
+        if failed := sum(record.status != "FINISHED" for record in records):
+            raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
+        return [
+            _returned(record, overrides)
+            for record, overrides in zip(records, carried_out, strict=True)
+        ]
+
+    def _sweep(self, job_overrides: list[list[str]], first: int) -> Sequence["RunRecord"]:
+        """Carries the jobs out; those that `extend` adds are added to `job_overrides` too."""
+        from hydra_plugins.optsweep._composing import compose
+        from hydra_plugins.optsweep._door import (
+            forget_passwords,
+            job_from_composed,
+            refuse_silent_store,
+            refuse_swept,
+            swept_keys,
+            telling_how_to_go_on,
+        )
+        from hydra_plugins.optsweep._extending import Extension
+
+        launch = self.read(self._given)
+        composed = list(compose(self._context, self._config, job_overrides, first))
+        if not composed:
+            given = " ".join(self._config.hydra.overrides.task)
+            raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
+        settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        refuse_silent_store(settings[0].tracking_uri)
+        self.begin(launch, settings[0])
+        from optsweep.jobs import refuse_full, room_of
+
+        keys = swept_keys(job_overrides)
+        refuse_swept(keys, settings)
+        jobs = [
+            job_from_composed(one, given, keys, self.device(launch, given))
+            for one, given in zip(composed, settings, strict=True)
+        ]
+        asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+        forget_passwords(folder)
+        refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
+
+        from rich.console import Console
+
+        from optsweep.sweep import Sweep, carry_out
+        from optsweep.tracking import Store
+
+        sweep = Sweep(
+            overrides=list(self._config.hydra.overrides.task),
+            jobs=jobs,
+            folder=folder,
+            launch=launch,
+            resume=asked.resume,
+            figures=asked.figures,
+            target=asked.target,
+            intervals=asked.intervals,
+            extend=asked.extend,
+        )
+        store = Store.open(asked.tracking_uri, asked.experiment)
+        imports.end()
+        console = Console()
+
+        def more_jobs(overrides: Sequence[Sequence[str]]) -> list["Job"]:
+            added = list(compose(self._context, self._config, overrides, first + len(composed)))
+            settings = [Settings.from_config(one.values, one.choices) for one in added]
+            jobs = [
+                job_from_composed(one, given, keys, self.device(launch, given))
+                for one, given in zip(added, settings, strict=True)
+            ]
+            refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
+            composed.extend(added)
+            return jobs
+
+        def tell(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        more = None
+        if asked.extend:
+            more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, tell)
+        with telling_how_to_go_on():
+            record = carry_out(
+                sweep, store, console, lambda place, folder: composed[place].keep(folder), more
+            )
+        return record.runs
+
+
+def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:
+    """Hydra's view of a run, without its config: a thousand of them would fill the process."""
+    from optsweep.results import objective
+
+    return JobReturn(
+        overrides=overrides,
+        cfg=OmegaConf.create(),
+        hydra_cfg=OmegaConf.create(),
+        task_name="optsweep",
+        status=JobStatus.COMPLETED,
+        _return_value=objective(record.metrics),
+    )

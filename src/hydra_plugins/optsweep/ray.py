@@ -1,0 +1,56 @@
+"""The launcher `ray`: a sweep as tasks of a Ray cluster.
+
+Nothing heavy is imported here: Hydra imports this file whenever it lists its plugins.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from hydra_plugins.optsweep._launching import PlannedLauncher
+from optsweep.engines import RayLaunch
+from optsweep.settings import Launch, Settings
+
+
+@dataclass
+class RayConf:
+    """The settings of the launcher, `hydra.launcher.*` on the command line."""
+
+    _target_: str = "hydra_plugins.optsweep.ray.RayLauncher"
+    address: str = "auto"  # auto: the running cluster; local: one of this machine; ray://host:port
+    cpus: float = 1  # cores of a run
+    gpus: float = 0  # GPUs of a run; 0.25: four runs share one
+    memory: float | None = None  # GB of a run; null: nothing is set aside
+    resources: dict[str, Any] = field(default_factory=dict)  # of a run, by the cluster's own names
+    max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
+    shared: Any = "auto"  # whether all nodes see hydra.sweep.dir; auto: where there is one machine
+    stack: Any = "auto"  # runs that are trained together as one program; 1: off
+    retries: int = 0  # how often a run whose process or node died is tried again
+    timeout: float | None = None  # seconds a run may take
+    fail_fast: bool = False  # stop at the first failure
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, provider="optsweep")
+
+
+class RayLauncher(PlannedLauncher):
+    """Carries a sweep out on a Ray cluster."""
+
+    def read(self, config: dict[str, Any]) -> RayLaunch:
+        """The launcher's settings, checked."""
+        return RayLaunch.from_config(config)
+
+    def begin(self, launch: Launch, settings: Settings) -> None:
+        """Connects to the cluster, whose nodes have to reach the store."""
+        from optsweep.address import refuse_out_of_reach
+        from optsweep.ray_cluster import hosts, join
+
+        assert isinstance(launch, RayLaunch)
+        join(launch)
+        refuse_out_of_reach(settings.tracking_uri, hosts(launch))
+
+    def device(self, launch: Launch, settings: Settings) -> str:
+        """A node's device, whatever this machine has."""
+        assert isinstance(launch, RayLaunch)
+        return launch.placed(settings).device

@@ -1,0 +1,59 @@
+"""The launcher `slurm`: a sweep as an array job of a Slurm cluster.
+
+Nothing heavy is imported here: Hydra imports this file whenever it lists its plugins.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from hydra_plugins.optsweep._launching import PlannedLauncher
+from optsweep.engines import SlurmLaunch
+from optsweep.settings import Launch, Settings
+
+
+@dataclass
+class SlurmConf:
+    """The settings of the launcher, `hydra.launcher.*` on the command line."""
+
+    _target_: str = "hydra_plugins.optsweep.slurm.SlurmLauncher"
+    partition: str | None = None  # null: the cluster's own choice
+    time: int = 60  # minutes a job may take at a time; then it is requeued and goes on
+    cpus: int = 1  # cores of a run
+    gpus: int = 0  # GPUs of a run
+    memory: float | None = None  # GB of a run; null: the cluster's own choice
+    max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
+    requeues: int = 10  # how often a job that is out of time may go on
+    options: dict[str, Any] = field(default_factory=dict)  # sbatch's own, such as {account: NAME}
+    stack: Any = "auto"  # runs that are trained together as one program; 1: off
+    retries: int = 0  # how often a run whose job was killed or lost is tried again
+    timeout: float | None = None  # seconds a run may take
+    fail_fast: bool = False  # stop at the first failure
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="slurm", node=SlurmConf, provider="optsweep"
+)
+
+
+class SlurmLauncher(PlannedLauncher):
+    """Carries a sweep out on a Slurm cluster."""
+
+    def read(self, config: dict[str, Any]) -> SlurmLaunch:
+        """The launcher's settings, checked."""
+        return SlurmLaunch.from_config(config)
+
+    def begin(self, launch: Launch, settings: Settings) -> None:
+        """Makes sure that jobs can be submitted, and that they will reach the store."""
+        from optsweep.address import refuse_out_of_reach
+        from optsweep.slurm import hosts, refuse_missing
+
+        assert isinstance(launch, SlurmLaunch)
+        refuse_missing(launch)
+        refuse_out_of_reach(settings.tracking_uri, hosts(launch))
+
+    def device(self, launch: Launch, settings: Settings) -> str:
+        """A node's device, whatever this machine has."""
+        assert isinstance(launch, SlurmLaunch)
+        return launch.placed(settings).device
