@@ -136,7 +136,7 @@ class RayTasks:
             num_cpus=needs.pop("CPU", 0),
             num_gpus=needs.pop("GPU", 0),
             memory=needs.pop("memory", None),
-            resources=needs or None,
+            resources=needs,
             max_retries=0,
             max_calls=100,
         )(_carry)

@@ -66,9 +66,12 @@ def refuse_missing(launch: SlurmLaunch) -> None:
 
 def hosts(launch: SlurmLaunch) -> set[str]:
     """The nodes on which a run may start."""
-    where = [f"--partition={launch.partition}"] if launch.partition else []
     try:
-        return set(_ask("sinfo", "--noheader", "--Node", "--format=%N", *where).split())
+        said = _ask("sinfo", "--noheader", "--Node", "--format=%N %P").split()
+        nodes = list(zip(said[::2], said[1::2], strict=True))
+        wanted = launch.partition and {launch.partition, f"{launch.partition}*"}
+        # An asterisk marks the partition that is taken where none is named.
+        return {name for name, where in nodes if (where in wanted if wanted else where[-1] == "*")}
     except (OSError, subprocess.SubprocessError) as error:
         raise SettingsError(
             f"hydra/launcher=slurm: Slurm does not answer ({_reason(error)}); see what sinfo says"
