@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optsweep.address import PATIENCE
 from optsweep.engines import RayLaunch
 from optsweep.errors import SettingsError, StackFailed
 from optsweep.executors import Crashed
@@ -45,6 +46,7 @@ def join(launch: RayLaunch) -> None:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if ray.is_initialized():
         return
+    _refuse_silent(launch.address)
     quiet: Any = {"log_to_driver": False, "configure_logging": False}
     try:
         if launch.address == "local":
@@ -54,11 +56,7 @@ def join(launch: RayLaunch) -> None:
         else:
             ray.init(address=launch.address, **quiet)
     except Exception as error:  # it raises a kind of its own for each way not to answer
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise SettingsError(
-            f"hydra.launcher.address={launch.address}: no Ray cluster answers ({said[0]}); start "
-            "one with ray start --head, or type hydra.launcher.address=local"
-        ) from error
+        raise _silent(launch.address, error) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     if not _takers(launch):
         _leave()
@@ -66,6 +64,25 @@ def join(launch: RayLaunch) -> None:
             f"hydra/launcher=ray: no node has {_words(_needs(launch))} for a run; type less for "
             "hydra.launcher.cpus, gpus, memory or resources"
         )
+
+
+def _refuse_silent(address: str) -> None:
+    """Tries an address that names a port: Ray would try it for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        raise _silent(address, error) from error
+
+
+def _silent(address: str, error: Exception) -> SettingsError:
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return SettingsError(
+        f"hydra.launcher.address={address}: no Ray cluster answers ({said[0]}); start one with "
+        "ray start --head, or type hydra.launcher.address=local"
+    )
 
 
 def hosts(launch: RayLaunch) -> set[str]:

@@ -1,0 +1,91 @@
+"""Sweeps on a real Ray cluster of two nodes on this machine."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rays
+from conftest import run
+from engines import Gate, assert_as_on_this_machine, project_with, steps, swept
+from rays import Ray
+from store import by_name
+
+ENGINE = "hydra/launcher=ray"
+
+if reason := rays.missing():
+    pytest.skip(reason, allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Ray]:
+    with Ray() as made:
+        yield made
+
+
+@pytest.fixture
+def address(ray: Ray) -> str:
+    return f"hydra.launcher.address='{ray.address}'"
+
+
+@pytest.mark.long
+def test_a_sweep_is_the_same_as_on_this_machine(ray: Ray, address: str, tmp_path: Path) -> None:
+    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "ray")
+    code, output = swept(local)
+    assert code == 1, output
+    code, output = swept(project, ENGINE, address)
+    assert code == 1, output
+    assert "2 of 6 runs did not finish" in output
+    assert_as_on_this_machine(project, local)
+
+
+@pytest.mark.long
+def test_a_run_whose_node_dies_goes_on_elsewhere_from_what_mlflow_holds(
+    ray: Ray, address: str, tmp_path: Path
+) -> None:
+    project = project_with(tmp_path)
+    apart = ("hydra.launcher.shared=false", "hydra.launcher.resources={second: 1}")
+    sweep = Gate(project, ENGINE, address, "seed=0,1", *apart)
+    sweep.wait_for(2)
+    ray.kill_second()
+    for folder in project.glob("outputs/*/*/[01]"):  # as if the next node were another machine
+        for name in ("checkpoint.bin", "history.jsonl", ".progress.json"):
+            (folder / name).unlink()
+    ray.add_second()
+    sweep.open()
+    code, output = sweep.end()
+    assert code == 0, output
+    found = by_name(project)
+    assert len(found) == 2
+    assert {one.info.status for one in found.values()} == {"FINISHED"}
+    assert set(map(tuple, steps(project).values())) == {(1, 2, 3, 4, 5)}
+
+
+def test_ctrl_c_leaves_no_task(address: str, tmp_path: Path) -> None:
+    project = project_with(tmp_path)
+    sweep = Gate(project, ENGINE, address, "seed=0,1")
+    sweep.wait_for(2)
+    os.kill(sweep.process.pid, signal.SIGINT)
+    code, output = sweep.end()
+    assert code == 130, output
+    assert "cancelling 2 Ray tasks" in output
+    assert {one.info.status for one in by_name(project).values()} == {"KILLED"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("hydra.launcher.cpus=64", "no node has CPU 64 for a run"),
+        ("hydra.launcher.gpus=0.5", "no node has CPU 1, GPU 0.5 for a run"),
+        ("hydra.launcher.address='127.0.0.1:9'", "no Ray cluster answers"),
+        ("hydra.launcher.gpus=1.5", "a share of one GPU or a whole number"),
+    ],
+)
+def test_what_cannot_work_gets_one_line(address: str, project: Path, given: str, said: str) -> None:
+    where = [] if "address" in given else [address]
+    done = run(project, "-m", "lr=1,2", "epochs=1", ENGINE, *where, given)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

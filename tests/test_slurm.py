@@ -1,0 +1,137 @@
+"""Sweeps on a real Slurm of one machine."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import slurms
+from conftest import run
+from engines import Gate, assert_as_on_this_machine, project_with, steps, swept
+from optsweep.engines import SlurmLaunch
+from optsweep.slurm import gone_on_with
+from optsweep.worker import Task
+from slurms import Slurm
+from store import by_name
+
+ENGINE = "hydra/launcher=slurm"
+
+
+@pytest.fixture(scope="module", params=["accounting", "no accounting"])
+def slurm(request: pytest.FixtureRequest) -> Iterator[Slurm]:
+    accounting = request.param == "accounting"
+    if reason := slurms.missing(accounting):
+        pytest.skip(reason)
+    with Slurm(accounting) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Slurm]:
+    if reason := slurms.missing(accounting=False):
+        pytest.skip(reason)
+    with Slurm(accounting=False) as made:
+        yield made
+
+
+@pytest.mark.long
+def test_a_sweep_is_the_same_as_on_this_machine(slurm: Slurm, tmp_path: Path) -> None:
+    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "slurm")
+    code, output = swept(local)
+    assert code == 1, output
+    code, output = swept(project, ENGINE, env=slurm.environment)
+    assert code == 1, output
+    assert "2 of 6 runs did not finish" in output
+    assert_as_on_this_machine(project, local)
+    assert slurm.queue() == []
+
+
+@pytest.mark.long
+def test_a_preempted_run_goes_on_and_a_cancelled_one_is_noticed(
+    plain: Slurm, tmp_path: Path
+) -> None:
+    project = project_with(tmp_path)
+    retries = "hydra.launcher.retries=0"
+    sweep = Gate(project, ENGINE, "seed=0,1,2", retries, env=plain.environment)
+    sweep.wait_for(3)
+    first, second, third = sorted(plain.queue())
+    plain.ask("scancel", "--signal=USR2", first)
+    plain.ask("scancel", second)
+    for _ in range(300):
+        if "Restarts=1" in plain.ask("scontrol", "show", "job", first):
+            break
+        time.sleep(0.2)
+    sweep.open()
+    code, output = sweep.end()
+    assert code == 1, output
+    found = by_name(project)
+    statuses = [found[f"sgd lr=0.001 seed={seed}"].info.status for seed in range(3)]
+    assert statuses == ["FINISHED", "FAILED", "FINISHED"], output
+    assert len(found) == 3
+    error = found["sgd lr=0.001 seed=1"].data.tags["optsweep.error"]
+    assert f"its Slurm job {second}" in error
+    whole = [1, 2, 3, 4, 5]
+    assert steps(project) == {
+        "sgd lr=0.001 seed=0": whole,
+        "sgd lr=0.001 seed=1": [1],
+        "sgd lr=0.001 seed=2": whole,
+    }
+    assert "Restarts=1" in plain.ask("scontrol", "show", "job", first)
+    assert "Restarts=0" in plain.ask("scontrol", "show", "job", third)
+    assert plain.queue() == []
+
+
+def test_ctrl_c_leaves_no_job_in_the_queue(plain: Slurm, tmp_path: Path) -> None:
+    project = project_with(tmp_path)
+    parallel = "hydra.launcher.max_parallel=2"
+    sweep = Gate(project, ENGINE, "seed=0,1,2", parallel, env=plain.environment)
+    sweep.wait_for(2)
+    assert len(plain.queue()) == 3
+    os.kill(sweep.process.pid, signal.SIGINT)
+    code, output = sweep.end()
+    assert code == 130, output
+    assert "cancelling 3 Slurm jobs" in output
+    assert plain.queue() == []
+    assert {one.info.status for one in by_name(project).values()} == {"KILLED"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("hydra.launcher.partition=wide", "type mlflow server --host 0.0.0.0"),
+        ("hydra.launcher.partition=none", "type one of: main wide"),
+        ("device=cuda", "type hydra.launcher.gpus=1"),
+        ("hydra.launcher.options={nonsense: 1}", "sbatch refuses the jobs"),
+    ],
+)
+def test_what_cannot_work_gets_one_line(plain: Slurm, project: Path, given: str, said: str) -> None:
+    done = run(project, "-m", "lr=1,2", "epochs=1", ENGINE, given, env=plain.environment)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert plain.queue() == []
+
+
+def test_without_slurm_there_is_one_line(project: Path) -> None:
+    pytest.importorskip("submitit")
+    done = run(project, "-m", "lr=1,2", ENGINE, env={"PATH": "/nowhere"})
+    assert done.returncode == 2
+    assert "start the sweep on a login node" in done.stderr
+
+
+def test_a_requeued_task_goes_on_with_the_runs_that_it_had_begun(tmp_path: Path) -> None:
+    from optsweep.jobs import Job
+
+    job = Job(None, tmp_path, "fingerprint")  # type: ignore[arg-type]
+    (tmp_path / ".progress.json").write_text('{"run_id": "abc", "epoch": 1}')
+    task = Task([job], "sqlite:///x", "1", None, "", False)
+    assert gone_on_with(task).jobs[0].run_id == "abc"
+
+
+def test_a_run_is_given_its_own_threads() -> None:
+    launch = SlurmLaunch(cpus=4)
+    assert launch.workers is None
+    assert launch.requeues == 10
