@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -32,6 +34,20 @@ class TrackingServer:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port]
         command += ["--workers", str(self._workers), "--backend-store-uri", self._database]
         command += ["--artifacts-destination", str(self._folder / "artifacts")]
+        self._launch(command)
+        return self
+
+    @contextmanager
+    def started_by(self, line: str, address: str) -> Iterator[str]:
+        """The address of a server that a shell's line starts, until the block ends."""
+        self.uri = f"http://{address}"
+        self._launch(["bash", "-c", line])
+        try:
+            yield self.uri
+        finally:
+            self.stop()
+
+    def _launch(self, command: Sequence[str]) -> None:
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -48,7 +64,7 @@ class TrackingServer:
                 assert self._process.poll() is None, (self._folder / "server.log").read_text()
                 time.sleep(0.2)
             else:
-                return self
+                return
         raise TimeoutError(self.uri)
 
     def stop(self) -> None:

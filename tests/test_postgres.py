@@ -1,15 +1,18 @@
 """A tracking server that many write to: `mlflow server` over a real PostgreSQL."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import databases
-from conftest import run
+from conftest import ROOT, run
 from optsweep.tracking import Store
-from servers import TrackingServer
+from servers import TrackingServer, free_port
 from store import QUICK
+
+README = (ROOT / "README.md").read_text()
 
 if reason := databases.missing():
     pytest.skip(reason, allow_module_level=True)
@@ -63,6 +66,35 @@ def test_the_database_itself_serves_and_its_password_is_nowhere(
     written = [file for file in project.rglob("*") if file.is_file()]
     assert {"multirun.yaml", "config.yaml", "hydra.yaml"} <= {file.name for file in written}
     assert [file for file in written if b"s3cret" in file.read_bytes()] == []
+
+
+def test_the_readmes_server_lets_the_first_user_in_and_no_other(
+    project: Path, postgres: databases.Postgres, tmp_path: Path
+) -> None:
+    section = README.split("**A tracking server for many**")[1].split("```")[1]
+    export, server, _, user = section.removeprefix("sh\n").strip().splitlines()
+    here = f"127.0.0.1:{free_port()}"
+    for written, own in (
+        ("0.0.0.0 --port 5000", f"127.0.0.1 --port {here.rpartition(':')[2]} --workers 1"),
+        ("postgresql://mlflow@localhost/mlflow", postgres.uri),
+        ("/srv/mlflow", str(tmp_path / "artifacts")),
+        ("tracker:5000,localhost:5000", f"tracker:5000,{here}"),
+    ):
+        assert written in server
+        server = server.replace(written, own)
+    with TrackingServer(tmp_path / "server").started_by(f"{export}; exec {server}", here) as uri:
+        done = subprocess.run(
+            user.replace("localhost:5000", here), shell=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        known = {"MLFLOW_TRACKING_USERNAME": "lab", "MLFLOW_TRACKING_PASSWORD": "SECOND_PASSWORD"}
+        sweep = ("-m", "lr=1e-2,1e-1", *QUICK, "figures=none", f"tracking.uri={uri}")
+        own_experiment = "tracking.experiment=lab"
+        stranger = run(project, *sweep, own_experiment)
+        assert stranger.returncode == 2, stranger.stdout
+        assert stranger.stderr.count("\n") == 1
+        done_sweep = run(project, *sweep, own_experiment, env=known)
+        assert done_sweep.returncode == 0, done_sweep.stdout + done_sweep.stderr
 
 
 def test_a_database_that_goes_away_stops_nothing(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import rays
+import slurms
 from conftest import ROOT, environment, run
 
 README = (ROOT / "README.md").read_text()
@@ -35,15 +38,28 @@ def marked(command: str) -> object:
     return pytest.param(command, marks=pytest.mark.long if long else ())
 
 
+@pytest.fixture
+def slurm() -> Iterator[slurms.Slurm]:
+    if reason := slurms.missing(accounting=False):
+        pytest.skip(reason)
+    with slurms.Slurm(accounting=False) as made:
+        yield made
+
+
 @pytest.mark.parametrize("command", map(marked, sorted(set(commands()))))
 def test_command(command: str, project: Path, request: pytest.FixtureRequest) -> None:
     if "fashion" in command and "--" not in command:
         data_dir = request.getfixturevalue("fashion_mnist")
         (project / "data").symlink_to(data_dir, target_is_directory=True)
+    around: dict[str, str] = {}
+    if "launcher=slurm" in command:
+        around = request.getfixturevalue("slurm").environment
+    if "launcher=ray" in command and (reason := rays.missing()):
+        pytest.skip(reason)
     _, script, *arguments = shlex.split(command)
     if "report.py" in script:
         assert run(project, "-m", "lr=1e-2,1e-1", "epochs=1", "figures=none").returncode == 0
-    done = run(project, *arguments, timeout=800, script=script)
+    done = run(project, *arguments, timeout=800, script=script, env=around)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 

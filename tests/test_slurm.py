@@ -60,6 +60,8 @@ def test_a_preempted_run_goes_on_and_a_cancelled_one_is_noticed(
     first, second, third = sorted(plain.queue())
     plain.ask("scancel", "--signal=USR2", first)
     plain.ask("scancel", second)
+    while second in plain.queue():  # it has some seconds to end by itself
+        time.sleep(0.2)
     for _ in range(300):
         if "Restarts=1" in plain.ask("scontrol", "show", "job", first):
             break

@@ -127,6 +127,7 @@ def _amount(name: str, value: Any) -> float:
 
 def _mapping(example: str) -> Check:
     def check(name: str, value: Any) -> dict[str, Any]:
+        value = {} if value is None else value
         if not isinstance(value, Mapping):
             raise refuse(name, value, "must be names with values", f"'{example}'")
         return {str(key): item for key, item in value.items()}

@@ -3,7 +3,7 @@
 Nothing heavy is imported here: Hydra imports this file whenever it lists its plugins.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -22,7 +22,7 @@ class RayConf:
     cpus: float = 1  # cores of a run
     gpus: float = 0  # GPUs of a run; 0.25: four runs share one
     memory: float | None = None  # GB of a run; null: nothing is set aside
-    resources: dict[str, Any] = field(default_factory=dict)  # of a run, by the cluster's own names
+    resources: Any = None  # the cluster's own by their names, such as {fast: 1}
     max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
     shared: Any = "auto"  # whether all nodes see hydra.sweep.dir; auto: where there is one machine
     stack: Any = "auto"  # runs that are trained together as one program; 1: off

@@ -3,7 +3,7 @@
 Nothing heavy is imported here: Hydra imports this file whenever it lists its plugins.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -25,7 +25,7 @@ class SlurmConf:
     memory: float | None = None  # GB of a run; null: the cluster's own choice
     max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
     requeues: int = 10  # how often a job that is out of time may go on
-    options: dict[str, Any] = field(default_factory=dict)  # sbatch's own, such as {account: NAME}
+    options: Any = None  # sbatch's own, such as {account: NAME}
     stack: Any = "auto"  # runs that are trained together as one program; 1: off
     retries: int = 0  # how often a run whose job was killed or lost is tried again
     timeout: float | None = None  # seconds a run may take
