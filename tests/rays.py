@@ -20,13 +20,23 @@ class Ray:
     """
 
     def __enter__(self) -> "Ray":
+        for last in (False, False, True):  # Ray gives a node 30 s, which a busy machine may exceed
+            try:
+                self._start()
+            except Exception:
+                if last:
+                    raise
+            else:
+                break
+        self.add_second()
+        return self
+
+    def _start(self) -> None:
         from ray.cluster_utils import Cluster
 
         self._cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **_SMALL})
         self.address = str(self._cluster.address)
         self._second: Any = None
-        self.add_second()
-        return self
 
     def add_second(self) -> None:
         """Adds the second node, and waits until it is there."""

@@ -26,7 +26,7 @@ from optsweep.errors import SettingsError, StackFailed
 from optsweep.executors import Crashed
 from optsweep.progress import NOTE, read_note
 from optsweep.results import RunRecord
-from optsweep.worker import Task, carry, log_to_output
+from optsweep.worker import Task, carry, last_lines, log_to_output, output_to
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +136,15 @@ class SlurmJobs:
         """
         while self._waiting:
             batch, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+            said = self._folder / "sbatch.log"
             try:
-                jobs = self._executor.map_array(Carry(self._launch), [task for task, _ in batch])
-            except Exception as error:  # submitit raises what sbatch said in one of its own
+                with output_to(said):
+                    tasks = [task for task, _ in batch]
+                    jobs = self._executor.map_array(Carry(self._launch), tasks)
+            except Exception as error:  # submitit has one of its own
+                reason = next(iter(last_lines(said).splitlines()), _said(error))
                 raise SettingsError(
-                    f"hydra/launcher=slurm: sbatch refuses the jobs ({_said(error)}); see "
+                    f"hydra/launcher=slurm: sbatch refuses the jobs ({reason}); see "
                     "hydra.launcher.partition, time, cpus, gpus, memory and options"
                 ) from error
             with self._lock:

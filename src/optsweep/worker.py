@@ -53,7 +53,7 @@ def carry(
         job.folder.mkdir(parents=True, exist_ok=True)
     output = task.jobs[0].folder / OUTPUT
     store = attached(task.uri, task.experiment_id)
-    with _output_to(output):
+    with output_to(output):
         try:
             with _within(timeout, len(task.jobs)):
                 run(
@@ -120,7 +120,7 @@ def attached(uri: str, experiment_id: str) -> Store:
 
 
 @contextmanager
-def _output_to(path: Path) -> Iterator[None]:
+def output_to(path: Path) -> Iterator[None]:
     """Sends what this process and its libraries print to a file: also what C code prints."""
     sys.stdout.flush()
     sys.stderr.flush()
