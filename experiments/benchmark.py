@@ -6,6 +6,7 @@
     python experiments/benchmark.py start                  from Enter to prompt, beside imports
     python experiments/benchmark.py many                   1,000 runs, beside Hydra's empty jobs
     python experiments/benchmark.py stack                  12 runs as one program, beside one by one
+    python experiments/benchmark.py tracking               what 8 runs wait for a store they share
 
 Contestants take turns, so that whatever else the machine does hits them alike, and the median of
 the rounds counts: read the ratios, the seconds are this machine's. Another part is another
@@ -26,6 +27,7 @@ from benchmarks.overhead import overhead
 from benchmarks.shared import ROOT, Options, header
 from benchmarks.stack import stack
 from benchmarks.sweeps import many, start, sweep
+from benchmarks.tracking import tracking
 from optsweep.errors import OptsweepError
 
 
@@ -49,6 +51,7 @@ PARTS = {
     "start": Part(start, rounds=3),
     "many": Part(many, rounds=1),
     "stack": Part(stack, rounds=3),
+    "tracking": Part(tracking, rounds=1),
 }
 
 

@@ -39,6 +39,14 @@ def test_loop_prints_times_scores_and_shares(project: Path, fashion_mnist: Path)
     assert len([name for name in printed if name.startswith("this network's, ")]) == 3
 
 
+def test_tracking_prints_what_runs_wait_for_the_store(project: Path, fashion_mnist: Path) -> None:
+    few = ("--samples=640", "--threads=1", f"--data-dir={fashion_mnist}")
+    printed = benchmark(project, "tracking", *few)
+    (share,) = printed["share"]
+    assert share > 0
+    assert printed["of it waiting for the store"][0] > 0
+
+
 def test_overhead_prints_what_its_phases_add_up_to(project: Path) -> None:
     printed = benchmark(project, "overhead", "--rounds=1", "--threads=1")
     total = printed.pop("outside of the epochs")
