@@ -15,6 +15,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,13 @@ def join(launch: RayLaunch) -> None:
     _refuse_silent(launch.address)
     quiet: Any = {"log_to_driver": False, "configure_logging": False}
     try:
-        if launch.address == "local":
-            ray.init(address="local", include_dashboard=False, **quiet)
-        elif launch.address.startswith("ray://"):
-            ray.init(address=launch.address, log_to_driver=False)
-        else:
-            ray.init(address=launch.address, **quiet)
+        with redirect_stderr(io.StringIO()):  # what it says of itself; what is wrong, it raises
+            if launch.address == "local":
+                ray.init(address="local", include_dashboard=False, **quiet)
+            elif launch.address.startswith("ray://"):
+                ray.init(address=launch.address, log_to_driver=False)
+            else:
+                ray.init(address=launch.address, **quiet)
     except Exception as error:  # it raises a kind of its own for each way not to answer
         raise _silent(launch.address, error) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
