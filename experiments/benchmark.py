@@ -7,6 +7,7 @@
     python experiments/benchmark.py many                   1,000 runs, beside Hydra's empty jobs
     python experiments/benchmark.py stack                  12 runs as one program, beside one by one
     python experiments/benchmark.py tracking               what 8 runs wait for a store they share
+    python experiments/benchmark.py search                 a search, beside a grid of as many epochs
 
 Contestants take turns, so that whatever else the machine does hits them alike, and the median of
 the rounds counts: read the ratios, the seconds are this machine's. Another part is another
@@ -24,6 +25,7 @@ import torch
 
 from benchmarks.loop import loop
 from benchmarks.overhead import overhead
+from benchmarks.search import search
 from benchmarks.shared import ROOT, Options, header
 from benchmarks.stack import stack
 from benchmarks.sweeps import many, start, sweep
@@ -52,6 +54,7 @@ PARTS = {
     "many": Part(many, rounds=1),
     "stack": Part(stack, rounds=3),
     "tracking": Part(tracking, rounds=1),
+    "search": Part(search, rounds=5),
 }
 
 

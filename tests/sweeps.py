@@ -125,3 +125,25 @@ def scored(scores: Scores, *keys: str, val: bool = True) -> SweepRecord:
     choices = [list(dict.fromkeys(each)) for each in zip(*scores, strict=True)]
     grid = {**dict(zip(keys, choices, strict=True)), "seed": list(range(seeds))}
     return SweepRecord("0" * 31 + "v", [], grid, runs)
+
+
+def pruned(record: RunRecord, epochs: int) -> RunRecord:
+    """The same run, which a search ended after so many epochs."""
+    history = {key: points[:epochs] for key, points in record.history.items()}
+    metrics = {key: points[-1][1] for key, points in history.items()}
+    times = record.epoch_seconds[:epochs]
+    return replace(record, pruned=True, history=history, metrics=metrics, epoch_seconds=times)
+
+
+def _searched() -> SweepRecord:
+    """A search of nine runs, whose rates are all different; two of them were pruned."""
+    rates = [2e-4, 3e-3, 1.5e-3, 0.03, 9e-4, 0.012, 4e-3, 7e-4, 2e-3]
+    grid = sweep({"optimizer": ["sgd", "adam", "rmsprop"], "lr": rates}, epochs=9)
+    runs = [run for place, run in enumerate(grid.runs) if place % 3 == place // 9]
+    runs = [pruned(run, {1: 1, 5: 3}[n]) if n in (1, 5) else run for n, run in enumerate(runs)]
+    choices = {"optimizer": ["sgd", "adam", "rmsprop"], "lr": [run.swept["lr"] for run in runs]}
+    search = {"optimizer": "sgd,adam,rmsprop", "lr": "interval(1e-05,1)"}
+    return replace(grid, runs=runs, grid=choices, search=search)
+
+
+SEARCH = _searched()

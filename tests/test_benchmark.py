@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from conftest import run
 
 FIGURE = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -53,3 +55,12 @@ def test_overhead_prints_what_its_phases_add_up_to(project: Path) -> None:
     phases = [figures[0] for name, figures in printed.items() if name and figures]
     assert len(phases) > 2
     assert abs(sum(phases) - total[0]) < 0.01
+
+
+@pytest.mark.long
+def test_search_prints_what_it_finds_beside_the_grid(project: Path, fashion_mnist: Path) -> None:
+    few = ("--samples=300", "--rounds=1", "--threads=1", f"--data-dir={fashion_mnist}")
+    printed = benchmark(project, "search", *few)
+    accuracy, ahead, epochs, share = printed["grid"]
+    assert (ahead, share) == (0, 1) and 0 < accuracy < 1 and epochs <= 108
+    assert printed["search, pruned"][2] < printed["search"][2] <= 108

@@ -161,6 +161,7 @@ def test_a_step_that_cannot_be_run_is_told_once_and_the_sweep_ends() -> None:
     rows: Scores = {("sgd", 1.0): [(0.8, 0.8)], ("sgd", 10.0): [(0.9, 0.9)]}
     record = scored(rows, "optimizer", "lr")
     more, _, overrides, told = extension(record, 3)
+    assert more(record.runs, 1) == [] and told == []  # not while a run is under way
     assert more(record.runs) == [] and more(record.runs) == []
     assert told == ["extend: lr=100 is not tried: lr=100: too large"]
     assert len(overrides) == 2
@@ -175,3 +176,30 @@ def test_runs_that_never_started_are_no_reason_to_go_on() -> None:
     record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2})
     gone: list[RunRecord] = [replace(run, status="SCHEDULED", metrics={}) for run in record.runs]
     assert further(contenders(replace(record, runs=gone)), record.grid, 3) == []
+
+
+def searched(best: float, text: str) -> list[tuple[str, str]]:
+    """The side and the override of what is flagged where a search's best lies there."""
+    record = scored({(best,): [(0.9, 0.9)], (best * 1.1,): [(0.8, 0.8)]}, "lr")
+    (contender,) = contenders(record)
+    return [(edge.side, edge.override) for edge in edges(contender, {"lr": text})]
+
+
+@pytest.mark.parametrize(
+    ("best", "text", "expected"),
+    [
+        (0.01, "interval(1e-05,1)", []),
+        (0.5, "interval(1e-05,1)", []),
+        (0.8, "interval(1e-05,1)", [("high", "lr=interval(1e-05,10)")]),
+        (1.5e-5, "interval(1e-05,1)", [("low", "lr=interval(1e-06,1)")]),
+        (0.99, "interval(0,1)", [("high", "lr=interval(0,2)")]),
+        (0.5, "tag(linear,interval(1e-05,1))", []),
+        (1.001, "tag(linear,interval(1,1.1))", [("low", "lr=tag(linear,interval(0.9,1.1))")]),
+        (0.1, "1e-3,1e-2,1e-1", [("high", "lr=0.001,0.01,0.1,1")]),
+        (0.01, "1e-3,1e-2,1e-1", []),
+    ],
+)
+def test_of_a_search_the_ends_of_what_was_searched_count(
+    best: float, text: str, expected: list[tuple[str, str]]
+) -> None:
+    assert searched(best, text) == expected

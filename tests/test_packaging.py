@@ -15,7 +15,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 found = [Plugins.instance().discover(kind) for kind in (Launcher, Sweeper)]
 names = {plugin.__name__ for plugins in found for plugin in plugins}
-assert {"LocalLauncher", "GridSweeper"} <= names, names
+assert {"LocalLauncher", "GridSweeper", "OptunaSweeper"} <= names, names
 import optsweep
 print(optsweep.__file__)
 from optsweep import report

@@ -6,14 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 from safetensors.torch import load_file
 
-from carrying import carried_out
+from carrying import carried_out, new
 from conftest import copy_project, environment, run
+from optsweep.reading import finished_records
+from optsweep.single import carry_out
+from optsweep.tracking import Store
 from store import QUICK, artifacts, history, runs
 
 
@@ -230,3 +235,33 @@ def test_help_lists_groups_options_values_and_examples(project: Path) -> None:
     assert "optimizer: adagrad, adam, adamw, momentum, rmsprop, scratch_sgd, sgd" in text
     assert "lr: 0.001" in text
     assert "python experiments/run.py -m optimizer=sgd,adam lr=1e-3,1e-1" in text
+
+
+def test_a_run_that_is_found_hopeless_ends_there_and_is_marked(project: Path) -> None:
+    told: list[int] = []
+
+    def hopeless(epoch: int, accuracy: float) -> bool:
+        told.append(epoch)
+        assert 0 <= accuracy <= 1
+        return epoch == 2
+
+    job = replace(new(project, "epochs=4", "model.hidden=[16]"), hopeless=hopeless)
+    store = Store.open(job.settings.tracking_uri, job.settings.experiment)
+    record = carry_out(job, store, Console(quiet=True))
+    assert told == [1, 2]
+    assert (record.pruned, record.sound, record.epochs) == (True, False, 2)
+    assert record.notes == "pruned after 2 epochs"
+    (found,) = runs(project)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["optsweep.pruned"] == "true"
+    (read,) = finished_records(store, [found])
+    assert (read.pruned, read.epochs) == (True, 2)
+    whole = carried_out(project, "epochs=4", "model.hidden=[16]", "resume=true")
+    assert (whole.sound, whole.epochs, whole.reused) == (True, 4, False)
+
+
+def test_the_last_epoch_is_asked_no_more(project: Path) -> None:
+    job = new(project, "epochs=2", "model.hidden=[16]")
+    job = replace(job, hopeless=lambda epoch, accuracy: epoch == 2)
+    store = Store.open(job.settings.tracking_uri, job.settings.experiment)
+    assert carry_out(job, store, Console(quiet=True)).sound

@@ -19,7 +19,7 @@ from optsweep.figures import save
 from optsweep.results import SweepRecord
 from optsweep.sweep_figures import CAPTIONS, heat_map, ranking, sweep_figures
 from optsweep.sweep_rates import learning_rates
-from sweeps import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
+from sweeps import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 from test_figures import AWKWARD, box
 
 # A glyph that no font has, an overflow, a mean of nothing: nothing passes unnoticed.
@@ -263,3 +263,21 @@ def test_neither_pyplot_nor_torch_nor_mlflow_is_imported() -> None:
         "assert not {'matplotlib.pyplot', 'torch', 'mlflow'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_search_is_drawn_as_points_hollow_where_pruned() -> None:
+    axes, *_ = learning_rates(SEARCH).axes
+    assert len(axes.lines) == 0
+    clouds = [each for each in axes.collections if isinstance(each, PathCollection)]
+    counts = [
+        (np.asarray(each.get_offsets()).shape[0], np.asarray(each.get_facecolor()).size > 0)
+        for each in clouds
+    ]
+    hollow = [count for count, is_full in counts if not is_full]
+    full = [count for count, is_full in counts if is_full]
+    assert sum(hollow) == 2
+    assert sum(full) == sum(run.sound for run in SEARCH.runs)
+
+
+def test_a_search_has_no_map_of_two_values() -> None:
+    assert set(sweep_figures(SEARCH)) == {"learning_curves", "learning_rates"}

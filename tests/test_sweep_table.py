@@ -8,7 +8,7 @@ from rich.console import Console
 from optsweep.repeats import repeats
 from optsweep.results import SweepRecord, best
 from optsweep.sweep_table import counts, score, sentence, terminal_table
-from sweeps import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
+from sweeps import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [bold]b[/] :smile: \udcff \x00"
 
@@ -144,3 +144,12 @@ def test_runs_are_counted_by_how_they_ended() -> None:
         "failed": 1,
         "killed": 1,
     }
+
+
+def test_pruned_runs_come_after_the_sound_ones_and_say_when_they_ended() -> None:
+    lines = [line for line in shown(SEARCH, 100) if " s " in line or line.endswith(" s")]
+    notes = [line.partition(" s ")[2].strip() for line in lines]
+    sound = sum(run.sound for run in SEARCH.runs)
+    assert notes[sound : sound + 2] == ["pruned after 3 epochs", "pruned after 1 epoch"]
+    assert set(notes[:sound]) == {""}
+    assert counts(SEARCH)["pruned"] == 2

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from optsweep.repeats import label
 from optsweep.results import SweepRecord
 from optsweep.statistics import judge
 from optsweep.verdict_tags import metrics, tags
 from optsweep.verdict_words import few_sentences, headline, points, probability, sentences
-from sweeps import FOUR, LRS, Scores, failed, scored, sweep, with_runs
+from sweeps import FOUR, LRS, SEARCH, Scores, failed, pruned, scored, sweep, with_runs
 
 
 def of_scores(seeds: int = 5, **test: list[float]) -> SweepRecord:
@@ -128,3 +129,38 @@ def test_a_sweep_without_a_sound_run_tells_mlflow_its_losses() -> None:
         "verdict/edges": 0, "verdict/diverged": 0, "verdict/failed": 4,
     }  # fmt: skip
     assert tags(judge(gone))["verdict.best"] == ""
+
+
+def test_a_search_says_what_it_pruned_and_how_to_repeat_its_best() -> None:
+    verdict = judge(SEARCH)
+    said = sentences(verdict)
+    leader = verdict.leader
+    assert leader is not None
+    rate = label(leader.swept["lr"])
+    assert said[0] == (
+        "One seed: no statement about chance; repeat the best, with all else as it was, by "
+        f"-m optimizer={leader.name} lr={rate} seed=0,1,2,3,4."
+    )
+    assert "Of 9 runs 2 were pruned, as they looked hopeless early; no score holds them." in said
+    assert not any("extend" in line or "edge" in line for line in said)
+    assert metrics(verdict)["verdict/pruned"] == 2
+
+
+def test_a_pruned_run_is_no_finished_seed() -> None:
+    record = of_scores(adam=[0.97, 0.96, 0.972], sgd=[0.951, 0.944, 0.953])
+    record = with_runs(record, {0: pruned(record.runs[0], 1)})
+    verdict = judge(record)
+    score = verdict.standing("adam").score
+    assert score is not None and score.seeds == 2
+    assert verdict.comparisons[0].seeds == 2
+    assert (verdict.pruned, verdict.failed, verdict.diverged) == (1, 0, 0)
+
+
+def test_a_best_near_the_end_of_an_interval_is_told_with_a_wider_one() -> None:
+    best = judge(SEARCH).leader
+    assert best is not None
+    rate = float(best.swept["lr"])
+    narrow = replace(SEARCH, search={"lr": f"interval({rate / 50:g},{rate * 1.01:g})"})
+    (line,) = [line for line in sentences(judge(narrow)) if "Near the end" in line]
+    assert f"lr={label(rate)} (the high end of interval(" in line
+    assert f"Type lr=interval({rate / 50:g},{float(f'{rate * 1.01:g}') * 10:g})" in line

@@ -35,9 +35,9 @@ def sweep(options: Options) -> str:
     """A 12-run sweep on Fashion-MNIST, beside a plain Hydra script with the tutorials' loop."""
     ours, plain = [], []
     for _ in range(options.rounds):
-        with _project() as project:
+        with new_project() as project:
             arguments = ["-m", *GRID, "dataset=fashion_mnist", "val_fraction=0"]
-            ours.append(_run(project, *arguments, f"data_dir={options.data_dir}").seconds)
+            ours.append(run_in(project, *arguments, f"data_dir={options.data_dir}").seconds)
             uri = f"uri=sqlite:///{project}/plain.db"
             folder = f"hydra.sweep.dir={project}/plain"
             script = str(HERE / "plain_sweep.py")
@@ -60,10 +60,10 @@ def start(options: Options) -> str:
     """The README's line, first start of the store included, beside importing its libraries."""
     imports, line = [], []
     for _ in range(options.rounds):
-        with _project() as project:
+        with new_project() as project:
             code = "import torch, torchvision, mlflow"
             imports.append(_take(project, [sys.executable, "-c", code]).seconds)
-            line.append(_run(project, *README_LINE).seconds)
+            line.append(run_in(project, *README_LINE).seconds)
     rows = [
         ("", "seconds"),
         ("import torch, torchvision, mlflow", f"{median(imports):.1f} s"),
@@ -105,9 +105,9 @@ def _trivial(count: int) -> tuple[Taken, float]:
     """A sweep of `count` runs, and the seconds that its runs trained and evaluated in all."""
     import csv
 
-    with _project() as project:
+    with new_project() as project:
         overrides = ("model=softmax", "epochs=1", "figures=none", f"seed=range({count})")
-        taken = _run(project, "-m", *overrides)
+        taken = run_in(project, "-m", *overrides)
         (table,) = (project / "outputs").glob("*/*/table.csv")
         with table.open(newline="") as file:
             return taken, sum(float(row["seconds"]) for row in csv.DictReader(file))
@@ -125,7 +125,7 @@ def _empty_jobs() -> float:
 
 
 @contextmanager
-def _project() -> Iterator[Path]:
+def new_project() -> Iterator[Path]:
     """A copy of the project with nothing in it yet: no store, no data, no outputs."""
     with TemporaryDirectory() as folder:
         project = Path(folder) / "project"
@@ -134,7 +134,8 @@ def _project() -> Iterator[Path]:
         yield project
 
 
-def _run(project: Path, *arguments: str) -> Taken:
+def run_in(project: Path, *arguments: str) -> Taken:
+    """Carries `run.py` with these arguments out in a project."""
     return _take(project, [sys.executable, str(project / "experiments/run.py"), *arguments])
 
 

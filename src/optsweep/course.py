@@ -52,11 +52,33 @@ class Course:
         # Futures report here as they end: no look at all of them, however many there are.
         self._ended: queue.SimpleQueue[Future[list[RunRecord]]] = queue.SimpleQueue()
 
-    def run(self, todo: Sequence[Group], executor: Executor, progress: SweepProgress) -> None:
-        """Carries out the jobs in the groups `todo`, one more in hand than there are workers."""
+    def add(self, jobs: Sequence[Job], records: Sequence[RunRecord]) -> None:
+        """Takes further jobs, with a record for each."""
+        self._jobs.extend(jobs)
+        self._records.extend(records)
+        self._attempts.extend([0] * len(jobs))
+
+    def run(
+        self,
+        todo: Sequence[Group],
+        executor: Executor,
+        progress: SweepProgress,
+        further: Callable[[int], Sequence[Group]] = lambda running: (),
+    ) -> None:
+        """Carries out the jobs in the groups `todo`, one more in hand than there are workers.
+
+        Where a worker has nothing to do, `further` is told how many groups are running and asked
+        for more of them, whose jobs it adds first.
+        """
         waiting = deque(todo)
-        while waiting or self._in_hand:
+        while True:
             self._send_unsent()
+            while not waiting and len(self._in_hand) < executor.workers:
+                if not (groups := further(len(self._in_hand))):
+                    break
+                waiting.extend(groups)
+            if not waiting and not self._in_hand:
+                return
             while waiting and len(self._in_hand) <= executor.workers:
                 self._submit(waiting.popleft(), executor)
             executor.start()

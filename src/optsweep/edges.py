@@ -7,16 +7,18 @@ side. `further` says with which values a sweep goes on by itself (`extend=N`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isclose, isfinite
+from math import isclose, isfinite, log10
 from typing import Any, Literal
 
 from optsweep.contenders import Contender, line
 from optsweep.repeats import Setting, is_number, label
+from optsweep.space import read_interval
 
 # Numbers that a sweep may vary and nobody searches the best of.
 _NOT_SEARCHED = ("seed", "threads", "log_every", "checkpoint_every")
 # Numbers that are shares, and have to stay below 1.
 _SHARES = ("val_fraction", "momentum", "dampening", "alpha", "dropout")
+_NEAR = 0.05  # of an interval's width (by ratios, of its decades), that counts as its end
 _DIGITS = 10  # to which a step is rounded: 0.01 times 10.000000000000002 is 0.1
 
 
@@ -26,7 +28,8 @@ class Edge:
 
     `side` is the side on which nothing was tried; `next` the value of the grid's own next step
     there, None where there is none; `values` what was tried with it, ascending; `override` these
-    values as they are typed.
+    values as they are typed. `searched` is the interval of a search near whose end it lies, and
+    `override` then a wider one.
     """
 
     contender: str
@@ -36,6 +39,7 @@ class Edge:
     next: float | None
     values: Sequence[float]
     override: str
+    searched: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,22 @@ class Step:
     value: float
 
 
-def edges(contender: Contender) -> list[Edge]:
+def edges(contender: Contender, search: Mapping[str, str] | None = None) -> list[Edge]:
     """The edges on which the contender's best setting lies.
 
-    Only values at which a run finished, diverging or not, count as tried.
+    Only values at which a run finished, diverging or not, count as tried. Of a `search`, which
+    maps what was searched to what it was drawn from, it is the ends of that which count.
     """
     best, found = contender.best, list[Edge]()
     for key, value in best.swept.items() if best else ():
         if best is None or not is_number(value) or key in _NOT_SEARCHED:
             continue
+        if ends := read_interval((search or {}).get(key, "")):
+            found += _near_end(contender.name, key, value, (search or {})[key], *ends)
+            continue
         settings = line(best, contender.settings, key)
         tried = [each for each, setting in settings.items() if _is_tried(setting)]
+        tried = _choices((search or {}).get(key, "")) or tried
         if len(tried) < 2 or value not in (tried[0], tried[-1]):
             continue
         side: Literal["low", "high"] = "low" if value == tried[0] else "high"
@@ -66,6 +75,36 @@ def edges(contender: Contender) -> list[Edge]:
         override = f"{key}={','.join(label(each, _DIGITS) for each in values)}"
         found.append(Edge(contender.name, key, value, side, beyond, values, override))
     return found
+
+
+def _near_end(
+    contender: str, key: str, value: float, text: str, low: float, high: float, log: bool
+) -> list[Edge]:
+    """A best value within a twentieth of one end of an interval; a decade further is to be typed.
+
+    By differences, further is the interval's own width, and on the low side never beyond 0.
+    """
+    first, at, last = map(log10, (low, value, high)) if log else (low, value, high)
+    share = (at - first) / (last - first)
+    if _NEAR <= share <= 1 - _NEAR:
+        return []
+    width = high - low
+    if share < _NEAR:
+        side: Literal["low", "high"] = "low"
+        beyond = low / 10 if log else (low - width if low <= 0 else max(0.0, low - width))
+        wider = text.replace(f"({low:g},", f"({beyond:g},")
+    else:
+        side, beyond = "high", high * 10 if log else high + width
+        wider = text.replace(f",{high:g})", f",{beyond:g})")
+    return [Edge(contender, key, value, side, None, (), f"{key}={wider}", text)]
+
+
+def _choices(text: str) -> list[float]:
+    """The numbers among which a search chose, ascending; none where they are no numbers."""
+    try:
+        return sorted(map(float, text.split(",")))
+    except ValueError:
+        return []
 
 
 def further(

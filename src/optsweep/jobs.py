@@ -7,7 +7,7 @@ work is refused while it costs nothing. A `Job` then holds all that a worker nee
 import errno
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,8 @@ class Job:
     `swept` maps the values that the sweep varies to this run's choice; `config` is the resolved
     config as YAML; `overrides` are as typed. `fingerprint` is the settings' with the dataset's
     digest. `run_id` names the run in MLflow that is to be gone on with, where there is one.
+    `hopeless`, of a search that prunes, is told of each epoch but the last with its ranking
+    accuracy, and says whether the run is to end there.
     """
 
     settings: Settings
@@ -42,6 +44,7 @@ class Job:
     swept: Mapping[str, Any] = field(default_factory=dict)
     config: str = ""
     run_id: str | None = None
+    hopeless: Callable[[int, float], bool] | None = None
 
     @property
     def name(self) -> str:

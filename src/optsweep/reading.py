@@ -77,6 +77,7 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
         target=_target(parent.data.tags),
         intervals=parent.data.tags.get("optsweep.intervals", "t"),
         extended=_extended(parent.data.tags),
+        search={key[7:]: text for key, text in params.items() if key.startswith("search.")},
     )
 
 
@@ -286,6 +287,7 @@ def _record(
         seconds=sum(seconds for _, seconds in epoch_seconds),
         epoch_seconds=epoch_seconds,
         diverged=diverged,
+        pruned=tags.get("optsweep.pruned") == "true",
         reused=run.info.run_id in reused,
         stack=int(tags.get("optsweep.stack", "1")),
         error=tags.get("optsweep.error", ""),

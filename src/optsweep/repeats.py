@@ -32,13 +32,18 @@ class Setting:
 
     @property
     def sound(self) -> list[RunRecord]:
-        """The runs that finished without diverging."""
-        return [run for run in self.runs if run.status == "FINISHED" and not run.diverged]
+        """The runs that finished without diverging, and were not pruned."""
+        return [run for run in self.runs if run.sound]
 
     @property
     def diverged(self) -> int:
         """How many of the runs diverged."""
         return sum(run.diverged and run.status == "FINISHED" for run in self.runs)
+
+    @property
+    def pruned(self) -> int:
+        """How many of the runs a search ended early."""
+        return sum(run.pruned and run.status == "FINISHED" for run in self.runs)
 
     @property
     def failed(self) -> int:
@@ -59,7 +64,7 @@ class Setting:
     @property
     def notes(self) -> str:
         """How many of the runs did not end soundly: `1 of 3 diverged`."""
-        counts = {"diverged": self.diverged, "not finished": self.failed}
+        counts = {"diverged": self.diverged, "pruned": self.pruned, "not finished": self.failed}
         of = f" of {len(self.runs)}" if len(self.runs) > 1 else ""
         return "; ".join(
             f"{count}{of} {what}" if of else what for what, count in counts.items() if count
@@ -90,7 +95,8 @@ def repeats(runs: Iterable[RunRecord]) -> list[Setting]:
     """The settings of the runs, the best first, equal ones in their order.
 
     They are ranked by the mean accuracy over seeds, to which a diverged run counts as 0: it tells
-    against a setting, while one that was killed tells nothing. Those without a sound run are last.
+    against a setting, while one that was killed tells nothing. Those without a sound run are last,
+    of these the pruned ones first, the longest before the others.
     """
     gathered: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for run in runs:
@@ -106,8 +112,11 @@ def ranking_splits(settings: Iterable[Setting]) -> list[str]:
 
 
 def _rank(setting: Setting) -> tuple[int, float, float]:
+    if not setting.sound and setting.pruned:
+        longest = max((run for run in setting.runs if run.pruned), key=lambda run: run.epochs)
+        return 1, -longest.epochs, -longest.metrics.get(f"{setting.split}/accuracy", 0.0)
     if not setting.sound:
-        return (1 if setting.diverged else 2), 0.0, 0.0
+        return (2 if setting.diverged else 3), 0.0, 0.0
     accuracies = setting.values(f"{setting.split}/accuracy")
     accuracy = sum(accuracies) / max(len(accuracies) + setting.diverged, 1)
     return 0, -accuracy, setting.mean(f"{setting.split}/loss") or 0.0
@@ -210,6 +219,7 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
         target=_agreed([sweep.target for sweep in sweeps], None),
         intervals=_agreed([sweep.intervals for sweep in sweeps], "t"),
         extended=[name for sweep in sweeps for name in sweep.extended],
+        search={key: text for sweep in sweeps for key, text in sweep.search.items()},
         sweeps=tuple(sweeps),
     )
 

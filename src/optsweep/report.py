@@ -74,7 +74,7 @@ def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> l
     drawn = sweep_figures.sweep_figures(sweep)
     if verdict_figure.has_picture(verdict):
         drawn = {"verdict": verdict_figure.picture(verdict, sweep)} | drawn
-    captions = {"verdict": verdict_figure.caption(verdict)} | sweep_figures.CAPTIONS
+    captions = {"verdict": verdict_figure.caption(verdict)} | sweep_figures.captions(sweep)
     pictures = {}
     for name, figure in drawn.items():
         path = folder / "figures" / f"{name}.png"
@@ -97,9 +97,10 @@ def page(
     failures = [run for run in ranked if run.status != "FINISHED" and (run.error or run.output)]
     winner = best(ranked)
     settings = repeats(ranked) if repeated(sweep) else []
+    kind = "Search" if sweep.search else "Sweep"
     return _template().render(
         sweep=sweep,
-        title=f"Sweep of {_listed(sweep.grid)}" if sweep.grid else "Sweep",
+        title=f"{kind} of {_listed(sweep.grid)}" if sweep.grid else kind,
         sentence=sentence(sweep),
         verdict=verdict,
         said=few_sentences(verdict),

@@ -32,10 +32,10 @@ class RunRecord:
     `metrics` are the last epoch's ("val/loss", ...), `history` maps each of them to its points
     (epoch, value). `seconds` is the time of training and evaluation. `status` is MLflow's:
     FINISHED, FAILED, KILLED, or SCHEDULED for a run that was never started; `diverged` marks a
-    FINISHED run whose loss became NaN or infinite; `reused` one that an earlier sweep carried
-    out; `stack` says how many runs were trained together, this one included. `error` is one line,
-    `output` the last lines that a failed run printed. `epoch_seconds` are the points
-    (epoch, seconds) that add up to `seconds`.
+    FINISHED run whose loss became NaN or infinite; `pruned` one that a search ended early because
+    it was hopeless; `reused` one that an earlier sweep carried out; `stack` says how many runs were
+    trained together, this one included. `error` is one line, `output` the last lines that a failed
+    run printed. `epoch_seconds` are the points (epoch, seconds) that add up to `seconds`.
     """
 
     name: str
@@ -48,10 +48,26 @@ class RunRecord:
     seconds: float = 0.0
     epoch_seconds: list[tuple[int, float]] = field(default_factory=list)
     diverged: bool = False
+    pruned: bool = False
     reused: bool = False
     stack: int = 1
     error: str = ""
     output: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Whether the run finished as it was meant to: it did not diverge and was not pruned."""
+        return self.status == "FINISHED" and not self.diverged and not self.pruned
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch that was told of."""
+        return max((points[-1][0] for points in self.history.values() if points), default=0)
+
+    @property
+    def pruning(self) -> str:
+        """When a run that was pruned ended, in words; empty of any other."""
+        return f"pruned after {self.epochs} epoch{'s' * (self.epochs != 1)}" if self.pruned else ""
 
     @property
     def notes(self) -> str:
@@ -59,7 +75,7 @@ class RunRecord:
         status = "" if self.status == "FINISHED" else self.status.lower()
         failure = f"{status}: {self.error}" if self.error else status
         stack = f"stack of {self.stack}" if self.stack > 1 else ""
-        words = ["diverged" * self.diverged, "reused" * self.reused, stack, failure]
+        words = ["diverged" * self.diverged, self.pruning, "reused" * self.reused, stack, failure]
         return "; ".join(word for word in words if word)
 
 
@@ -70,7 +86,8 @@ class SweepRecord:
     `grid` maps each swept value to its choices in the order in which they were typed; `common`
     are the settings that all runs share; `environment` says versions and hardware. `target` and
     `intervals` are what was asked of the verdict: an accuracy to reach, and "t" or "bootstrap".
-    `extended` names the settings by which the sweep extended its grid itself.
+    `extended` names the settings by which the sweep extended its grid itself. Of a search, `search`
+    maps each value that was searched to what it was drawn from, as typed.
     """
 
     run_id: str
@@ -82,6 +99,7 @@ class SweepRecord:
     target: float | None = None
     intervals: str = "t"
     extended: Sequence[str] = ()
+    search: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -92,15 +110,17 @@ class SweepRecord:
 def rank(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """The best first: by validation accuracy, then validation loss, of the last epoch.
 
-    Runs without validation are ranked by test. Diverged runs come after all others, then those
-    that did not finish. Equal runs keep their order.
+    Runs without validation are ranked by test. After the sound ones come those that were pruned,
+    the longest first, then those that diverged, then those that did not finish. Equal runs keep
+    their order.
     """
 
-    def key(run: RunRecord) -> tuple[int, float, float]:
-        state = 2 if run.status != "FINISHED" else 1 if run.diverged else 0
+    def key(run: RunRecord) -> tuple[int, int, float, float]:
+        state = 3 if run.status != "FINISHED" else 2 if run.diverged else int(run.pruned)
+        epochs = run.epochs if state == 1 else 0
         split = ranking_split(run.metrics)
         accuracy = run.metrics.get(f"{split}/accuracy", 0.0)
-        return state, -accuracy, run.metrics.get(f"{split}/loss", 0.0)
+        return state, -epochs, -accuracy, run.metrics.get(f"{split}/loss", 0.0)
 
     return sorted(runs, key=key)
 
@@ -117,7 +137,7 @@ def objective(metrics: Mapping[str, float]) -> float:
 
 def best(runs: Sequence[RunRecord]) -> RunRecord | None:
     """The first of the ranking, or None where no run finished without diverging."""
-    sound = [run for run in runs if run.status == "FINISHED" and not run.diverged]
+    sound = [run for run in runs if run.sound]
     return rank(sound)[0] if sound else None
 
 

@@ -89,6 +89,16 @@ class Member:
         self.record.diverged = True
         self.tracked.tag(diverged="true")
 
+    def note_pruning(self, entry: Entry) -> bool:
+        """Asks whether the run is hopeless after an epoch that is not its last; marks it if so."""
+        if self.job.hopeless is None or self.record.diverged:
+            return False
+        if 0 < entry.epoch < self.job.settings.epochs:
+            self.record.pruned = self.job.hopeless(entry.epoch, objective(entry.metrics))
+        if self.record.pruned:
+            self.tracked.tag(pruned="true")
+        return self.record.pruned
+
 
 def new_record(job: Job) -> RunRecord:
     """The record of a job that was not carried out yet."""
@@ -255,6 +265,8 @@ def _train(
     checkpoint.leave_notes(path, [member.job.folder for member in members])
     if all(member.record.diverged for member in members):
         return stack
+    if told and members[-1].note_pruning(told[-1]):  # it was stopped while it was being ended
+        return stack
     with progress:
         for epoch in train(
             stack,
@@ -277,6 +289,8 @@ def _train(
                 if epoch.diverged[run]:
                     member.note_divergence()
             if all(member.record.diverged for member in members):
+                break
+            if any(member.note_pruning(entries[-1]) for member in members):  # it rides alone
                 break
     return stack
 

@@ -22,7 +22,12 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
     record = new_record(job)
     if job.settings.resume:
         found = store.find(kind="run", fingerprint=job.fingerprint)
-        earlier = [run for run in found if run.info.status != "RUNNING"]  # nor another's, right now
+        # Nor another's, right now, nor one that a search ended early.
+        earlier = [
+            run
+            for run in found
+            if run.info.status != "RUNNING" and "optsweep.pruned" not in run.data.tags
+        ]
         finished = [run for run in earlier if run.info.status == "FINISHED"]
         if finished:
             (kept,) = finished_records(store, finished[:1])

@@ -101,7 +101,9 @@ class Verdict:
     `standings` are in the order of the choice, the best first; `comparisons` hold every pair, in
     that order. `chosen_on` and `judged_on` name splits ("val", "test"). `target` is an accuracy on
     the split that chooses; `fastest` are the contenders by their time to it; `extended` names the
-    settings by which the sweep extended its grid itself.
+    settings by which the sweep extended its grid itself. Of a search, `search` maps what was
+    searched to what it was drawn from, and `pruned` counts the runs that it ended early, which no
+    score holds.
     """
 
     key: str | None
@@ -112,12 +114,14 @@ class Verdict:
     runs: int
     diverged: int
     failed: int
+    pruned: int
     standings: Sequence[Standing]
     comparisons: Sequence[Comparison]
     edges: Sequence[Edge]
     target: float | None
     fastest: Sequence[str]
     extended: Sequence[str]
+    search: Mapping[str, str]
 
     @property
     def leader(self) -> Standing | None:
@@ -148,12 +152,14 @@ def judge(sweep: SweepRecord) -> Verdict:
         runs=len(sweep.runs),
         diverged=sum(each.all_diverged for each in standings),
         failed=sum(each.all_failed for each in standings),
+        pruned=sum(run.pruned for run in sweep.runs),
         standings=standings,
         comparisons=corrected(comparisons),
-        edges=[edge for each in found for edge in edges(each)],
+        edges=[edge for each in found for edge in edges(each, sweep.search)],
         target=sweep.target,
         fastest=[each.name for each in sorted(timed, key=lambda e: speed(e.times_to_target[0]))],
         extended=list(sweep.extended),
+        search=dict(sweep.search),
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from optsweep.reading import finished_records
 from optsweep.repeats import setting_name
 from optsweep.results import RunRecord, SweepRecord
 from optsweep.run import Filing, new_record
+from optsweep.search import Search
 from optsweep.settings import Launch
 from optsweep.tracking import Run, Store
 
@@ -45,7 +46,7 @@ class Sweep:
     """What is to be swept: the overrides as typed, the jobs, the folder, and how.
 
     `target` and `intervals` are what is asked of the verdict, `extend` is how many steps the
-    sweep may go beyond its grid.
+    sweep may go beyond its grid. Of a `search` the jobs are those that it begins with.
     """
 
     overrides: Sequence[str]
@@ -57,10 +58,13 @@ class Sweep:
     target: float | None = None
     intervals: str = "t"
     extend: int = 0
+    search: Search | None = None
 
     @property
     def plan(self) -> str:
         """A hash of what is to be run: two sweeps with one plan are the same sweep."""
+        if self.search:
+            return self.search.identity
         fingerprints = " ".join(job.fingerprint for job in self.jobs)
         return hashlib.sha256(fingerprints.encode()).hexdigest()[:32]
 
@@ -74,8 +78,9 @@ class Sweep:
         return {key: list(choices.values()) for key, choices in grid.items()}
 
 
-# Given the records of all jobs so far, in their order: the jobs of a further round, if any.
-More = Callable[[Sequence[RunRecord]], Sequence[Job]]
+# Given the records of all jobs so far, in their order, and how many groups of them are running:
+# further jobs, if any.
+More = Callable[[Sequence[RunRecord], int], Sequence[Job]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,10 @@ class _Round:
     def reused(self) -> int:
         return len(self.jobs) - sum(map(len, self.todo))
 
+    def after(self, count: int) -> list[Group]:
+        """The groups, where so many jobs come before these."""
+        return [tuple(count + place for place in group) for group in self.todo]
+
 
 def carry_out(
     sweep: Sweep,
@@ -100,42 +109,44 @@ def carry_out(
 ) -> SweepRecord:
     """Carries the jobs out and concludes; records come in the jobs' order.
 
-    `prepare` is called with a job's place in the sweep and its folder before that job starts. Once
-    all jobs are done, `more` is asked for another round of them, until it has none; it must answer
-    the same to the same records, so that a sweep can be resumed. An interrupt is raised again once
-    the runs are marked and the conclusion is written.
+    `prepare` is called with a job's place in the sweep and its folder before that job starts.
+    Whenever a worker has nothing to do, `more` is asked for further jobs; it must answer the same
+    to the same records, so that a sweep can be resumed. An interrupt is raised again once the runs
+    are marked and the conclusion is written.
     """
     release_dead(store)
     typed = sweep
-    earlier = store.find(kind="sweep", plan=sweep.plan)[:1] if sweep.resume else []
+    earlier = earlier_sweeps(store, sweep.plan)[:1] if sweep.resume else []
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier:
-        sweep = _moved(sweep, Path(earlier[0].data.tags["optsweep.folder"]))
+        sweep = _moved(sweep, folder_of(earlier[0]))
+    taken = _earlier_runs(store, parent_id) if sweep.resume else _Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
     # otherwise than it began: sums by more threads differ in their last digits.
     everything = plan(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
     workers = min(workers, len(everything.groups))
 
-    def planned(jobs: Sequence[Job], already: Plan | None = None) -> _Round:
+    def planned(jobs: Sequence[Job], already: Plan | None = None, number: int = 0) -> _Round:
         try:
-            jobs, records, todo = _taken_over(jobs, store, sweep.resume)
+            jobs, records, todo = _taken_over(jobs, store, taken)
         except Unreachable:  # it was there when the sweep began: what is added is carried out anew
-            if not rounds:
+            if not number:
                 raise
-            jobs, records, todo = _taken_over(jobs, store, False)
+            jobs, records, todo = _taken_over(jobs, store, _Earlier({}, {}))
         groups = already or plan(jobs, todo, sweep.launch, workers)
         if len(groups.groups) < len(todo) or groups.remarks:
             console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
-        shared = _shared_out(jobs, groups.groups, sweep.launch, workers)
+        shared = _shared_out(jobs, groups.groups, sweep.launch, workers, number)
         return _Round(shared, records, groups.groups)
 
-    rounds: list[_Round] = []
-    rounds.append(planned(sweep.jobs, None if sweep.resume else everything))
-    sweep = replace(sweep, jobs=rounds[0].jobs)
+    first = planned(sweep.jobs, None if sweep.resume else everything)
+    sweep = replace(sweep, jobs=first.jobs)
+    jobs, records = list(first.jobs), list(first.records)  # of all, in their order
+    expected = max(len(jobs), sweep.search.n_trials if sweep.search else 0)
     with (
         Owner(sweep.folder) as owner,
-        telling_of_unsent(sweep.folder, sweep.jobs, store, console),
+        telling_of_unsent(sweep.folder, jobs, store, console),
         store.start(
             _title(sweep),
             params=_params(sweep),
@@ -145,29 +156,26 @@ def carry_out(
         ) as parent,
     ):
         filing = Filing(store, parent.run_id, owner.name, figures=sweep.figures == "all")
+        course = Course(jobs, records, sweep.launch, filing, prepare)
 
-        def course_of(round: _Round) -> Course:
-            first = sum(len(earlier.jobs) for earlier in rounds if earlier is not round)
-            return Course(
-                round.jobs,
-                round.records,
-                sweep.launch,
-                filing,
-                lambda place, folder: prepare(first + place, folder),
-            )
+        def further(running: int) -> list[Group]:
+            while asked := more(records, running) if more else ():
+                moved = _in_folder(asked, typed.folder, sweep.folder)
+                added = planned(moved, number=len(jobs))
+                groups = added.after(len(jobs))
+                jobs.extend(added.jobs)
+                course.add(added.jobs, added.records)
+                progress.more(0 if sweep.search else len(asked), added.reused)
+                if groups:
+                    return groups
+            return []
 
-        course = course_of(rounds[0])
         executor = make_executor(sweep.launch, workers, sweep.folder, console.print)
         try:
-            with SweepProgress(console, len(rounds[0].jobs), rounds[0].reused) as progress:
-                course.run(rounds[0].todo, executor, progress)
-                while jobs := _asked(more, rounds, sweep.launch):
-                    rounds.append(planned(_in_folder(jobs, typed.folder, sweep.folder)))
-                    progress.more(len(jobs), rounds[-1].reused)
-                    course = course_of(rounds[-1])
-                    course.run(rounds[-1].todo, executor, progress)
+            with SweepProgress(console, expected, first.reused) as progress:
+                course.run(first.todo, executor, progress, further)
             executor.close()
-            if all(record.status == "FINISHED" for record in _records_of(rounds)):
+            if all(record.status == "FINISHED" for record in records):
                 # What stacks that were taken apart have left.
                 shutil.rmtree(sweep.folder / "stacks", ignore_errors=True)
         except BaseException:
@@ -175,23 +183,11 @@ def carry_out(
             course.abandon()
             raise
         finally:
-            whole = replace(sweep, jobs=[job for each in rounds for job in each.jobs])
-            records = _records_of(rounds)
+            whole = replace(sweep, jobs=jobs)
             _learn_ids(records, store)
             record = _record(whole, parent.run_id, records, len(sweep.jobs))
-            conclude(record, whole.jobs, whole.folder, whole.figures, parent, store, console)
+            conclude(record, jobs, whole.folder, whole.figures, parent, store, console)
     return record
-
-
-def _records_of(rounds: Sequence[_Round]) -> list[RunRecord]:
-    return [record for each in rounds for record in each.records]
-
-
-def _asked(more: More | None, rounds: Sequence[_Round], launch: Launch) -> Sequence[Job]:
-    """The next round's jobs; none where the sweep was stopped at a failure."""
-    records = _records_of(rounds)
-    stopped = launch.fail_fast and any(record.status == "FAILED" for record in records)
-    return more(records) if more and not stopped else ()
 
 
 def release_dead(store: Store) -> None:
@@ -249,6 +245,16 @@ def telling_of_unsent(
             )
 
 
+def earlier_sweeps(store: Store, plan: str) -> list[Run]:
+    """The sweeps of that plan, newest first."""
+    return store.find(kind="sweep", plan=plan)
+
+
+def folder_of(run: Run) -> Path:
+    """The folder of a run or a sweep."""
+    return Path(run.data.tags["optsweep.folder"])
+
+
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
     """The sweep in the folder of the one that it goes on with; its own, still empty, is removed."""
     jobs = _in_folder(sweep.jobs, sweep.folder, folder)
@@ -262,12 +268,15 @@ def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
 
 
 def _shared_out(
-    jobs: Sequence[Job], groups: Sequence[Group], launch: Launch, workers: int
+    jobs: Sequence[Job], groups: Sequence[Group], launch: Launch, workers: int, first: int
 ) -> list[Job]:
-    """The jobs with the cores shared among the workers, and CUDA's devices given out in turn."""
+    """The jobs with the cores shared among the workers, and CUDA's devices given out in turn.
+
+    `first` is the number of the first group.
+    """
     threads = max(1, cores() // max(1, workers))
     shared = list(jobs)
-    for number, group in enumerate(groups):
+    for number, group in enumerate(groups, start=first):
         for place in group:
             settings = jobs[place].settings
             if isinstance(launch, ClusterLaunch):
@@ -282,24 +291,22 @@ def _shared_out(
 
 
 def _taken_over(
-    jobs: Sequence[Job], store: Store, resume: bool
+    jobs: Sequence[Job], store: Store, earlier: "_Earlier"
 ) -> tuple[list[Job], list[RunRecord], list[int]]:
     """The jobs, a record for each, and the places of those that are still to be carried out.
 
-    With `resume`, jobs that an earlier sweep finished have their record already, and those that
-    it began know the MLflow run and the folder that they go on in.
+    Jobs that an earlier sweep finished have their record already, and those that it began know the
+    MLflow run and the folder that they go on in.
     """
     jobs, todo = list(jobs), []
-    finished, unfinished = _earlier_runs(store) if resume else ({}, {})
     reused: dict[int, Run] = {}
     for place, job in enumerate(jobs):
-        if job.fingerprint in finished:
-            reused[place] = finished[job.fingerprint]
+        if job.fingerprint in earlier.finished:
+            reused[place] = earlier.finished[job.fingerprint]
             continue
         todo.append(place)
-        if run := unfinished.get(job.fingerprint):
-            folder = Path(run.data.tags["optsweep.folder"])
-            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder)
+        if run := earlier.unfinished.get(job.fingerprint):
+            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder_of(run))
     records = [new_record(job) for job in jobs]
     for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
         own = records[place]
@@ -307,19 +314,29 @@ def _taken_over(
     return jobs, records, todo
 
 
-def _earlier_runs(store: Store) -> tuple[dict[str, Run], dict[str, Run]]:
-    """The newest run of each fingerprint: those that are finished, and those that are not.
+@dataclass(frozen=True)
+class _Earlier:
+    """The newest run of each fingerprint: those that are finished, and those that are not."""
 
-    A pruned run is neither, nor is one that another process carries out right now.
+    finished: Mapping[str, Run]
+    unfinished: Mapping[str, Run]
+
+
+def _earlier_runs(store: Store, parent_id: str | None) -> _Earlier:
+    """What earlier sweeps carried out, with what this one did before, as `parent_id`.
+
+    A run that another process carries out right now is neither finished nor unfinished, nor is one
+    that another search pruned.
     """
     finished: dict[str, Run] = {}
     unfinished: dict[str, Run] = {}
     for run in reversed(store.find(kind="run")):  # the newest comes last and counts
-        if "optsweep.pruned" in run.data.tags or run.info.status == "RUNNING":
+        elsewhere = run.data.tags.get("mlflow.parentRunId") != parent_id
+        if run.info.status == "RUNNING" or ("optsweep.pruned" in run.data.tags and elsewhere):
             continue
         kind = finished if run.info.status == "FINISHED" else unfinished
         kind[run.data.tags["optsweep.fingerprint"]] = run
-    return finished, unfinished
+    return _Earlier(finished, unfinished)
 
 
 def _learn_ids(records: Sequence[RunRecord], store: Store) -> None:
@@ -337,7 +354,11 @@ def _title(sweep: Sweep) -> str:
 
 def _params(sweep: Sweep) -> dict[str, Any]:
     grid = {f"grid.{key}": ",".join(map(str, values)) for key, values in sweep.grid.items()}
-    return {"overrides": _title(sweep), "runs": len(sweep.jobs), **grid}
+    if sweep.search is None:
+        return {"overrides": _title(sweep), "runs": len(sweep.jobs), **grid}
+    search = {f"search.{key}": text for key, text in sweep.search.texts.items()}
+    how = {"sampler": sweep.search.sampler, "pruning": sweep.search.pruning}
+    return {"overrides": _title(sweep), "runs": sweep.search.n_trials, **grid, **search, **how}
 
 
 def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
@@ -370,4 +391,5 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         target=sweep.target,
         intervals=sweep.intervals,
         extended=list(dict.fromkeys(map(setting_name, records[typed:]))) if sweep.extend else [],
+        search=sweep.search.texts if sweep.search else {},
     )

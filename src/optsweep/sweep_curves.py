@@ -114,7 +114,7 @@ def learning_curves(sweep: SweepRecord) -> Figure:
 
     All panels share their axes. There are at most twelve optimizers, of more the best. The best
     run of a panel is thick and named (of up to three runs each is named); a cross ends the line
-    of one that diverged.
+    of one that diverged, a bar that of one that was pruned.
     """
     panels = _panels(sweep)
     shown = [curves for panel in panels.values() for curves in panel]
@@ -213,13 +213,14 @@ def _draw(axes: Axes, ranked: Sequence[_Curves], metric: str, hue: Hue) -> None:
 
 
 def _mark(axes: Axes, ranked: Sequence[_Curves], metric: str, hue: Hue) -> None:
-    """A dot for a line of one point, a cross where one ends because its run diverged."""
-    marks: dict[str, list[tuple[float, float, str]]] = {"o": [], "x": []}
+    """A dot for a line of one point; a cross, or a bar, where a run diverged, or was pruned."""
+    marks: dict[str, list[tuple[float, float, str]]] = {"o": [], "x": [], "|": []}
     for curves in ranked:
         points = curves.finite(metric)
-        if len(points) and (curves.run.diverged or len(points) == 1):
+        if len(points) and (curves.run.diverged or curves.run.pruned or len(points) == 1):
             epoch, value = points[-1]
-            marks["x" if curves.run.diverged else "o"].append((epoch, value, hue.line(curves.run)))
+            mark = "x" if curves.run.diverged else "|" if curves.run.pruned else "o"
+            marks[mark].append((epoch, value, hue.line(curves.run)))
     for marker, entries in marks.items():
         if entries:
             epochs, values, colours = zip(*entries, strict=True)

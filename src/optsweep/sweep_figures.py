@@ -28,6 +28,7 @@ from optsweep.repeats import (
     repeats,
 )
 from optsweep.results import SweepRecord
+from optsweep.space import read_interval
 from optsweep.sweep_curves import learning_curves
 from optsweep.sweep_rates import accuracy, learning_rates
 from optsweep.sweep_style import PALETTE, quieten, split_words, title, write_title
@@ -56,8 +57,27 @@ CAPTIONS = {
     ),
 }
 
+# What is to be seen instead where a search was made.
+_OF_A_SEARCH = {
+    "learning_curves": (
+        "Learning curves",
+        f"{CAPTIONS['learning_curves'][1][:-1]}, a bar that of one that was pruned.",
+    ),
+    "learning_rates": (
+        "Sensitivity to the learning rate",
+        "Accuracy over the learning rate, a point for each run, with each optimizer's peak. A "
+        "hollow one was pruned: its accuracy is that of the epoch after which it ended. A cross "
+        "below marks a rate at which a run diverged.",
+    ),
+}
+
 _BLUE, _ORANGE, *_ = PALETTE
 _MOST_ROWS, _MOST_CELLS = 40, 60
+
+
+def captions(sweep: SweepRecord) -> dict[str, tuple[str, str]]:
+    """Each picture's title, and what there is to see in it."""
+    return CAPTIONS | (_OF_A_SEARCH if sweep.search else {})
 
 
 def sweep_figures(sweep: SweepRecord) -> dict[str, Figure]:
@@ -76,7 +96,8 @@ def sweep_figures(sweep: SweepRecord) -> dict[str, Figure]:
         figures["learning_rates"] = learning_rates(sweep)
     elif len(sweep.runs) > 1 and scored:
         figures["ranking"] = ranking(sweep)
-    few = all(len(sweep.grid[key]) <= _MOST_CELLS for key in keys)
+    drawn = any(map(read_interval, sweep.search.values()))  # a map of them would be empty
+    few = not drawn and all(len(sweep.grid[key]) <= _MOST_CELLS for key in keys)
     if len(keys) == 2 and few and scored:
         figures["heat_map"] = heat_map(sweep)
     return figures
@@ -224,6 +245,7 @@ def _draw_row(axes: Axes, number: int, setting: Setting) -> None:
     beside: dict[str, Any] = {"fontsize": 8, "va": "center_baseline", "color": "0.3"}
     if isnan(value):
         words = "diverged" if setting.diverged else "never finished"
+        words = "pruned" if setting.pruned else words
         at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": _ORANGE}
         axes.text(0.005, number, f"✗ {words}", **(beside | at))
         return

@@ -1,7 +1,8 @@
 """How a sweep's accuracy depends on the learning rate, optimizer by optimizer, as one picture.
 
 A point is a run, a line the mean over seeds, a band reaches from the lowest seed to the highest;
-which rates diverged is said in a strip below.
+which rates diverged is said in a strip below. A search, whose rates are all different, has points
+and no lines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,8 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     """Accuracy over the learning rate: a line for each optimizer, a point for each run.
 
     Where more was swept, a line follows the best of it at each rate. In the strip below, a cross
-    marks a rate at which runs diverged. Of more than fourteen lines the best are drawn.
+    marks a rate at which runs diverged. Of more than fourteen lines the best are drawn. Of a search
+    the points are drawn alone, hollow where a run was pruned.
     """
     settings = [setting for setting in repeats(sweep.runs) if is_number(setting.swept.get("lr"))]
     lines = _lines(sweep, settings)
@@ -79,7 +81,10 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     bottom = (0.55 + strip) / height
     axes = figure.add_axes((_LEFT / _WIDTH, bottom, _PLOT / _WIDTH, _TALL / height))
     for line in lines:
-        _draw(axes, line)
+        if sweep.search:
+            _scatter(axes, line)
+        else:
+            _draw(axes, line)
     _scale(axes, [setting.swept["lr"] for setting in settings])
     if any(not isnan(line.peak[0]) for line in lines):
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
@@ -91,7 +96,7 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     axes.set_ylabel("accuracy", fontsize=9)
     axes.set_xlabel("learning rate", fontsize=9)
     quieten(axes)
-    _name_lines(axes, lines)
+    _name_lines(axes, lines, at_peak=bool(sweep.search))
     if lanes:
         _draw_strip(figure, axes, lanes)
     return figure
@@ -131,6 +136,8 @@ def _heading(sweep: SweepRecord, lines: Sequence[_Line], settings: Sequence[Sett
         words += f", the best {len(lines)} of {len(every)} {_key(sweep)}"
     elif _key(sweep) != "optimizer":
         words += f", a line for each {_key(sweep)}"
+    if sweep.search:
+        return f"{words}: the runs of a search"
     if "seed" in sweep.grid:
         words += ", mean over seeds"
     if any(len(each) > 1 for line in lines for each in line.settings.values()):
@@ -180,6 +187,24 @@ def _draw(axes: Axes, line: _Line) -> None:
         axes.scatter(x, y, 14, alpha=alpha, rasterized=many, **style)
 
 
+def _scatter(axes: Axes, line: _Line) -> None:
+    """A point for each run at its last accuracy: full where it is sound, hollow where pruned."""
+    for is_full in (False, True):
+        points = [
+            (rate, run.metrics[f"{setting.split}/accuracy"])
+            for rate, settings in line.settings.items()
+            for setting in settings
+            for run in setting.runs
+            if (run.sound if is_full else run.pruned) and f"{setting.split}/accuracy" in run.metrics
+        ]
+        if points:
+            x, y = zip(*points, strict=True)
+            full = line.colour if is_full else "none"
+            style: dict[str, Any] = {"facecolors": full, "edgecolors": line.colour}
+            size = 30 if len(line.settings) <= 40 else 14
+            axes.scatter(x, y, size, linewidths=1.1, rasterized=len(points) > MANY, **style)
+
+
 def _band(line: _Line) -> tuple[list[float], list[float], list[float]] | None:
     """The rates, and the lowest and the highest seed of the best setting at each.
 
@@ -196,14 +221,18 @@ def _band(line: _Line) -> tuple[list[float], list[float], list[float]] | None:
     return (rates, lows, highs) if several else None
 
 
-def _name_lines(axes: Axes, lines: Sequence[_Line]) -> None:
-    """Names each line at the right, with its peak, a dotted line leading to its last point."""
+def _name_lines(axes: Axes, lines: Sequence[_Line], at_peak: bool) -> None:
+    """Names each line at the right, with its peak, a dotted line leading to its last point.
+
+    Or to its peak, where there is no line.
+    """
     to_axes = axes.transData - axes.transAxes
     ends = []
     for line in lines:
         sound = [(rate, line.best(rate)) for rate in line.settings if not isnan(line.best(rate))]
         if sound:
-            ends.append((1 - float(to_axes.transform(sound[-1])[1]), sound[-1], line))
+            end = line.peak[::-1] if at_peak else sound[-1]
+            ends.append((1 - float(to_axes.transform(end)[1]), end, line))
     ends.sort(key=lambda end: end[0])
     places = _spread([end[0] for end in ends], 13 / (_TALL * _INCH))
     for place, (_, end, line) in zip(places, ends, strict=True):

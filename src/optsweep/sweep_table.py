@@ -25,7 +25,7 @@ _SPLITS = {"val": "validation", "test": "test", "train": "training"}
 _SHORT = {"accuracy": "acc.", "loss": "loss"}
 # What gives way first where the width does not suffice.
 _OPTIONAL = ("train/loss", "train/accuracy", "test/loss", "seconds", "val/loss", "test/accuracy")
-_NOTES = 15  # columns that notes have at least: "1 of 3 diverged"
+_NOTES = 21  # columns that notes have at least: "pruned after 3 epochs"
 
 
 def score(value: float | None) -> str:
@@ -47,13 +47,16 @@ def repeated(sweep: SweepRecord) -> bool:
 
 
 def counts(sweep: SweepRecord) -> dict[str, int]:
-    """How many runs ended in each way: finished, diverged, failed, killed, ..."""
-    kinds = Counter(
-        "diverged" if run.diverged and run.status == "FINISHED" else run.status.lower()
-        for run in sweep.runs
-    )
-    order = dict.fromkeys(["finished", "diverged", "failed", "killed", *kinds])
+    """How many runs ended in each way: finished, pruned, diverged, failed, killed, ..."""
+    kinds = Counter(map(_ending, sweep.runs))
+    order = dict.fromkeys(["finished", "pruned", "diverged", "failed", "killed", *kinds])
     return {kind: kinds[kind] for kind in order if kinds[kind]}
+
+
+def _ending(run: RunRecord) -> str:
+    if run.status != "FINISHED" or run.sound:
+        return run.status.lower()
+    return "diverged" if run.diverged else "pruned"
 
 
 def sentence(sweep: SweepRecord) -> str:
@@ -215,7 +218,7 @@ def _cell(swept: Mapping[str, object], key: str) -> str:
 
 
 def _short_notes(run: RunRecord) -> str:
-    words = ["diverged" * run.diverged, "reused" * run.reused]
+    words = ["diverged" * run.diverged, run.pruning, "reused" * run.reused]
     words.append("" if run.status == "FINISHED" else run.status.lower())
     return "; ".join(word for word in words if word)
 

@@ -88,7 +88,7 @@ def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
 
 def _scores(standing: Standing, verdict: Verdict, sweep: SweepRecord) -> list[float]:
     metric, ids = f"{verdict.judged_on}/accuracy", set(standing.run_ids)
-    own = [run for run in sweep.runs if run.run_id in ids and not run.diverged]
+    own = [run for run in sweep.runs if run.run_id in ids and run.sound]
     return [run.metrics[metric] for run in own if metric in run.metrics]
 
 

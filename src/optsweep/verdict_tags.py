@@ -30,6 +30,7 @@ def metrics(verdict: Verdict) -> dict[str, float]:
         "edges": len(verdict.edges),
         "diverged": verdict.diverged,
         "failed": verdict.failed,
+        "pruned": verdict.pruned if verdict.search else None,
     }
     leader = verdict.leader
     if leader and leader.score:

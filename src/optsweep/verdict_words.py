@@ -29,6 +29,7 @@ def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
         _chance(verdict),
         *_limited([score(e, verdict) for e in verdict.standings if e.score], most, "scores"),
         _unsound(verdict),
+        _pruned(verdict),
         f"The grid was extended by {', '.join(verdict.extended)}." if verdict.extended else "",
         _edges(verdict),
         _rates(verdict, most),
@@ -137,6 +138,12 @@ def _chance(verdict: Verdict) -> str:
     if len(verdict.seeds) < 2:
         first = verdict.seeds[0] if verdict.seeds and isinstance(verdict.seeds[0], int) else 0
         add = ",".join(str(first + n) for n in range(5))
+        if verdict.search and verdict.leader:
+            best = " ".join(f"{key}={label(each)}" for key, each in verdict.leader.swept.items())
+            return (
+                "One seed: no statement about chance; repeat the best, with all else as it was, "
+                f"by -m {best} seed={add}."
+            )
         return f"One seed: no statement about chance; add seed={add}."
     most = max((each.score.seeds for each in verdict.standings if each.score), default=0)
     if 2 <= most < _FEW_FOR_BOOTSTRAP and verdict.intervals == "bootstrap":
@@ -161,11 +168,23 @@ def _unsound(verdict: Verdict) -> str:
     return f"Of {verdict.runs:,} runs {counted}{of}."
 
 
+def _pruned(verdict: Verdict) -> str:
+    """How many runs a search ended early."""
+    if not verdict.pruned:
+        return ""
+    were = "was pruned, as it looked" if verdict.pruned == 1 else "were pruned, as they looked"
+    return (
+        f"Of {verdict.runs:,} runs {verdict.pruned:,} {were} hopeless early; no score holds them."
+    )
+
+
 def _edges(verdict: Verdict) -> str:
     """The best values on an edge of what was tried, and what to type to go beyond."""
     if not verdict.edges:
         return ""
     several = len(verdict.standings) > 1
+    if verdict.search and any(edge.searched for edge in verdict.edges):
+        return _ends(verdict, several)
     told = [
         f"{f'{edge.contender} at ' if several else ''}{edge.key}={label(edge.value)} "
         f"({'lowest' if edge.side == 'low' else 'highest'} tried)"
@@ -175,6 +194,19 @@ def _edges(verdict: Verdict) -> str:
     typed = wider(verdict.edges)
     by_itself = "raise extend" if verdict.extended else "extend=3"
     return f"{line}. Type {typed}, or {by_itself}." if typed else f"{line}."
+
+
+def _ends(verdict: Verdict, several: bool) -> str:
+    """The best values near an end of what was searched, and what to search instead."""
+    near = [edge for edge in verdict.edges if edge.searched]
+    told = [
+        f"{f'{edge.contender} at ' if several else ''}{edge.key}={label(edge.value)} "
+        f"(the {edge.side} end of {edge.searched})"
+        for edge in near
+    ]
+    instead = " ".join(dict.fromkeys(edge.override for edge in near))
+    line = f"Near the end of what was searched: {', '.join(told)}"
+    return f"{line}; a better value may lie beyond. Type {instead}."
 
 
 def wider(edges: Sequence[Edge]) -> str:

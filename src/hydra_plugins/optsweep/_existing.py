@@ -78,6 +78,8 @@ def configs_without(key: str, arguments: Sequence[str]) -> Iterator[Config]:
         if key_of(name) == key:
             continue
         typed = [str(override.input_line)]
+        if override.is_interval_sweep():
+            continue  # it names no one value
         if override.is_sweep_override():
             typed = [f"{name}={value}" for value in override.sweep_string_iterator()]
         choices.append(typed if options(name) else typed[:1])

@@ -26,6 +26,8 @@ Compose = Callable[[Sequence[Sequence[str]]], "list[Job]"]
 class Extension:
     """Asked after each round: the jobs of the next, none once the best values are inside.
 
+    While runs are under way there is no telling yet.
+
     `overrides` are those of the jobs so far, to which each round's are added; `compose` turns
     overrides into checked jobs; `tell` is told of a step that cannot be run.
     """
@@ -45,8 +47,10 @@ class Extension:
         self._tell = tell
         self._refused: set[str] = set()
 
-    def __call__(self, records: Sequence[RunRecord]) -> "list[Job]":
+    def __call__(self, records: Sequence[RunRecord], running: int = 0) -> "list[Job]":
         """The next round's jobs, given the records of all jobs so far, in their order."""
+        if running:
+            return []
         found = contenders(SweepRecord("", (), self._grid, records))
         jobs = []
         for step in further(found, self._grid, self._most):

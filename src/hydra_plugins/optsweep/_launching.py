@@ -22,6 +22,7 @@ from optsweep.settings import Launch, Settings
 if TYPE_CHECKING:
     from optsweep.jobs import Job
     from optsweep.results import RunRecord
+    from optsweep.search import Search
 
 
 class PlannedLauncher(Launcher):
@@ -65,9 +66,27 @@ class PlannedLauncher(Launcher):
             OptsweepError: a job cannot be carried out; none has been started then.
             RunsFailed: some runs failed; all others have been carried out.
         """
+        return self._launch([list(overrides) for overrides in job_overrides], initial_job_idx)
+
+    def search(self, search: "Search") -> Sequence[JobReturn]:
+        """Carries a search out.
+
+        Its runs at each end and choice of what is searched are checked before the first one starts.
+
+        Raises:
+            OptsweepError: a run cannot be carried out; none has been started then.
+            RunsFailed: some runs failed; all others have been carried out.
+        """
+        from optsweep.space import probes, typed
+
+        overrides = [[*search.fixed, *typed(point)] for point in probes(search.space)]
+        return self._launch(overrides, 0, search)
+
+    def _launch(
+        self, carried_out: list[list[str]], first: int, search: "Search | None" = None
+    ) -> Sequence[JobReturn]:
         setup_globals()
-        carried_out = [list(overrides) for overrides in job_overrides]
-        records = self._sweep(carried_out, initial_job_idx)
+        records = self._sweep(carried_out, first, search)
         if failed := sum(record.status != "FINISHED" for record in records):
             raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
         return [
@@ -75,8 +94,13 @@ class PlannedLauncher(Launcher):
             for record, overrides in zip(records, carried_out, strict=True)
         ]
 
-    def _sweep(self, job_overrides: list[list[str]], first: int) -> Sequence["RunRecord"]:
-        """Carries the jobs out; those that `extend` adds are added to `job_overrides` too."""
+    def _sweep(
+        self, job_overrides: list[list[str]], first: int, search: "Search | None"
+    ) -> Sequence["RunRecord"]:
+        """Carries the jobs out; those that `extend` adds are added to `job_overrides` too.
+
+        Those of a search take the place of its probes, which are only checked.
+        """
         from hydra_plugins.optsweep._composing import compose
         from hydra_plugins.optsweep._door import (
             forget_passwords,
@@ -87,6 +111,8 @@ class PlannedLauncher(Launcher):
             telling_how_to_go_on,
         )
         from hydra_plugins.optsweep._extending import Extension
+        from hydra_plugins.optsweep._searching import begin
+        from optsweep.search import refuse_with_search
 
         launch = self.read(self._given)
         composed = list(compose(self._context, self._config, job_overrides, first))
@@ -94,6 +120,8 @@ class PlannedLauncher(Launcher):
             given = " ".join(self._config.hydra.overrides.task)
             raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        if search:
+            refuse_with_search(settings[0].extend, launch.stack)
         refuse_silent_store(settings[0].tracking_uri)
         self.begin(launch, settings[0])
         from optsweep.jobs import refuse_full, room_of
@@ -110,7 +138,7 @@ class PlannedLauncher(Launcher):
 
         from rich.console import Console
 
-        from optsweep.sweep import Sweep, carry_out
+        from optsweep.sweep import More, Sweep, carry_out
         from optsweep.tracking import Store
 
         sweep = Sweep(
@@ -135,15 +163,20 @@ class PlannedLauncher(Launcher):
                 job_from_composed(one, given, keys, self.device(launch, given))
                 for one, given in zip(added, settings, strict=True)
             ]
-            refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
+            if folder.exists():  # else the sweep has moved to the one that it goes on with
+                refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
             composed.extend(added)
             return jobs
 
         def tell(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        more = None
-        if asked.extend:
+        more: More | None = None
+        if search:
+            composed.clear()
+            job_overrides.clear()
+            sweep, more = begin(search, sweep, store, job_overrides, more_jobs)
+        elif asked.extend:
             more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, tell)
         with telling_how_to_go_on():
             record = carry_out(

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,11 @@ def _one_value_only(fault: _Fault) -> str:
 def _unknown_sweep(fault: _Fault) -> str:
     kind = fault.found["kind"].lower()
     given = fault.typed_with(f"{kind}(") or kind
-    return f"{given}: a sweep takes a list or a range; type {key_of(given)}=1e-3,1e-2,1e-1"
+    install = "" if find_spec("optuna") else "pip install 'optsweep[optuna]', then "
+    return (
+        f"{given}: a grid takes a list or a range; type {key_of(given)}=1e-3,1e-2,1e-1, "
+        f"or for a search {install}add hydra/sweeper=optuna"
+    )
 
 
 def _value_for_group(fault: _Fault) -> str:

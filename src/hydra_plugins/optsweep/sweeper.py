@@ -33,13 +33,18 @@ class GridSweeper(BasicSweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Gives the sweep a folder of its own, however many start in the same microsecond."""
-        given = any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra)
-        if not given:
-            config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
+        own_folder(config)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Left to the launcher, which composes every job anyway."""
+
+
+def own_folder(config: DictConfig) -> None:
+    """Gives the sweep a folder of its own, unless one was typed."""
+    given = any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra)
+    if not given:
+        config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
 
 
 def new_folder(wanted: Path) -> Path:

@@ -1,0 +1,75 @@
+"""The sweeper `optuna`: `lr=interval(1e-5,1) optimizer=sgd,adam`, searched.
+
+Hydra's overrides in, a search for the launcher out: `optsweep.search` proposes the trials.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from hydra_plugins.optsweep.launcher import LocalLauncher
+from hydra_plugins.optsweep.sweeper import own_folder
+
+
+@dataclass
+class OptunaConf:
+    """The settings of the sweeper, `hydra.sweeper.*` on the command line."""
+
+    _target_: str = "hydra_plugins.optsweep.optuna.OptunaSweeper"
+    n_trials: Any = None  # runs in all; null: 20, or with sampler=grid all there are
+    sampler: Any = "tpe"  # tpe, random or grid
+    pruning: Any = False  # end a run early that is hopeless after a few epochs
+    seed: Any = 0  # of the sampler: another one gives another search
+    params: dict[str, str] | None = None  # what to search, beside what is typed
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="optuna", node=OptunaConf, provider="optsweep"
+)
+
+
+class OptunaSweeper(Sweeper):
+    """Searches for the best values; what is best is the accuracy that runs are ranked by."""
+
+    def __init__(self, params: dict[str, str] | None, **config: Any) -> None:
+        self._params = params or {}
+        self._given = config
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Makes the launcher, which carries the search out, and the search's own folder."""
+        own_folder(config)
+        self._loader = hydra_context.config_loader
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Sequence[Any]:
+        """Carries the search out.
+
+        Raises:
+            OptsweepError: it cannot be carried out; no run was started then.
+            RunsFailed: some runs failed.
+        """
+        from hydra_plugins.optsweep._searching import read_space
+        from optsweep.errors import SettingsError
+        from optsweep.search import Search
+        from optsweep.study import require_optuna
+
+        require_optuna()
+        if not isinstance(self._launcher, LocalLauncher):
+            raise SettingsError(
+                "hydra/sweeper=optuna: this launcher takes no searches; type hydra/launcher=local"
+            )
+        asked = [f"{key}={value}" for key, value in self._params.items()]
+        parser = OverridesParser.create(config_loader=self._loader)
+        fixed, space = read_space(parser.parse_overrides([*asked, *arguments]))
+        return self._launcher.search(Search.from_config(self._given, space, fixed))
