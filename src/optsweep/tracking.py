@@ -376,13 +376,13 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
+            raise _other_version(uri, found[1]) from error
         if is_away(error):
             reason = redact(str(error).strip().splitlines()[0])
             raise Unreachable(
                 f"the MLflow store {redact(uri)} does not answer: {reason}"
             ) from error
-        if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
-            raise _other_version(uri, found[1]) from error
         reason = redact(str(error).strip().splitlines()[0])
         raise TrackingError(f"the MLflow store {redact(uri)} failed: {reason}") from error
 
