@@ -1,6 +1,5 @@
 """Makes the report of a sweep again, from what MLflow holds alone: see --help."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -85,7 +84,6 @@ def report(options: dict[str, str]) -> None:
         OptsweepError: the store, or what is asked of it, cannot be used.
         OSError: the report cannot be written.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from rich.console import Console  # these imports take seconds: not before a typing error
 
     from optsweep.address import sqlite_path

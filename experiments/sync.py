@@ -1,6 +1,5 @@
 """Sends what a tracking server that was away could not take: see --help."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -55,7 +54,6 @@ def sync(folder: Path, uri: str) -> int:
     if not kept:
         print(f"nothing is waiting to be sent in {folder}")
         return 0
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from optsweep.address import absolute, refuse_unusable
     from optsweep.tracking import Store  # this import takes seconds
 

@@ -23,7 +23,8 @@ from mlflow.utils.rest_utils import http_request
 from optsweep.errors import SettingsError
 from optsweep.repeats import common, distinct, identity
 from optsweep.results import SCORES, RunRecord, SweepRecord
-from optsweep.tracking import Store, _explained
+from optsweep.store_errors import explained
+from optsweep.tracking import Store
 
 Point = tuple[str, int, float]  # run id, step, value
 
@@ -97,7 +98,7 @@ def histories(
     other kind of store for each metric and run.
     """
     found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
-    with _explained(store.uri):
+    with explained(store.uri):
         for name in names:
             for run_id, step, value in _points(store, run_ids, name):
                 found[run_id].setdefault(name, {})[step] = value
@@ -158,7 +159,7 @@ def _one_by_one(store: Store, ids: Sequence[str], name: str) -> list[Point]:
 
 
 def _sweeps(store: Store, count: int) -> list[Run]:
-    with _explained(store.uri):
+    with explained(store.uri):
         return list(
             store.client.search_runs(
                 [store.experiment_id],
@@ -183,7 +184,7 @@ def _parent(store: Store, run_id: str) -> Run:
 
 def _by_id(store: Store, run_ids: Iterable[str]) -> list[Run]:
     ids, runs = sorted(run_ids), list[Run]()
-    with _explained(store.uri):
+    with explained(store.uri):
         for first in range(0, len(ids), _IN_A_QUERY):
             quoted = ", ".join(f"'{each}'" for each in ids[first : first + _IN_A_QUERY])
             wanted = f"attributes.run_id IN ({quoted})"

@@ -12,8 +12,9 @@ from optsweep.progress import RunProgress
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record, run
-from optsweep.sweep import release_dead, telling_of_unsent
+from optsweep.takeover import release_dead
 from optsweep.tracking import Store
+from optsweep.unsent import telling_of_unsent
 
 
 def carry_out(job: Job, store: Store, console: Console) -> RunRecord:

@@ -5,12 +5,9 @@ With `resume`, what an earlier sweep finished is taken over and what it left unf
 """
 
 import hashlib
-import logging
-import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +20,27 @@ from optsweep.checks import redact
 from optsweep.conclusion import conclude
 from optsweep.course import Course, Group
 from optsweep.engines import ClusterLaunch
-from optsweep.errors import TrackingError, Unreachable
+from optsweep.errors import Unreachable
 from optsweep.executors import cores, count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
-from optsweep.outbox import Outbox, outboxes, ticket_of
-from optsweep.owner import Owner, is_dead
+from optsweep.owner import Owner
 from optsweep.plan import Plan, plan
 from optsweep.progress import SweepProgress
-from optsweep.reading import finished_records
 from optsweep.repeats import setting_name
 from optsweep.results import RunRecord, SweepRecord
-from optsweep.run import Filing, new_record
+from optsweep.run import Filing
 from optsweep.search import Search
 from optsweep.settings import Launch
-from optsweep.tracking import Run, Store
-
-log = logging.getLogger(__name__)
+from optsweep.takeover import (
+    Earlier,
+    earlier_runs,
+    earlier_sweeps,
+    folder_of,
+    release_dead,
+    taken_over,
+)
+from optsweep.tracking import Store
+from optsweep.unsent import learn_ids, telling_of_unsent
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def carry_out(
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier:
         sweep = _moved(sweep, folder_of(earlier[0]))
-    taken = _earlier_runs(store, parent_id) if sweep.resume else _Earlier({}, {})
+    taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
     # otherwise than it began: sums by more threads differ in their last digits.
@@ -129,11 +131,11 @@ def carry_out(
 
     def planned(jobs: Sequence[Job], already: Plan | None = None, number: int = 0) -> _Round:
         try:
-            jobs, records, todo = _taken_over(jobs, store, taken)
+            jobs, records, todo = taken_over(jobs, store, taken)
         except Unreachable:  # it was there when the sweep began: what is added is carried out anew
             if not number:
                 raise
-            jobs, records, todo = _taken_over(jobs, store, _Earlier({}, {}))
+            jobs, records, todo = taken_over(jobs, store, Earlier({}, {}))
         groups = already or plan(jobs, todo, sweep.launch, workers)
         if len(groups.groups) < len(todo) or groups.remarks:
             console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
@@ -184,75 +186,10 @@ def carry_out(
             raise
         finally:
             whole = replace(sweep, jobs=jobs)
-            _learn_ids(records, store)
+            learn_ids(records, store)
             record = _record(whole, parent.run_id, records, len(sweep.jobs))
             conclude(record, jobs, whole.folder, whole.figures, parent, store, console)
     return record
-
-
-def release_dead(store: Store) -> None:
-    """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
-    dead = _dead(store)
-    folders = {Path(run.data.tags.get("optsweep.folder", "/nowhere")) for run in dead}
-    if unsent := [found for folder in folders for found in outboxes(folder)]:
-        try:  # what they could not tell may be that they ended
-            store.deliver(unsent)
-        except Unreachable:
-            raise
-        except TrackingError as error:
-            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
-        dead = _dead(store)
-    for run in dead:
-        store.end(run.info.run_id, "KILLED")
-
-
-def _dead(store: Store) -> list[Run]:
-    """The runs that are RUNNING in the store while nobody carries them out."""
-    verdicts: dict[str, bool] = {}
-    dead = []
-    for run in store.find(status="RUNNING"):
-        owner = run.data.tags.get("optsweep.owner")
-        if not owner:
-            continue
-        if owner not in verdicts:
-            verdicts[owner] = is_dead(owner)
-        if verdicts[owner]:
-            dead.append(run)
-    return dead
-
-
-@contextmanager
-def telling_of_unsent(
-    folder: Path, jobs: Sequence[Job], store: Store, console: Console
-) -> Iterator[None]:
-    """At the end, sends what the store did not take, or says how to send it later."""
-    try:
-        yield
-    finally:
-        elsewhere = [job.folder for job in jobs if Outbox(job.folder).waiting]
-        unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
-        if unsent and store.line.up:
-            with suppress(TrackingError):
-                store.deliver(unsent)
-        unsent = [folder for folder in unsent if Outbox(folder).waiting]
-        if unsent:
-            where = os.path.commonpath(unsent)
-            console.print(
-                f"[bold]MLflow did not take everything[/]; what is missing is kept, and sent by "
-                f"python experiments/sync.py folder={shlex.quote(where)}",
-                highlight=False,
-                soft_wrap=True,
-            )
-
-
-def earlier_sweeps(store: Store, plan: str) -> list[Run]:
-    """The sweeps of that plan, newest first."""
-    return store.find(kind="sweep", plan=plan)
-
-
-def folder_of(run: Run) -> Path:
-    """The folder of a run or a sweep."""
-    return Path(run.data.tags["optsweep.folder"])
 
 
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
@@ -288,64 +225,6 @@ def _shared_out(
                 settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
             shared[place] = replace(jobs[place], settings=settings)
     return shared
-
-
-def _taken_over(
-    jobs: Sequence[Job], store: Store, earlier: "_Earlier"
-) -> tuple[list[Job], list[RunRecord], list[int]]:
-    """The jobs, a record for each, and the places of those that are still to be carried out.
-
-    Jobs that an earlier sweep finished have their record already, and those that it began know the
-    MLflow run and the folder that they go on in.
-    """
-    jobs, todo = list(jobs), []
-    reused: dict[int, Run] = {}
-    for place, job in enumerate(jobs):
-        if job.fingerprint in earlier.finished:
-            reused[place] = earlier.finished[job.fingerprint]
-            continue
-        todo.append(place)
-        if run := earlier.unfinished.get(job.fingerprint):
-            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder_of(run))
-    records = [new_record(job) for job in jobs]
-    for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
-        own = records[place]
-        records[place] = replace(record, name=own.name, params=own.params, swept=own.swept)
-    return jobs, records, todo
-
-
-@dataclass(frozen=True)
-class _Earlier:
-    """The newest run of each fingerprint: those that are finished, and those that are not."""
-
-    finished: Mapping[str, Run]
-    unfinished: Mapping[str, Run]
-
-
-def _earlier_runs(store: Store, parent_id: str | None) -> _Earlier:
-    """What earlier sweeps carried out, with what this one did before, as `parent_id`.
-
-    A run that another process carries out right now is neither finished nor unfinished, nor is one
-    that another search pruned.
-    """
-    finished: dict[str, Run] = {}
-    unfinished: dict[str, Run] = {}
-    for run in reversed(store.find(kind="run")):  # the newest comes last and counts
-        elsewhere = run.data.tags.get("mlflow.parentRunId") != parent_id
-        if run.info.status == "RUNNING" or ("optsweep.pruned" in run.data.tags and elsewhere):
-            continue
-        kind = finished if run.info.status == "FINISHED" else unfinished
-        kind[run.data.tags["optsweep.fingerprint"]] = run
-    return _Earlier(finished, unfinished)
-
-
-def _learn_ids(records: Sequence[RunRecord], store: Store) -> None:
-    """Gives records the ids of runs that MLflow could only create after they had started."""
-    pending = [record for record in records if ticket_of(record.run_id)]
-    if pending and store.line.up:
-        with suppress(TrackingError):
-            for record in pending:
-                record.run_id = store.id_of(record.run_id)
 
 
 def _title(sweep: Sweep) -> str:

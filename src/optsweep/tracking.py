@@ -8,8 +8,6 @@ cannot take is kept in the run's folder (`outbox.py`) and sent when it answers a
 
 import functools
 import logging
-import os
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,18 +16,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, least of all offline
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line for each run
-# A server that is gone is told of after 246 s by MLflow's own measure, after some 10 s by this.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-
-import mlflow.store.tracking.sqlalchemy_store  # half a second that `open` would pay else
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that `open` would pay)
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run as Run  # what `find` gives, for those who type it
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from optsweep import outbox, sending
 from optsweep.address import absolute, refuse_unusable, sqlite_path
@@ -38,7 +29,7 @@ from optsweep.errors import StackFailed, TrackingError, Unreachable
 from optsweep.outbox import Call, Line, Outbox
 from optsweep.results import Entry
 from optsweep.sending import DatasetNote as DatasetNote
-from optsweep.sending import is_away
+from optsweep.store_errors import explained
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +68,7 @@ class Store:
         uri = absolute(uri)
         path = sqlite_path(uri)
         refuse_unusable(uri)
-        with _explained(uri):
+        with explained(uri):
             if path is None:
                 client = MlflowClient(uri)
                 return cls(uri, _experiment_id(client, experiment, None), client)
@@ -104,7 +95,7 @@ class Store:
             f"{names.get(key, f'tags.`optsweep.{key}`')} = '{value}'" for key, value in tags.items()
         )
         runs: list[Run] = []
-        with _explained(self.uri):
+        with explained(self.uri):
             token: str | None = None
             while True:
                 page = self.client.search_runs(
@@ -179,7 +170,7 @@ class Store:
             Unreachable: it does not answer; the call may have reached it or not.
             TrackingError: it refuses.
         """
-        with _explained(self.uri), sending.brief(call):
+        with explained(self.uri), sending.brief(call):
             created = None
             if call["call"] == "create" and call["again"]:  # an earlier try may have reached it
                 created = self._find_ticket(call["tags"]["optsweep.ticket"])
@@ -368,42 +359,6 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
             f"mlflow experiments restore -x {found.experiment_id}, or type another name"
         )
     return str(found.experiment_id)
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """MLflow's and the database's errors as one line."""
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-        if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
-            raise _other_version(uri, found[1]) from error
-        if is_away(error):
-            reason = redact(str(error).strip().splitlines()[0])
-            raise Unreachable(
-                f"the MLflow store {redact(uri)} does not answer: {reason}"
-            ) from error
-        reason = redact(str(error).strip().splitlines()[0])
-        raise TrackingError(f"the MLflow store {redact(uri)} failed: {reason}") from error
-
-
-def _other_version(uri: str, revision: str) -> TrackingError:
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
-
-    migrations = Path(mlflow.__file__).parent / "store" / "db_migrations"
-    try:
-        known = ScriptDirectory(str(migrations)).get_revision(revision) is not None
-    except CommandError:
-        known = False
-    if known:
-        wrote, instead = "an older", f"mlflow db upgrade '{redact(uri)}'"
-    else:
-        wrote, instead = "a newer", "pip install --upgrade mlflow"
-    return TrackingError(
-        f"the MLflow store {redact(uri)} was written by {wrote} MLflow than this one, "
-        f"{mlflow.__version__}; type {instead}, or give another store with tracking.uri="
-    )
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def begin(
     """
     from optsweep.executors import count_workers
     from optsweep.study import Study
-    from optsweep.sweep import earlier_sweeps, folder_of
+    from optsweep.takeover import earlier_sweeps, folder_of
 
     search = replace(search, identity=search.identify([job.fingerprint for job in sweep.jobs]))
     sweep = replace(sweep, search=search, launch=replace(sweep.launch, stack=1))

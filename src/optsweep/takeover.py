@@ -1,0 +1,107 @@
+"""What earlier sweeps left in the store, for a new one to end, to take over, or to go on with."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optsweep.errors import TrackingError, Unreachable
+from optsweep.jobs import Job
+from optsweep.outbox import outboxes
+from optsweep.owner import is_dead
+from optsweep.reading import finished_records
+from optsweep.results import RunRecord
+from optsweep.run import new_record
+from optsweep.tracking import Run, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The newest run of each fingerprint: those that are finished, and those that are not."""
+
+    finished: Mapping[str, Run]
+    unfinished: Mapping[str, Run]
+
+
+def release_dead(store: Store) -> None:
+    """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
+    dead = _dead(store)
+    folders = {Path(run.data.tags.get("optsweep.folder", "/nowhere")) for run in dead}
+    if unsent := [found for folder in folders for found in outboxes(folder)]:
+        try:  # what they could not tell may be that they ended
+            store.deliver(unsent)
+        except Unreachable:
+            raise
+        except TrackingError as error:
+            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
+        dead = _dead(store)
+    for run in dead:
+        store.end(run.info.run_id, "KILLED")
+
+
+def _dead(store: Store) -> list[Run]:
+    """The runs that are RUNNING in the store while nobody carries them out."""
+    verdicts: dict[str, bool] = {}
+    dead = []
+    for run in store.find(status="RUNNING"):
+        owner = run.data.tags.get("optsweep.owner")
+        if not owner:
+            continue
+        if owner not in verdicts:
+            verdicts[owner] = is_dead(owner)
+        if verdicts[owner]:
+            dead.append(run)
+    return dead
+
+
+def earlier_sweeps(store: Store, plan: str) -> list[Run]:
+    """The sweeps of that plan, newest first."""
+    return store.find(kind="sweep", plan=plan)
+
+
+def folder_of(run: Run) -> Path:
+    """The folder of a run or a sweep."""
+    return Path(run.data.tags["optsweep.folder"])
+
+
+def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
+    """What earlier sweeps carried out, with what this one did before, as `parent_id`.
+
+    A run that another process carries out right now is neither finished nor unfinished, nor is one
+    that another search pruned.
+    """
+    finished: dict[str, Run] = {}
+    unfinished: dict[str, Run] = {}
+    for run in reversed(store.find(kind="run")):  # the newest comes last and counts
+        elsewhere = run.data.tags.get("mlflow.parentRunId") != parent_id
+        if run.info.status == "RUNNING" or ("optsweep.pruned" in run.data.tags and elsewhere):
+            continue
+        kind = finished if run.info.status == "FINISHED" else unfinished
+        kind[run.data.tags["optsweep.fingerprint"]] = run
+    return Earlier(finished, unfinished)
+
+
+def taken_over(
+    jobs: Sequence[Job], store: Store, earlier: Earlier
+) -> tuple[list[Job], list[RunRecord], list[int]]:
+    """The jobs, a record for each, and the places of those that are still to be carried out.
+
+    Jobs that an earlier sweep finished have their record already, and those that it began know the
+    MLflow run and the folder that they go on in.
+    """
+    jobs, todo = list(jobs), []
+    reused: dict[int, Run] = {}
+    for place, job in enumerate(jobs):
+        if job.fingerprint in earlier.finished:
+            reused[place] = earlier.finished[job.fingerprint]
+            continue
+        todo.append(place)
+        if run := earlier.unfinished.get(job.fingerprint):
+            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder_of(run))
+    records = [new_record(job) for job in jobs]
+    for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
+        own = records[place]
+        records[place] = replace(record, name=own.name, params=own.params, swept=own.swept)
+    return jobs, records, todo
