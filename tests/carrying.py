@@ -1,6 +1,7 @@
 """Runs and sweeps in the test's own process, composed as the command composes them: no imports."""
 
 import itertools
+import os
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -18,7 +19,8 @@ from optsweep.tracking import Store
 
 
 def new(project: Path, *overrides: str, folder: str = "", swept: tuple[str, ...] = ()) -> Job:
-    """The checked job of a run in `project`, without pictures."""
+    """The checked job of a run in `project`, without pictures, whatever store others set."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
     OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
         config = compose("config", ["figures=none", *overrides], return_hydra_config=True)

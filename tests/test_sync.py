@@ -34,7 +34,15 @@ class Gated(torch.nn.Module):
             self.batches += 1
         return self.linear(images.flatten(1))
 '''
-SWEEP = ("-m", "model=gated", "seed=range(4)", "epochs=5", "log_every=1", "threads=1")
+SWEEP = (
+    "-m",
+    "hydra.launcher.stack=1",
+    "model=gated",
+    "seed=range(4)",
+    "epochs=5",
+    "log_every=1",
+    "threads=1",
+)
 
 
 @pytest.fixture
