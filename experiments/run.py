@@ -8,7 +8,6 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.optsweep._door import main, single_run
-from optsweep import imports
 
 ROOT = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
@@ -21,6 +20,5 @@ def experiment(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    imports.begin()  # until the libraries that a run needs are there
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to `main`, which explains them
     sys.exit(main(experiment))

@@ -7,6 +7,21 @@ are imported. So it is off while libraries are imported, and passes by what they
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Keeps the collector off for a block that does little else than import.
+
+    Not for one that composes: what that leaves behind has to be collected as it goes.
+    """
+    begin()
+    try:
+        yield
+    finally:
+        end()
 
 
 def begin() -> None:

@@ -93,17 +93,18 @@ def _single_run(config: DictConfig) -> float:
     given = {str(key): value for key, value in values.items()}
     settings = Settings.from_config(given, hydra.runtime.choices)
     refuse_silent_store(settings.tracking_uri)
-    job = new_job(settings, given, Path(hydra.runtime.output_dir), list(hydra.overrides.task), {})
+    folder, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+    with imports.importing():
+        job = new_job(settings, given, folder, typed, {})
 
-    # Not before: importing mlflow takes seconds, which a refusal need not wait for.
-    from rich.console import Console
+        # Not before: importing mlflow takes seconds, which a refusal need not wait for.
+        from rich.console import Console
 
-    from optsweep.results import objective
-    from optsweep.single import carry_out
-    from optsweep.tracking import Store
+        from optsweep.results import objective
+        from optsweep.single import carry_out
+        from optsweep.tracking import Store
 
-    store = Store.open(settings.tracking_uri, settings.experiment)
-    imports.end()
+        store = Store.open(settings.tracking_uri, settings.experiment)
     with telling_how_to_go_on():
         return objective(carry_out(job, store, Console()).metrics)
 

@@ -124,7 +124,8 @@ class PlannedLauncher(Launcher):
             refuse_with_search(settings[0].extend, launch.stack)
         refuse_silent_store(settings[0].tracking_uri)
         self.begin(launch, settings[0])
-        from optsweep.jobs import refuse_full, room_of
+        with imports.importing():
+            from optsweep.jobs import refuse_full, room_of
 
         keys = swept_keys(job_overrides)
         refuse_swept(keys, settings)
@@ -136,11 +137,13 @@ class PlannedLauncher(Launcher):
         forget_passwords(folder)
         refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
 
-        from rich.console import Console
+        with imports.importing():
+            from rich.console import Console
 
-        from optsweep.sweep import More, Sweep, carry_out
-        from optsweep.tracking import Store
+            from optsweep.sweep import More, Sweep, carry_out
+            from optsweep.tracking import Store
 
+            store = Store.open(asked.tracking_uri, asked.experiment)
         sweep = Sweep(
             overrides=list(self._config.hydra.overrides.task),
             jobs=jobs,
@@ -152,8 +155,6 @@ class PlannedLauncher(Launcher):
             intervals=asked.intervals,
             extend=asked.extend,
         )
-        store = Store.open(asked.tracking_uri, asked.experiment)
-        imports.end()
         console = Console()
 
         def more_jobs(overrides: Sequence[Sequence[str]]) -> list["Job"]:
