@@ -71,6 +71,17 @@ def swept(project: Path, *arguments: str, env: Mapping[str, str] | None = None) 
     return done.returncode, done.stdout + done.stderr
 
 
+def searched(
+    project: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> list[dict[str, str]]:
+    """Carries a search of four trials out, two at a time; returns its table."""
+    search = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "epochs=2", "threads=1")
+    space = ("optimizer=sgd,adam", "lr=interval(1e-4,1)", "figures=none")
+    done = run(project, *search, *space, *arguments, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return table(project)
+
+
 def table(project: Path) -> list[dict[str, str]]:
     """The sweep's table without what differs from one sweep to the next."""
     (file,) = project.glob("outputs/*/*/table.csv")
@@ -117,10 +128,10 @@ class Gate:
             text=True,
         )
 
-    def wait_for(self, runs: int) -> None:
-        """Returns once so many runs wait at the first gate."""
+    def wait_for(self, runs: int, kept: str = "*/*/*/checkpoint.bin") -> None:
+        """Returns once so many runs, or stacks, wait at the first gate, by their checkpoints."""
         for _ in range(1800):
-            if len(list(self.project.glob("outputs/*/*/*/checkpoint.bin"))) == runs:
+            if len(list((self.project / "outputs").glob(kept))) == runs:
                 return
             assert self.process.poll() is None, self.process.communicate()[0]
             time.sleep(0.1)

@@ -4,6 +4,8 @@ import importlib.util
 import os
 from typing import Any
 
+from servers import free_port
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no calls home
 _SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
@@ -16,7 +18,8 @@ def missing() -> str:
 class Ray:
     """Two nodes with two cores each, which a `with` block starts and ends.
 
-    The second has a resource that the first has not: `second`.
+    The second has resources that the first has not: `second`, and a GPU, or so it says. `client`
+    is where Ray's client is answered.
     """
 
     def __enter__(self) -> "Ray":
@@ -34,13 +37,18 @@ class Ray:
     def _start(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **_SMALL})
+        port = free_port()
+        head = {"num_cpus": 2, "ray_client_server_port": port, **_SMALL}
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+        self.client = f"ray://127.0.0.1:{port}"
         self.address = str(self._cluster.address)
         self._second: Any = None
 
     def add_second(self) -> None:
         """Adds the second node, and waits until it is there."""
-        self._second = self._cluster.add_node(num_cpus=2, resources={"second": 2}, **_SMALL)
+        self._second = self._cluster.add_node(
+            num_cpus=2, num_gpus=1, resources={"second": 2}, **_SMALL
+        )
         self._cluster.wait_for_nodes()
 
     def kill_second(self) -> None:

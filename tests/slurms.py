@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from servers import free_port
 
+_HOST = socket.gethostname().partition(".")[0]
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun")
 _ACCOUNTING = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
 
@@ -71,6 +73,14 @@ def missing(accounting: bool) -> str:
     return "" if os.geteuid() == 0 else "a Slurm of one's own needs root"
 
 
+def _kill_tree(process: int) -> None:
+    """Kills a process and all that it has started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    os.kill(process, signal.SIGKILL)
+    for child in children:
+        _kill_tree(int(child))
+
+
 class Slurm:
     """A cluster of one node, this machine, which a `with` block starts and ends.
 
@@ -113,13 +123,44 @@ class Slurm:
         """The ids of the jobs that are waiting or running."""
         return self.ask("squeue", "--noheader", "--array", "--format=%i").split()
 
+    def lose_node(self) -> None:
+        """Ends the node with all that runs on it, as if its power were cut, and tells Slurm so."""
+        node = self._named("slurmd")
+        steps = subprocess.run(["pgrep", "slurmstepd"], capture_output=True, text=True, check=False)
+        node.kill()
+        node.wait()
+        for step in steps.stdout.split():  # those of other clusters have another configuration
+            if str(self.folder) in Path(f"/proc/{step}/environ").read_text(errors="replace"):
+                _kill_tree(int(step))
+        self.ask("scontrol", "update", f"NodeName={_HOST}", "State=DOWN", "Reason=lost")
+
+    def bring_node_back(self) -> None:
+        """Starts the node again."""
+        self._daemon(["slurmd", "-D", "-f", str(self.folder / "slurm.conf")])
+        self.ask("scontrol", "update", f"NodeName={_HOST}", "State=RESUME")
+
+    def fall_silent(self) -> None:
+        """Stops the controller: whoever asks it gets no answer."""
+        self._named("slurmctld").terminate()
+        self._named("slurmctld").wait(20)
+
+    def answer_again(self) -> None:
+        """Starts the controller again."""
+        self._daemon(["slurmctld", "-D", "-f", str(self.folder / "slurm.conf")])
+        self._until(lambda: self.ask("sinfo", "-h", "-p", "main", "-o", "%t") in ("idle", "mix"))
+
+    def _named(self, program: str) -> "subprocess.Popen[bytes]":
+        return [
+            one for one in self._daemons if isinstance(one.args, list) and one.args[0] == program
+        ][-1]
+
     def _start(self) -> None:
         for name in ("state", "spool"):
             (self.folder / name).mkdir()
         self._start_munge()
         conf = _CONF.format(
             folder=self.folder,
-            host=socket.gethostname().partition(".")[0],
+            host=_HOST,
             controller=free_port(),
             node=free_port(),
             elsewhere=free_port(),

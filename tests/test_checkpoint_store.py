@@ -1,12 +1,12 @@
 """Checkpoints in MLflow: what one machine sends, another lays into its folder."""
 
-import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from optsweep import checkpoint
 from optsweep.checkpoint import CHECKPOINT, Journal
-from optsweep.checkpoint_store import StoredProgress, fetch
+from optsweep.checkpoint_store import StoredProgress, fetch, forget
 from optsweep.jobs import Job
 from optsweep.results import Entry
 from optsweep.run import JOURNAL
@@ -43,13 +43,63 @@ def test_what_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     job = Job(None, tmp_path / "run", "fingerprint")  # type: ignore[arg-type]
     with store.start("run") as tracked:
-        tracked.log_epoch(Entry(1, 1, {"train/loss": math.pi}))
+        tracked.log_epoch(ENTRIES[0])
     job.folder.mkdir()
-    (job.folder / JOURNAL).write_text("")
+    journal = Journal(job.folder / JOURNAL)
+    for entry in ENTRIES:
+        journal.keep(entry)
     (job.folder / CHECKPOINT).write_text("newer")
     fetch(store, replace(job, run_id=tracked.run_id))
     assert (job.folder / CHECKPOINT).read_text() == "newer"
-    assert (job.folder / JOURNAL).read_text() == ""
+    assert Journal(job.folder / JOURNAL).entries == ENTRIES
+
+
+def test_what_another_machine_went_further_with_takes_its_place(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
+    job = Job(None, tmp_path / "run", "fingerprint")  # type: ignore[arg-type]
+    elsewhere = replace(job, folder=tmp_path / "elsewhere")
+    for folder in (job.folder, elsewhere.folder):
+        folder.mkdir()
+    with store.start("run", folder=elsewhere.folder) as tracked:
+        progress = StoredProgress(store, [elsewhere])
+        progress.started({elsewhere.folder: tracked.run_id})
+        for entry in ENTRIES:
+            tracked.log_epoch(entry)
+        (elsewhere.folder / CHECKPOINT).write_text("after epoch 2")
+        progress.finished(2, {"val/loss": 1.0, "val/accuracy": 0.5})
+    Journal(job.folder / JOURNAL).keep(ENTRIES[0])
+    (job.folder / CHECKPOINT).write_text("after epoch 1")
+    fetch(store, replace(job, run_id=tracked.run_id))
+    assert (job.folder / CHECKPOINT).read_text() == "after epoch 2"
+    assert Journal(job.folder / JOURNAL).entries == ENTRIES
+
+
+def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
+    sweep, other = tmp_path / "here", tmp_path / "there"
+    jobs = [Job(None, sweep / str(number), str(number)) for number in range(3)]  # type: ignore[arg-type]
+    runs = {}
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+        with store.start("run", folder=job.folder) as tracked:
+            tracked.log_epoch(ENTRIES[0])
+        runs[job.folder] = tracked.run_id
+    path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
+    progress = StoredProgress(store, jobs)
+    progress.started(runs)
+    path.parent.mkdir()
+    path.write_text("after epoch 1")
+    progress.finished(1, {"val/loss": 1.0, "val/accuracy": 0.5})
+    moved = [replace(job, run_id=runs[job.folder], folder=other / job.folder.name) for job in jobs]
+    for job in moved:
+        fetch(store, job)
+        stack = checkpoint.stack_of(job.folder)
+        assert stack is not None
+        assert stack.read_text() == "after epoch 1"
+        assert Journal(job.folder / JOURNAL).entries == ENTRIES[:1]
+    forget(store, list(runs.values()))
+    for run_id in runs.values():
+        assert store.client.list_artifacts(run_id) == []
 
 
 def test_a_run_that_never_began_has_nothing_to_fetch(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import rays
 from conftest import run
-from engines import Gate, assert_as_on_this_machine, project_with, steps, swept
+from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
 from rays import Ray
 from store import by_name
 
@@ -42,17 +43,22 @@ def test_a_sweep_is_the_same_as_on_this_machine(ray: Ray, address: str, tmp_path
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("stack", "kept"), [(1, "*/*/[01]/checkpoint.bin"), (2, "*/*/stacks/*.bin")]
+)
 def test_a_run_whose_node_dies_goes_on_elsewhere_from_what_mlflow_holds(
-    ray: Ray, address: str, tmp_path: Path
+    ray: Ray, address: str, tmp_path: Path, stack: int, kept: str
 ) -> None:
     project = project_with(tmp_path)
     apart = ("hydra.launcher.shared=false", "hydra.launcher.resources={second: 1}")
-    sweep = Gate(project, ENGINE, address, "seed=0,1", *apart)
-    sweep.wait_for(2)
+    together = f"hydra.launcher.stack={stack}"
+    sweep = Gate(project, ENGINE, address, "seed=0,1", *apart, together)
+    sweep.wait_for(3 - stack, kept)
     ray.kill_second()
-    for folder in project.glob("outputs/*/*/[01]"):  # as if the next node were another machine
-        for name in ("checkpoint.bin", "history.jsonl", ".progress.json"):
-            (folder / name).unlink()
+    here = [*project.glob("outputs/*/*/[01]/*"), *project.glob("outputs/*/*/stacks/*")]
+    for file in here:  # as if the next node were another machine
+        if file.name in ("history.jsonl", ".progress.json", "stack.txt") or file.suffix == ".bin":
+            file.unlink()
     ray.add_second()
     sweep.open()
     code, output = sweep.end()
@@ -61,6 +67,54 @@ def test_a_run_whose_node_dies_goes_on_elsewhere_from_what_mlflow_holds(
     assert len(found) == 2
     assert {one.info.status for one in found.values()} == {"FINISHED"}
     assert set(map(tuple, steps(project).values())) == {(1, 2, 3, 4, 5)}
+    for log in project.glob("outputs/*/*/[01]/optsweep.log"):
+        assert "starting over" not in log.read_text()
+    assert not list(project.rglob("resume"))
+
+
+@pytest.mark.long
+def test_runs_without_a_node_that_could_take_them_are_given_up(
+    ray: Ray, address: str, tmp_path: Path
+) -> None:
+    project = project_with(tmp_path)
+    sweep = Gate(project, ENGINE, address, "seed=0,1", "hydra.launcher.resources={second: 1}")
+    sweep.wait_for(2)
+    ray.kill_second()
+    try:
+        code, output = sweep.end()
+    finally:
+        ray.add_second()
+    assert code == 1, output
+    found = by_name(project)
+    assert [one.info.status for one in found.values()] == ["FAILED"] * 2
+    for one in found.values():
+        assert "no node of the Ray cluster has" in one.data.tags["optsweep.error"]
+    assert list(steps(project).values()) == [[1]] * 2
+
+
+@pytest.mark.long
+def test_two_runs_share_a_gpu_of_a_cluster_that_is_reached_by_rays_client(
+    ray: Ray, tmp_path: Path
+) -> None:
+    project = project_with(tmp_path)
+    client = f"hydra.launcher.address='{ray.client}'"
+    sweep = Gate(project, ENGINE, client, "seed=0,1,2", "hydra.launcher.gpus=0.5", "device=cpu")
+    sweep.wait_for(2)
+    time.sleep(5)  # the third would have begun by now
+    sweep.wait_for(2)
+    sweep.open()
+    code, output = sweep.end()
+    assert code == 0, output
+    assert {one.info.status for one in by_name(project).values()} == {"FINISHED"}
+    assert list(steps(project).values()) == [[1, 2, 3, 4, 5]] * 3
+
+
+@pytest.mark.long
+def test_a_search_proposes_what_it_does_on_this_machine(address: str, tmp_path: Path) -> None:
+    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "cluster")
+    expected = searched(local, "hydra.launcher.workers=2")
+    parallel = "hydra.launcher.max_parallel=2"
+    assert searched(project, ENGINE, address, parallel) == expected
 
 
 def test_ctrl_c_leaves_no_task(address: str, tmp_path: Path) -> None:
@@ -78,7 +132,7 @@ def test_ctrl_c_leaves_no_task(address: str, tmp_path: Path) -> None:
     ("given", "said"),
     [
         ("hydra.launcher.cpus=64", "no node has CPU 64 for a run"),
-        ("hydra.launcher.gpus=0.5", "no node has CPU 1, GPU 0.5 for a run"),
+        ("hydra.launcher.gpus=2", "no node has CPU 1, GPU 2 for a run"),
         ("hydra.launcher.address='127.0.0.1:9'", "no Ray cluster answers"),
         ("hydra.launcher.gpus=1.5", "a share of one GPU or a whole number"),
     ],

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from optsweep.engines import RayLaunch, SlurmLaunch
 from optsweep.errors import SettingsError
-from optsweep.search import Search, refuse_with_search
+from optsweep.search import Search, refuse_pruning_apart, refuse_with_search
+from optsweep.settings import Launch
 from optsweep.space import Choice, Dimension, Interval
 
 SPACE: list[Dimension] = [
@@ -49,11 +51,27 @@ def test_a_search_is_known_by_what_it_draws_from_and_how_not_by_its_number_of_tr
     assert len(names | {search.identify(["b"])}) == 6
 
 
-@pytest.mark.parametrize(("extend", "stack", "word"), [(2, None, "extend=2"), (0, 4, "stack=4")])
-def test_what_does_not_go_with_a_search_is_refused(
-    extend: int, stack: int | None, word: str
-) -> None:
-    with pytest.raises(SettingsError, match=word):
-        refuse_with_search(extend, stack)
-    refuse_with_search(0, None)
-    refuse_with_search(0, 1)
+@pytest.mark.parametrize(
+    ("extend", "launch", "said"),
+    [
+        (2, Launch(), "extend=2"),
+        (0, Launch(stack=4), "stack=4.* hydra.launcher.workers=4 for more"),
+        (0, RayLaunch(stack=4), "stack=4.* hydra.launcher.max_parallel=4 for more"),
+        (0, SlurmLaunch(stack=1), "type hydra.launcher.max_parallel=4"),
+    ],
+)
+def test_what_does_not_go_with_a_search_is_refused(extend: int, launch: Launch, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        refuse_with_search(extend, launch)
+
+
+@pytest.mark.parametrize("launch", [Launch(), Launch(stack=1), SlurmLaunch(stack=1, workers=2)])
+def test_what_goes_with_a_search_is_let_pass(launch: Launch) -> None:
+    refuse_with_search(0, launch)
+
+
+def test_runs_that_share_no_folder_prune_nothing() -> None:
+    search = Search(SPACE, 4)
+    refuse_pruning_apart(search)
+    with pytest.raises(SettingsError, match=r"hydra\.launcher\.shared=true"):
+        refuse_pruning_apart(replace(search, pruning=True))

@@ -10,9 +10,10 @@ import pytest
 
 import slurms
 from conftest import run
-from engines import Gate, assert_as_on_this_machine, project_with, steps, swept
+from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
 from optsweep.engines import SlurmLaunch
-from optsweep.slurm import gone_on_with
+from optsweep.executors import Crashed
+from optsweep.slurm import SlurmJobs, gone_on_with
 from optsweep.worker import Task
 from slurms import Slurm
 from store import by_name
@@ -86,6 +87,14 @@ def test_a_preempted_run_goes_on_and_a_cancelled_one_is_noticed(
     assert plain.queue() == []
 
 
+@pytest.mark.long
+def test_a_search_proposes_what_it_does_on_this_machine(plain: Slurm, tmp_path: Path) -> None:
+    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "cluster")
+    expected = searched(local, "hydra.launcher.workers=2")
+    parallel = "hydra.launcher.max_parallel=2"
+    assert searched(project, ENGINE, parallel, env=plain.environment) == expected
+
+
 def test_ctrl_c_leaves_no_job_in_the_queue(plain: Slurm, tmp_path: Path) -> None:
     project = project_with(tmp_path)
     parallel = "hydra.launcher.max_parallel=2"
@@ -98,6 +107,44 @@ def test_ctrl_c_leaves_no_job_in_the_queue(plain: Slurm, tmp_path: Path) -> None
     assert "cancelling 3 Slurm jobs" in output
     assert plain.queue() == []
     assert {one.info.status for one in by_name(project).values()} == {"KILLED"}
+
+
+@pytest.mark.long
+def test_a_run_whose_node_is_lost_goes_on_when_it_is_back(plain: Slurm, tmp_path: Path) -> None:
+    project = project_with(tmp_path)
+    sweep = Gate(project, ENGINE, "seed=0,1", env=plain.environment)
+    sweep.wait_for(2)
+    plain.lose_node()
+    time.sleep(5)
+    plain.bring_node_back()
+    sweep.open()
+    code, output = sweep.end()
+    assert code == 0, output
+    assert {one.info.status for one in by_name(project).values()} == {"FINISHED"}
+    assert list(steps(project).values()) == [[1, 2, 3, 4, 5]] * 2
+    assert plain.queue() == []
+
+
+@pytest.mark.long
+def test_a_slurm_that_stays_silent_has_lost_its_jobs(
+    plain: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optsweep.slurm._PATIENCE", 3.0)
+    monkeypatch.setattr("optsweep.slurm._QUESTION", 0.5)
+    for name, value in plain.environment.items():
+        monkeypatch.setenv(name, value)
+    said: list[str] = []
+    jobs = SlurmJobs(SlurmLaunch(options={"hold": True}), tmp_path, said.append)
+    future = jobs.submit(Task([], "sqlite:///x", "1", None, "", False))
+    jobs.start()
+    try:
+        plain.fall_silent()
+        with pytest.raises(Crashed, match="Slurm has not answered"):
+            future.result(timeout=200)
+    finally:
+        plain.answer_again()
+        jobs.close()
+        plain.ask("scancel", "--user=root")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,12 @@ def path_of(folders: Sequence[Path], fingerprints: Sequence[str]) -> Path:
     if len(folders) == 1:
         return folders[0] / CHECKPOINT
     name = hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:16]
-    return folders[0].parent / "stacks" / f"{name}.bin"
+    return stacks_beside(folders[0]) / f"{name}.bin"
+
+
+def stacks_beside(folder: Path) -> Path:
+    """Where the checkpoints of stacks lie that the run in a folder may have been in."""
+    return folder.parent / "stacks"
 
 
 def leave_notes(path: Path, folders: Sequence[Path]) -> None:
@@ -49,7 +54,12 @@ def leave_notes(path: Path, folders: Sequence[Path]) -> None:
     if len(folders) > 1:
         path.parent.mkdir(exist_ok=True)
         for folder in folders:
-            (folder / _NOTE).write_text(os.path.relpath(path, folder))
+            leave_note(path, folder)
+
+
+def leave_note(path: Path, folder: Path) -> None:
+    """Notes in a run's folder where the checkpoint of its stack lies."""
+    (folder / _NOTE).write_text(os.path.relpath(path, folder))
 
 
 def stack_of(folder: Path) -> Path | None:

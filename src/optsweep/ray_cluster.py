@@ -92,6 +92,13 @@ def hosts(launch: RayLaunch) -> set[str]:
     return {str(node["NodeManagerHostname"]) for node in _takers(launch)}
 
 
+def shares_folder(launch: RayLaunch) -> bool:
+    """Whether all nodes see the sweep's folder: as was said, or those of one machine do."""
+    if launch.shared is not None:
+        return launch.shared
+    return hosts(launch) <= {socket.gethostname()}
+
+
 def _leave() -> None:
     import ray
 
@@ -147,8 +154,7 @@ class RayTasks:
         self._running: dict[Any, Future[list[RunRecord]]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        shared = launch.shared
-        self._shared = hosts(launch) <= {socket.gethostname()} if shared is None else shared
+        self._shared = shares_folder(launch)
         needs: Any = _needs(launch)
         # max_retries=0: Ray would repeat a run whose process died, three times and silently.
         self._carry = ray.remote(
@@ -258,7 +264,7 @@ def _carry(task: Task, timeout: float | None, shared: bool, around: Mapping[str,
     """What happens on a node: the task is carried out as in any other worker."""
     os.environ.update(around["environment"])
     sys.path.extend(entry for entry in around["path"] if entry not in sys.path)
-    from optsweep.checkpoint_store import StoredProgress, fetch
+    from optsweep.checkpoint_store import StoredProgress, fetch, forget
     from optsweep.worker import attached, carry, log_to_output
 
     log_to_output()
@@ -271,6 +277,8 @@ def _carry(task: Task, timeout: float | None, shared: bool, around: Mapping[str,
     outcome: list[RunRecord] | StackFailed
     try:
         outcome = carry(task, timeout, progress)
+        if not shared:
+            forget(store, [record.run_id for record in outcome if record.status == "FINISHED"])
     except StackFailed as failure:
         outcome = failure
     folders = {} if shared else {str(job.folder): _pack(job.folder) for job in task.jobs}

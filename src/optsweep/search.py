@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from optsweep.checks import one_of, optional, whole, yes_or_no
+from optsweep.engines import ClusterLaunch
 from optsweep.errors import SettingsError
+from optsweep.settings import Launch
 from optsweep.space import Dimension, Interval, size
 
 TRIALS = 20  # where no number is asked for
@@ -73,7 +75,7 @@ class Search:
         return hashlib.sha256(" ".join([*words, *how, *fingerprints]).encode()).hexdigest()[:32]
 
 
-def refuse_with_search(extend: int, stack: int | None) -> None:
+def refuse_with_search(extend: int, launch: Launch) -> None:
     """Makes sure that what a sweep is asked for goes together with a search.
 
     Raises:
@@ -84,8 +86,28 @@ def refuse_with_search(extend: int, stack: int | None) -> None:
             f"extend={extend}: a search goes where its intervals let it; "
             "leave extend out, and widen the interval"
         )
-    if stack not in (None, 1):
+    more = "max_parallel" if isinstance(launch, ClusterLaunch) else "workers"
+    if launch.stack not in (None, 1):
         raise SettingsError(
-            f"hydra.launcher.stack={stack}: the trials of a search go one by one, as each is "
-            "proposed; type hydra.launcher.stack=1, or hydra.launcher.workers=4 for more at once"
+            f"hydra.launcher.stack={launch.stack}: the trials of a search go one by one, as each "
+            f"is proposed; type hydra.launcher.stack=1, or hydra.launcher.{more}=4 for more at once"
+        )
+    if isinstance(launch, ClusterLaunch) and launch.workers is None:
+        raise SettingsError(
+            "hydra/sweeper=optuna: a trial is proposed with what others gave, so a cluster is "
+            "given some at a time; type hydra.launcher.max_parallel=4"
+        )
+
+
+def refuse_pruning_apart(search: Search) -> None:
+    """Makes sure that a search whose runs do not all see its folder does not prune.
+
+    Raises:
+        SettingsError: it does.
+    """
+    if search.pruning:
+        raise SettingsError(
+            "hydra.sweeper.pruning=true: runs compare themselves in the folder of the search, "
+            "which not all nodes see; leave pruning out, or give a folder that all of them see "
+            "with hydra.sweep.dir=/path/to/it hydra.launcher.shared=true"
         )

@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from optsweep import imports
+from optsweep.engines import ClusterLaunch
 from optsweep.errors import RunsFailed, SettingsError
 from optsweep.settings import Launch, Settings
 
@@ -45,7 +46,12 @@ class PlannedLauncher(Launcher):
         """
 
     def device(self, launch: Launch, settings: Settings) -> str | None:
-        """Where a run computes that runs on another machine; None: here."""
+        """Where a run computes that runs on another machine, whatever this one has; None: here."""
+        return launch.placed(settings).device if isinstance(launch, ClusterLaunch) else None
+
+    def shares_folder(self, launch: Launch) -> bool:
+        """Whether all runs see the sweep's folder."""
+        return True
 
     def __init__(self, **config: Any) -> None:
         self._given = config
@@ -112,7 +118,7 @@ class PlannedLauncher(Launcher):
         )
         from hydra_plugins.optsweep._extending import Extension
         from hydra_plugins.optsweep._searching import begin
-        from optsweep.search import refuse_with_search
+        from optsweep.search import refuse_pruning_apart, refuse_with_search
 
         launch = self.read(self._given)
         composed = list(compose(self._context, self._config, job_overrides, first))
@@ -121,9 +127,11 @@ class PlannedLauncher(Launcher):
             raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
         if search:
-            refuse_with_search(settings[0].extend, launch.stack)
+            refuse_with_search(settings[0].extend, launch)
         refuse_silent_store(settings[0].tracking_uri)
         self.begin(launch, settings[0])
+        if search and not self.shares_folder(launch):
+            refuse_pruning_apart(search)
         with imports.importing():
             from optsweep.jobs import refuse_full, room_of
 

@@ -82,21 +82,27 @@ def begin(
     settings = sweep.jobs[0].settings
     workers = max(1, count_workers(sweep.launch, settings, search.n_trials))
     study = Study(search, folder, workers, settings.epochs)
-    searching = Searching(study, search.fixed, overrides, compose)
+    searching = Searching(study, workers, search.fixed, overrides, compose)
     return replace(sweep, jobs=searching.begun(workers)), searching
 
 
 class Searching:
-    """Asked for a job whenever a worker has nothing to do: a trial for each.
+    """Asked for a job whenever a worker has nothing to do: a trial for each of `workers`.
 
     `overrides` are those of the jobs so far, to which each trial's are added; `compose` turns
     overrides into checked jobs.
     """
 
     def __init__(
-        self, study: "Study", fixed: Sequence[str], overrides: list[list[str]], compose: Compose
+        self,
+        study: "Study",
+        workers: int,
+        fixed: Sequence[str],
+        overrides: list[list[str]],
+        compose: Compose,
     ) -> None:
         self._study = study
+        self._workers = workers
         self._fixed = fixed
         self._overrides = overrides
         self._compose = compose
@@ -110,6 +116,8 @@ class Searching:
 
     def __call__(self, records: Sequence[RunRecord], running: int) -> "list[Job]":
         """The next trial's job, given the records of all so far; none where there is none yet."""
+        if running >= self._workers:  # a cluster would take more
+            return []
         point = self._study.next(records)
         return [] if point is None else self._jobs([point], len(records))
 

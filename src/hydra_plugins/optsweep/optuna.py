@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.optsweep.launcher import LocalLauncher
+from hydra_plugins.optsweep._launching import PlannedLauncher
 from hydra_plugins.optsweep.sweeper import own_folder
 
 
@@ -65,9 +65,10 @@ class OptunaSweeper(Sweeper):
         from optsweep.study import require_optuna
 
         require_optuna()
-        if not isinstance(self._launcher, LocalLauncher):
+        if not isinstance(self._launcher, PlannedLauncher):
             raise SettingsError(
-                "hydra/sweeper=optuna: this launcher takes no searches; type hydra/launcher=local"
+                "hydra/sweeper=optuna: this launcher takes no searches; type "
+                "hydra/launcher=local, slurm or ray"
             )
         asked = [f"{key}={value}" for key, value in self._params.items()]
         parser = OverridesParser.create(config_loader=self._loader)

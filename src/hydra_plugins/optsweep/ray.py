@@ -50,7 +50,9 @@ class RayLauncher(PlannedLauncher):
         join(launch)
         refuse_out_of_reach(settings.tracking_uri, hosts(launch))
 
-    def device(self, launch: Launch, settings: Settings) -> str:
-        """A node's device, whatever this machine has."""
+    def shares_folder(self, launch: Launch) -> bool:
+        """As it was said, or as it is where the cluster is one machine."""
+        from optsweep.ray_cluster import shares_folder
+
         assert isinstance(launch, RayLaunch)
-        return launch.placed(settings).device
+        return shares_folder(launch)

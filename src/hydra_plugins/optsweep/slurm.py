@@ -52,8 +52,3 @@ class SlurmLauncher(PlannedLauncher):
         assert isinstance(launch, SlurmLaunch)
         refuse_missing(launch)
         refuse_out_of_reach(settings.tracking_uri, hosts(launch))
-
-    def device(self, launch: Launch, settings: Settings) -> str:
-        """A node's device, whatever this machine has."""
-        assert isinstance(launch, SlurmLaunch)
-        return launch.placed(settings).device
