@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # OmegaConf writes YAML with it too
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,9 +19,8 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, flag_override
 
+from hydra_plugins.optsweep._yaml import to_yaml
 from optsweep.checks import redact
-
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is built
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,7 @@ class Composed:
             ("hydra.yaml", {"hydra": hydra}),
             ("overrides.yaml", self.overrides),
         ):
-            (target / name).write_text(redact(_yaml(content)))
-
-
-def _yaml(content: Any) -> str:
-    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+            (target / name).write_text(redact(to_yaml(content)))
 
 
 def compose(
@@ -81,8 +75,12 @@ def compose(
     def is_group(key: str) -> bool:
         return bool(loader.list_groups(key) or loader.get_group_options(key))
 
+    @functools.cache
+    def parse(override: str) -> Override:
+        return parser.parse_overrides([override])[0]
+
     for number, overrides in enumerate(job_overrides, start=first):
-        parsed = parser.parse_overrides(list(overrides))
+        parsed = [parse(override) for override in overrides]
         single = [o for o in parsed if _is_single_value(o) and not is_group(o.key_or_group)]
         shaping = tuple(o.input_line or "" for o in parsed if o not in single)
         if shaping not in bases:
@@ -100,7 +98,7 @@ class _Base:
     """What one choice of groups composes to."""
 
     def __init__(self, config: DictConfig) -> None:
-        self._config = config
+        self._config: Any = config
         HydraConfig.instance().set_config(config)
         self._own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.set_struct(self._own, True)
@@ -113,6 +111,8 @@ class _Base:
         """A copy with the single values applied, by the code that Hydra applies them with."""
         own = copy.deepcopy(self._own)
         ConfigLoaderImpl._apply_overrides_to_config(single, own)
+        # What `set_config` comes to, whose copy for each job takes longer than all else.
+        HydraConfig.instance().cfg = self._config
         hydra = self._config.hydra
         with flag_override(hydra, ["readonly", "struct"], False):
             hydra.job.id = str(number)
@@ -127,7 +127,6 @@ class _Base:
             )
             folder = (Path(hydra.sweep.dir) / str(hydra.sweep.subdir)).absolute()
             hydra.runtime.output_dir = str(folder)
-        HydraConfig.instance().set_config(self._config)
         if not self._hydra:
             self._hydra = _plain(hydra)
         return Composed(

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.optsweep._arguments import unknown_flag
 from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
+from hydra_plugins.optsweep._yaml import to_yaml
 from optsweep import imports
 from optsweep.checks import redact
 from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
@@ -179,7 +180,7 @@ def new_job(
         check_precision(settings)
         ready(replace(settings, device="cpu", precision="fp32"))
     fingerprint = settings.fingerprint(load_dataset(settings).digest)
-    config = redact(OmegaConf.to_yaml(OmegaConf.create(values)))
+    config = redact(to_yaml(values))
     return Job(settings, folder, fingerprint, overrides, swept, config)
 
 
