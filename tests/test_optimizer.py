@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 from optsweep import optimizer
 from optsweep.building import resolve
 from optsweep.errors import SettingsError
-from optsweep.optimizer import ScratchSGD, build, flatten, is_elementwise
+from optsweep.optimizer import ScratchSGD, build, flatten, is_elementwise, load_state
+from optsweep.rmsprop import OnePassRMSprop
 from optsweep.settings import Option, Settings
 from test_conf import NAMES, composed
 
@@ -187,7 +188,15 @@ Arguments = st.one_of(
     st.tuples(
         st.just(torch.optim.RMSprop),
         st.fixed_dictionaries(
-            {"lr": Rates, "alpha": st.floats(0.5, 0.999), "momentum": st.floats(0, 0.9)}
+            {
+                "lr": Rates,
+                "alpha": st.floats(0.5, 1),
+                "momentum": st.sampled_from([0, 0.5, 0.9]),
+                "centered": st.booleans(),
+                "eps": st.floats(1e-6, 1e-2),
+                "weight_decay": Decays,
+                "maximize": st.booleans(),
+            }
         ),
     ),
     st.tuples(
@@ -214,6 +223,70 @@ def test_whatever_the_arguments_the_flat_buffer_steps_as_torch_s_plain_optimizer
             moving.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("arguments", [{"momentum": 0.9}, {"centered": True}, {"alpha": 1.0}])
+def test_an_rmsprop_that_one_pass_does_not_compute_is_torch_s(arguments: dict[str, Any]) -> None:
+    moves = build(chosen("torch.optim.RMSprop", lr=0.1, **arguments), network())
+    assert type(moves) is torch.optim.RMSprop
+
+
+def test_one_pass_rmsprop_and_torch_s_go_on_where_the_other_stopped() -> None:
+    def carry_on(*kinds: type[torch.optim.RMSprop]) -> list[Tensor]:
+        model, state = network(), None
+        for kind in kinds:
+            moves = kind(model.parameters(), lr=1e-2)
+            if state is not None:
+                moves.load_state_dict(state)
+            advance(model, moves, steps=5)
+            state = moves.state_dict()
+        return [parameter.detach() for parameter in model.parameters()]
+
+    expected = carry_on(torch.optim.RMSprop, torch.optim.RMSprop)
+    for kinds in ((OnePassRMSprop, torch.optim.RMSprop), (torch.optim.RMSprop, OnePassRMSprop)):
+        for one, other in zip(carry_on(*kinds), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_one_pass_rmsprop_evaluates_a_closure() -> None:
+    moved, still = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    moved.grad = torch.tensor([1.0, 2.0])
+    assert OnePassRMSprop([moved, still], lr=0.5).step(lambda: 3.0) == 3.0
+    assert moved.tolist() != [1.0, 1.0] and still.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", NAMES["optimizer"])
+def test_a_large_model_keeps_its_parameters_apart_and_learns_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = composed(f"optimizer={name}", "lr=1e-2")
+    flat, apart = network(), network()
+    advance(flat, build(run, flat))
+    monkeypatch.setattr(optimizer, "_FLAT_ON_CPU", 0)
+    moves = build(run, apart)
+    assert [id(p) for p in moves.param_groups[0]["params"]] == [id(p) for p in apart.parameters()]
+    advance(apart, moves)
+    for one, other in zip(flat.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES["optimizer"])
+@pytest.mark.parametrize("steps", [0, 5])
+def test_parameters_that_lie_apart_go_on_from_the_state_of_a_buffer(
+    name: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = composed(f"optimizer={name}", "lr=1e-2")
+    flat, apart = network(), network(seed=1)
+    ours = build(run, flat)
+    advance(flat, ours, steps)
+    monkeypatch.setattr(optimizer, "_FLAT_ON_CPU", 0)
+    apart.load_state_dict(flat.state_dict())
+    theirs = build(run, apart)
+    load_state(theirs, deepcopy(ours.state_dict()))
+    advance(flat, ours)
+    advance(apart, theirs)
+    for one, other in zip(flat.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
 def test_scratch_sgd_is_sgd() -> None:
@@ -275,7 +348,7 @@ def test_the_fastest_form_that_torch_has_is_taken(name: str) -> None:
     if name in ("sgd", "momentum", "adam", "adamw", "adagrad"):
         assert group["fused"] is True and not group["foreach"]
     elif name == "rmsprop":
-        assert group["foreach"] is True
+        assert type(build(run, network())) is OnePassRMSprop
     else:
         assert not {"fused", "foreach"} & set(group)
 

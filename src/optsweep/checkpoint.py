@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from optsweep import optimizer
 from optsweep.results import Entry
 from optsweep.stacking import Stacked
 from optsweep.training import Stack
@@ -129,7 +130,7 @@ def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
                 stack.model.load_run(run, saved["model"])
             else:
                 stack.model.load_state_dict(saved["model"])
-            stack.optimizers[run].load_state_dict(saved["optimizer"])
+            optimizer.load_state(stack.optimizers[run], saved["optimizer"])
             stack.schedules[run].scheduler.load_state_dict(saved["schedule"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UnusableCheckpoint(f"it does not fit the run ({error})") from error

@@ -1,13 +1,13 @@
 """The optimizer group: parameters and settings -> one torch.optim optimizer.
 
-The model's parameters lie in one flat buffer, and an optimizer that treats every element alike is
-given that buffer as its only parameter: one kernel a step instead of a handful per layer. One
+A small model's parameters lie in one flat buffer, and an optimizer that treats every element alike
+is given that buffer as its only parameter: one kernel a step instead of a handful per layer. One
 that looks at a parameter's shape (Muon, say) is given the parameters themselves.
 """
 
 import inspect
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from optsweep.building import accepts, call, resolve
 from optsweep.errors import SettingsError
+from optsweep.rmsprop import OnePassRMSprop, takes_one_pass
 from optsweep.settings import Settings
 from optsweep.stacking import Stacked, padded
 
@@ -33,6 +34,10 @@ _ELEMENTWISE = (
     torch.optim.ASGD,
     torch.optim.Rprop,
 )
+
+
+# Weights up to which a flat buffer paid on a CPU, by `experiments/benchmark.py loop` and `stack`.
+_FLAT_ON_CPU = 100_000
 
 
 class ScratchSGD(Optimizer):
@@ -57,6 +62,22 @@ class ScratchSGD(Optimizer):
                 if parameter.grad is not None:
                     parameter.add_(parameter.grad, alpha=-group["lr"])
         return loss
+
+
+def _spare_the_compiler() -> None:
+    """Lets optimizers be made without torch's compiler, whose import takes a second.
+
+    torch keeps these methods out of compiled code with wrappers that import it once they are
+    called, and keep here what it says. Nothing is compiled; where a torch wraps them otherwise,
+    this does nothing.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    for method in (getattr(Optimizer, name) for name in names):
+        if plain := getattr(method, "__wrapped__", None):
+            setattr(plain, "__dynamo_disable", plain)  # no name of this file's
+
+
+_spare_the_compiler()
 
 
 def is_elementwise(target: Callable[..., Any]) -> bool:
@@ -95,9 +116,16 @@ def build(settings: Settings, model: nn.Module) -> Optimizer:
     parameters: list[nn.Parameter] = list(model.parameters())
     if not parameters:
         raise SettingsError(f"model={settings.model.name} has no parameters to optimize")
-    if is_elementwise(target) and len({(p.dtype, p.requires_grad) for p in parameters}) == 1:
+    alike = len({(p.dtype, p.requires_grad) for p in parameters}) == 1
+    if alike and is_elementwise(target) and _pays_flat(parameters):
         parameters = [flatten(model)]
     return _over(settings, target, parameters)
+
+
+def _pays_flat(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether kernels saved are worth more than gradients that have to be cleared and added to."""
+    count = sum(parameter.numel() for parameter in parameters)
+    return parameters[0].device.type != "cpu" or count <= _FLAT_ON_CPU
 
 
 def build_in_stack(settings: Settings, stacked: Stacked, run: int) -> Optimizer:
@@ -108,17 +136,19 @@ def build_in_stack(settings: Settings, stacked: Stacked, run: int) -> Optimizer:
     """
     target = resolve("optimizer", settings.optimizer)
     own = [stacked.row(run)] if is_elementwise(target) else stacked.parameters_of(run)
-    return _lightened(_over(settings, target, own))
+    return _over(settings, target, own)
 
 
 def _lightened(optimizer: Optimizer) -> Optimizer:
     """torch's optimizer without what torch wraps around each step of it.
 
     Profiler records and hooks cost some 40 us a step, which a stack pays once for every run; a
-    step of 3,000 weights takes 15.
+    step of 3,000 weights takes 15. They import torch's compiler too, which takes a second.
     """
     is_torchs = type(optimizer).__module__.startswith("torch.optim.")
-    if is_torchs and not optimizer.defaults.get("differentiable"):
+    if (is_torchs or type(optimizer) is OnePassRMSprop) and not optimizer.defaults.get(
+        "differentiable"
+    ):
         bare = torch.no_grad()(inspect.unwrap(type(optimizer).step))
         optimizer.step = types.MethodType(bare, optimizer)  # type: ignore[method-assign]
     return optimizer
@@ -127,7 +157,8 @@ def _lightened(optimizer: Optimizer) -> Optimizer:
 def _over(
     settings: Settings, target: Callable[..., Any], parameters: list[nn.Parameter]
 ) -> Optimizer:
-    forms = _fastest_form(target, parameters[0].device, settings.optimizer.arguments)
+    arguments = settings.optimizer.arguments
+    target, forms = _fastest_form(target, parameters[0].device, arguments)
     optimizer = call("optimizer", settings.optimizer, target, parameters, **forms)
     if not isinstance(optimizer, Optimizer):
         raise SettingsError(
@@ -139,16 +170,56 @@ def _over(
             f"optimizer={settings.optimizer.name}: {settings.optimizer.target} evaluates the loss "
             "by itself, several times a step; one that takes a step from a gradient is needed"
         )
-    return optimizer
+    return _lightened(optimizer)
 
 
-def _fastest_form(target: Callable[..., Any], device: torch.device, given: Any) -> dict[str, bool]:
-    """`fused=True` where torch has it, else `foreach=True`, unless the config says otherwise."""
+def _fastest_form(
+    target: Callable[..., Any], device: torch.device, given: Mapping[str, Any]
+) -> tuple[Callable[..., Any], dict[str, bool]]:
+    """`fused=True` where torch has it, else `foreach=True`, unless the config says otherwise.
+
+    With what is to be called: RMSprop, which torch fuses nowhere, has another form here.
+    """
     if any(name in given for name in ("fused", "foreach", "differentiable")):
-        return {}
+        return target, {}
+    if target is torch.optim.RMSprop and device.type == "cpu" and takes_one_pass(given):
+        return OnePassRMSprop, {}
     # torch has no fused Adagrad for MPS.
     on = ("cpu", "cuda") if target is torch.optim.Adagrad else ("cpu", "cuda", "mps")
     graphs = {"capturable": True} if device.type == "cuda" and accepts(target, "capturable") else {}
     if accepts(target, "fused") and device.type in on:
-        return {"fused": True, **graphs}
-    return {"foreach": True, **graphs} if accepts(target, "foreach") else {}
+        return target, {"fused": True, **graphs}
+    return target, {"foreach": True, **graphs} if accepts(target, "foreach") else {}
+
+
+def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Puts an optimizer into a state of its kind: also that of the flat buffer that a stack has.
+
+    Raises:
+        ValueError, KeyError, RuntimeError: it does not fit.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    groups = state["param_groups"]
+    if len(parameters) > 1 and [len(group["params"]) for group in groups] == [1]:
+        state = _cut(state, parameters)
+    optimizer.load_state_dict(state)
+
+
+def _cut(state: dict[str, Any], parameters: Sequence[Tensor]) -> dict[str, Any]:
+    """The state of a flat buffer, cut into those of the parameters that lie in it."""
+    whole = state["state"].get(0, {})
+    lengths = [padded(parameter.numel()) for parameter in parameters]
+    cut: dict[int, dict[str, Any]] = {}
+    offset = 0
+    for number, (parameter, length) in enumerate(zip(parameters, lengths, strict=True)):
+        window = slice(offset, offset + parameter.numel())
+        cut[number] = {
+            name: value[window].view(parameter.shape).clone()
+            if value.numel() == sum(lengths)
+            else value.clone()  # a count of steps: each parameter counts for itself
+            for name, value in whole.items()
+        }
+        offset += length
+    (group,) = state["param_groups"]
+    numbers = list(range(len(parameters)))
+    return {"state": cut if whole else {}, "param_groups": [group | {"params": numbers}]}

@@ -42,11 +42,29 @@ class Stack:
 
     @functools.cached_property
     def weights(self) -> Sequence[Tensor]:
-        """What gradients are kept for: one buffer where all runs lie in it."""
+        """What gradients are kept for: one buffer where all weights lie in it."""
         if isinstance(self.model, Stacked):
             return [self.model.flat]
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         return [parameter for group in groups for parameter in group["params"]]
+
+    @functools.cached_property
+    def _are_the_models(self) -> bool:
+        """Whether `weights` are the model's own parameters, not a buffer that they are views of."""
+        own = set(map(id, self.model.parameters()))
+        return not isinstance(self.model, Stacked) and all(id(each) in own for each in self.weights)
+
+    def clear_gradients(self) -> None:
+        """Forgets the gradients of the last step.
+
+        Those of a buffer stay in place, as views point there: as `zero_grad(set_to_none=False)`,
+        30 us faster. Others are made anew, which spares large ones from being added to zeros.
+        """
+        for weights in self.weights:
+            if self._are_the_models:
+                weights.grad = None
+            elif weights.grad is not None:
+                weights.grad.zero_()
 
 
 @dataclass(frozen=True)
@@ -166,9 +184,7 @@ def step(stack: Stack, dataset: Dataset, chosen: Tensor, labels: Tensor) -> tupl
     """
     outputs = stack.model(dataset.inputs(chosen))
     losses = stack.loss(outputs, labels.expand(outputs.shape[:-1]))
-    for weights in stack.weights:  # as optimizer.zero_grad(set_to_none=False), 30 us faster
-        if weights.grad is not None:
-            weights.grad.zero_()
+    stack.clear_gradients()
     # As losses.mean(dim=-1).sum().backward(), with four kernels fewer.
     losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
     for optimizer in stack.optimizers:
