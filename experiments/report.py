@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from optsweep.checks import redact
 from optsweep.errors import OptsweepError, SettingsError, nearest
+from optsweep.imports import leave
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -115,4 +116,4 @@ def report(options: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -1,13 +1,13 @@
 """Trains one run, or sweeps many, as the command line says: see --help."""
 
 import os
-import sys
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.optsweep._door import main, single_run
+from optsweep.imports import leave
 
 ROOT = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
@@ -21,4 +21,4 @@ def experiment(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to `main`, which explains them
-    sys.exit(main(experiment))
+    leave(main(experiment))

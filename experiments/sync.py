@@ -6,6 +6,7 @@ from pathlib import Path
 import report
 from optsweep.checks import redact
 from optsweep.errors import OptsweepError, SettingsError, TrackingError, Unreachable
+from optsweep.imports import leave
 from optsweep.outbox import Outbox, outboxes
 
 HELP = """\
@@ -77,4 +78,4 @@ def sync(folder: Path, uri: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))
