@@ -1,51 +1,37 @@
 """Pictures of a run: its data, its curves, its mistakes.
 
-Each function is given numpy arrays and returns a `Figure`; `save` writes one to a PNG file. Only
-this file imports matplotlib, and never pyplot, whose current figure is shared by all threads: so
-pictures are drawn in any thread and without a display.
+Each function is given numpy arrays and returns a `Figure`; `save` writes one to a PNG file. Nobody
+imports pyplot, whose current figure is shared by all threads: so pictures are drawn in any thread
+and without a display.
 """
 
 import os
-import unicodedata
 import uuid
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import cycle
 from math import ceil
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from optsweep.drawing import DRAWABLE, INCH, PLAIN, Floats, fitted, new_figure, spread, width_of
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
-Floats = NDArray[np.float64]
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color), told apart by colour-blind readers.
 _SPLITS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
 _OTHER_SPLITS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _WRONG, _QUIET = "#D55E00", "0.45"
 
-# matplotlib brings DejaVu, which lacks Chinese, Japanese and Korean: the system may have them.
-_ASIAN = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans GB", "Microsoft YaHei")
-_FONTS = ["DejaVu Sans", *(name for name in _ASIAN if name in fontManager.get_font_names())]
-# Class names are a user's folder names: a `$` in them is no formula.
-_PLAIN: dict[str, Any] = {"parse_math": False, "fontfamily": _FONTS}
-
-_INCH = 72  # points
 _SIDE, _GAP = 1.05, 0.1  # a picture of a grid and the space beside it, in inches
 _LINE = 11  # points from one line of a caption to the next
-_DRAWABLE = 1e30  # larger values are as good as infinite, and overflow an axis
 
 
 def sample_grid(
@@ -116,8 +102,8 @@ def learning_curves(
     epochs = np.concatenate([points[:, 0] for _, points in every] or [np.ones(1)])
     colours = dict(zip(dict(every), cycle(_OTHER_SPLITS), strict=False)) | _SPLITS
 
-    figure = _figure(11, 4)
-    figure.text(0.85 / 11, 0.93, _fitted(title, 9 * _INCH, 12), fontsize=12, **_PLAIN)
+    figure = new_figure(11, 4)
+    figure.text(0.85 / 11, 0.93, fitted(title, 9 * INCH, 12), fontsize=12, **PLAIN)
     for panel, (metric, curves) in enumerate(panels.items()):
         axes = figure.add_axes(((0.85 + 5.45 * panel) / 11, 0.15, 3.5 / 11, 0.7))
         _style_panel(axes, metric, epochs.min(), epochs.max())
@@ -148,7 +134,7 @@ def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) ->
     right, total = int(np.trace(counts)), len(pairs)
     verdict = f"accuracy {right / total:.4f} ({right} of {total})" if total else "no images"
 
-    cell = _INCH * min(1.5, max(6 / size, 0.15), 15 / size)
+    cell = INCH * min(1.5, max(6 / size, 0.15), 15 / size)
     figure, axes, bar = _matrix_axes(classes, cell)
     colours = matplotlib.colormaps["Blues"].with_extremes(bad="0.88")
     image = axes.imshow(shares, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
@@ -179,12 +165,6 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure((width, height), dpi=150, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _indices(labels: Labels, classes: Sequence[str]) -> NDArray[np.int64]:
     indices = np.asarray(labels, dtype=np.int64)
     strangers = indices[(indices < 0) | (indices >= len(classes))]
@@ -198,11 +178,11 @@ def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[
     rows = max(1, ceil(len(images) / 8))
     columns = max(1, ceil(len(images) / rows))
     tall = _SIDE * float(np.clip(images.shape[2] / images.shape[3], 0.25, 4))
-    row = tall + 0.15 + lines * _LINE / _INCH
+    row = tall + 0.15 + lines * _LINE / INCH
     top = 0.3 if heading else 0
     width = max(columns * (_SIDE + _GAP) + _GAP, 4.6 if heading else 0)
     height = rows * row + top + _GAP
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     figure.text(_GAP / width, 1 - 0.2 / height, heading, fontsize=10)
     cells = []
     for place, image in enumerate(images):
@@ -219,10 +199,10 @@ def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[
 
 def _caption(axes: Axes, name: str, *, line: int = 0, mark: str = "", color: str = "black") -> None:
     """Writes a name above a picture, `line` lines up."""
-    text = mark + _fitted(name, _SIDE * _INCH - _width(mark, 8), 8)
+    text = mark + fitted(name, _SIDE * INCH - width_of(mark, 8), 8)
     offset = (0, 4 + line * _LINE)
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(text, (0.5, 1), offset, ha="center", fontsize=8, color=color, **place, **_PLAIN)
+    axes.annotate(text, (0.5, 1), offset, ha="center", fontsize=8, color=color, **place, **PLAIN)
 
 
 def _style_panel(axes: Axes, metric: str, first: float, last: float) -> None:
@@ -251,7 +231,7 @@ def _fit_height(axes: Axes, *, may_be_logarithmic: bool) -> None:
     low, high = axes.dataLim.intervaly
     if low > high:  # no value was finite
         axes.set_yticks([])
-    elif may_be_logarithmic and high > 100 * low > 1 / _DRAWABLE:
+    elif may_be_logarithmic and high > 100 * low > 1 / DRAWABLE:
         axes.set_yscale("log")
         # Plain numbers, because matplotlib writes powers of ten as mathtext.
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -260,7 +240,7 @@ def _fit_height(axes: Axes, *, may_be_logarithmic: bool) -> None:
 
 def _drawn(points: Floats) -> NDArray[np.bool_]:
     """Which points `[E, 2]` can be drawn: neither NaN nor next to infinite."""
-    return np.abs(points[:, 1]) < _DRAWABLE
+    return np.abs(points[:, 1]) < DRAWABLE
 
 
 def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, str]) -> None:
@@ -270,86 +250,45 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
     to_axes = axes.transData - axes.transAxes
     depths = {split: 1 - float(to_axes.transform(end)[1]) for split, end in ends.items()}
     downwards = sorted(depths, key=depths.__getitem__)
-    room = axes.bbox.height / axes.figure.dpi * _INCH
+    room = axes.bbox.height / axes.figure.dpi * INCH
     line = min(12, room / len(curves))
     size = 0.75 * line
-    places = _spread([depths[split] for split in downwards], line / room)
+    places = spread([depths[split] for split in downwards], line / room)
     for split, place in zip(downwards, places, strict=True):
         value, colour = f" {curves[split][-1, 1]:.3g}", colours[split]
-        text = _fitted(split, 76 - _width(value, size), size) + value
+        text = fitted(split, 76 - width_of(value, size), size) + value
         # Dotted where it crosses the panel, lest it be taken for a part of the curve.
         dash = "-" if ends[split][0] == corner[0] else ":"
         leader = {"arrowstyle": "-", "linestyle": dash, "linewidth": 0.7, "color": colour}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         at = (1.03, 1 - place)
-        style: dict[str, Any] = {"color": colour, "fontsize": size, "va": "center", **_PLAIN}
+        style: dict[str, Any] = {"color": colour, "fontsize": size, "va": "center", **PLAIN}
         axes.annotate(text, ends[split], at, "data", "axes fraction", leader, **style)
-
-
-def _spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places in [0, 1] at least `gap` apart, nearest (in squares) to `wanted`, which ascends.
-
-    Isotonic regression by its min-max formula (Robertson, Wright and Dykstra, 1988).
-    """
-    loose = [place - gap * rank for rank, place in enumerate(wanted)]
-    ends = range(1, len(loose) + 1)
-    pooled = [
-        max(min(fmean(loose[start:end]) for end in ends[rank:]) for start in range(rank + 1))
-        for rank in range(len(loose))
-    ]
-    last = max(0.0, 1 - gap * (len(loose) - 1))
-    return [min(max(place, 0), last) + gap * rank for rank, place in enumerate(pooled)]
 
 
 def _matrix_axes(classes: Sequence[str], cell: float) -> tuple[Figure, Axes, Axes]:
     """Axes of one cell of `cell` points a class, with names fitted, and axes for a colour bar."""
     every = ceil(len(classes) / 100)
     size = min(9.0, 0.75 * cell * every)
-    names = [_fitted(name, 100, size) for name in classes[::every]]
-    longest = max(_width(name, size) for name in names)
+    names = [fitted(name, 100, size) for name in classes[::every]]
+    longest = max(width_of(name, size) for name in names)
     upright = longest > 0.9 * cell * every
     side, left, bottom = cell * len(classes), longest + 34, (longest if upright else size) + 34
     width, height = left + side + 76, bottom + side + 26
-    figure = _figure(width / _INCH, height / _INCH)
+    figure = new_figure(width / INCH, height / INCH)
     axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     bar = figure.add_axes(((left + side + 12) / width, bottom / height, 9 / width, side / height))
     ticks = range(0, len(classes), every)
-    axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size, **_PLAIN)
-    axes.set_yticks(ticks, names, fontsize=size, **_PLAIN)
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size, **PLAIN)
+    axes.set_yticks(ticks, names, fontsize=size, **PLAIN)
     return figure, axes, bar
 
 
 def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: Floats, cell: float) -> None:
-    size = min(11.0, 0.8 * cell / _width(str(counts.max()), 1))
+    size = min(11.0, 0.8 * cell / width_of(str(counts.max()), 1))
     if size < 5:
         return
     for row, column in np.argwhere(counts):
         color = "white" if shares[row, column] > 0.5 else "black"
         text = axes.text(column, row, str(counts[row, column]), color=color, fontsize=size)
         text.set(ha="center", va="center_baseline")
-
-
-def _width(text: str, size: float) -> float:
-    """How wide the text is at that size, both in points."""
-    font = FontProperties(family=_FONTS, size=size)
-    return text_to_path.get_text_width_height_descent(text, font, False)[0]
-
-
-def _fitted(name: str, width: float, size: float) -> str:
-    """The name on one line, no wider than `width` points; its middle gives way to an ellipsis.
-
-    Folder names often differ at their ends only. A sign that no font has becomes a square.
-    """
-    line = unicodedata.normalize("NFC", " ".join(name.split()))
-    text = "".join(sign if ord(sign) in _drawable() else "□" for sign in line)
-    if _width(text, size) <= width:
-        return text
-    cuts = [text[: (n + 1) // 2] + "…" + text[len(text) - n // 2 :] for n in range(len(text))]
-    return cuts[max(0, bisect_right(cuts, width, key=lambda cut: _width(cut, size)) - 1)]
-
-
-@cache
-def _drawable() -> frozenset[int]:
-    """Every code point that one of the fonts has a shape for."""
-    charmaps = (get_font([findfont(name)]).get_charmap() for name in _FONTS)
-    return frozenset(code for charmap in charmaps for code in charmap)

@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from optsweep.figures import _DRAWABLE, _INCH, _PLAIN, Floats, _figure, _fitted, _spread
+from optsweep.drawing import DRAWABLE, INCH, PLAIN, Floats, fitted, new_figure, spread
 from optsweep.repeats import label, optimizer_of
 from optsweep.results import RunRecord, SweepRecord, rank, ranking_split
 from optsweep.sweep_style import MANY, Hue, quieten, split_words, write_key, write_title
@@ -50,7 +50,7 @@ def _split(run: RunRecord) -> str:
 
 def _points(run: RunRecord, key: str) -> Floats:
     points = np.array(sorted(dict(run.history.get(key, ())).items()), dtype=float).reshape(-1, 2)
-    points[~(np.abs(points[:, 1]) < _DRAWABLE), 1] = np.nan
+    points[~(np.abs(points[:, 1]) < DRAWABLE), 1] = np.nan
     return points
 
 
@@ -120,7 +120,7 @@ def learning_curves(sweep: SweepRecord) -> Figure:
     shown = [curves for panel in panels.values() for curves in panel]
     hue = Hue.of(sweep)
     layout = _Layout(max(len(panels), 1))
-    figure = _figure(_WIDTH, layout.height)
+    figure = new_figure(_WIDTH, layout.height)
     write_title(figure, _heading(sweep, panels))
     write_key(figure, hue)
     epochs = _range(curves.points["accuracy"][:, 0] for curves in shown)
@@ -135,8 +135,8 @@ def learning_curves(sweep: SweepRecord) -> Figure:
             if not layout.lone and row == 0:
                 axes.tick_params(labelbottom=False)
                 axes.set_xlabel("")
-                heading = _fitted(name, layout.wide * _INCH, 10)
-                axes.set_title(heading, loc="left", fontsize=10, fontweight="bold", **_PLAIN)
+                heading = fitted(name, layout.wide * INCH, 10)
+                axes.set_title(heading, loc="left", fontsize=10, fontweight="bold", **PLAIN)
     return figure
 
 
@@ -235,14 +235,14 @@ def _name_ends(axes: Axes, shown: Sequence[_Curves], metric: str, hue: Hue) -> N
     to_axes = axes.transData - axes.transAxes
     ends = [(curves, curves.finite(metric)[-1]) for curves in shown]
     words = [_words(curves.run, float(end[1])) for curves, end in ends]
-    high = max(map(len, words), default=1) * 10 * axes.figure.dpi / (_INCH * axes.bbox.height)
+    high = max(map(len, words), default=1) * 10 * axes.figure.dpi / (INCH * axes.bbox.height)
     # Places of the texts' middles, as shares of the room that leaves all of them inside.
     depths = [(1 - to_axes.transform(end)[1] - high / 2) / (1 - high) for _, end in ends]
     order = sorted(range(len(ends)), key=depths.__getitem__)
-    places = _spread([float(depths[i]) for i in order], high / (1 - high))
+    places = spread([float(depths[i]) for i in order], high / (1 - high))
     for index, place in zip(order, places, strict=True):
         curves, end = ends[index]
-        text = "\n".join(_fitted(line, _LABELS * _INCH - 8, 8) for line in words[index])
+        text = "\n".join(fitted(line, _LABELS * INCH - 8, 8) for line in words[index])
         style: dict[str, Any] = {"va": "center", "fontsize": 8, "color": hue.text(curves.run)}
         leader = {
             "arrowstyle": "-",
@@ -252,7 +252,7 @@ def _name_ends(axes: Axes, shown: Sequence[_Curves], metric: str, hue: Hue) -> N
         }
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         at = (1.02, 1 - high / 2 - place * (1 - high))
-        axes.annotate(text, end, at, "data", "axes fraction", leader, **style, **_PLAIN)
+        axes.annotate(text, end, at, "data", "axes fraction", leader, **style, **PLAIN)
 
 
 def _words(run: RunRecord, value: float) -> list[str]:

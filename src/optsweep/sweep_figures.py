@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from optsweep.figures import _INCH, _PLAIN, _figure, _fitted, _width
+from optsweep.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.repeats import (
     Setting,
     ascending,
@@ -151,24 +151,24 @@ def _map_axes(
     heading: str, rows: tuple[str, Sequence[Any]], columns: tuple[str, Sequence[Any]]
 ) -> tuple[Figure, Axes, Axes, tuple[float, float]]:
     """Axes of a cell for each pair, axes for a colour bar, and a cell's size in points."""
-    wide = float(np.clip(7.0 / len(columns[1]), 0.28, 1.0)) * _INCH
-    tall = float(np.clip(6.0 / len(rows[1]), 0.28, 0.5)) * _INCH
-    names = [_fitted(label(value, 4), 150, 9) for value in rows[1]]
-    heads = [_fitted(label(value, 4), 110, 9) for value in columns[1]]
-    longest = max(_width(name, 9) for name in names)
-    deepest = max(_width(name, 9) for name in heads)
+    wide = float(np.clip(7.0 / len(columns[1]), 0.28, 1.0)) * INCH
+    tall = float(np.clip(6.0 / len(rows[1]), 0.28, 0.5)) * INCH
+    names = [fitted(label(value, 4), 150, 9) for value in rows[1]]
+    heads = [fitted(label(value, 4), 110, 9) for value in columns[1]]
+    longest = max(width_of(name, 9) for name in names)
+    deepest = max(width_of(name, 9) for name in heads)
     upright = deepest > 0.9 * wide
     left, below = longest + 36, (deepest if upright else 9) + 36
     across, down = wide * len(heads), tall * len(names)
-    width = max(left + across + 84, _width(heading, 12) + 30)
+    width = max(left + across + 84, width_of(heading, 12) + 30)
     height = below + down + 42
-    figure = _figure(width / _INCH, height / _INCH)
+    figure = new_figure(width / INCH, height / INCH)
     axes = figure.add_axes((left / width, below / height, across / width, down / height))
     bar = figure.add_axes(((left + across + 14) / width, below / height, 9 / width, down / height))
-    axes.set_xticks(range(len(heads)), heads, rotation=90 if upright else 0, fontsize=9, **_PLAIN)
-    axes.set_yticks(range(len(names)), names, fontsize=9, **_PLAIN)
-    axes.set_xlabel(_fitted(title(columns[0]), across, 9), fontsize=9, **_PLAIN)
-    axes.set_ylabel(_fitted(title(rows[0]), down, 9), fontsize=9, **_PLAIN)
+    axes.set_xticks(range(len(heads)), heads, rotation=90 if upright else 0, fontsize=9, **PLAIN)
+    axes.set_yticks(range(len(names)), names, fontsize=9, **PLAIN)
+    axes.set_xlabel(fitted(title(columns[0]), across, 9), fontsize=9, **PLAIN)
+    axes.set_ylabel(fitted(title(rows[0]), down, 9), fontsize=9, **PLAIN)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     write_title(figure, heading)
@@ -192,13 +192,13 @@ def _fill(
         diverged = setting is not None and setting.diverged
         text = "diverged" if diverged else ""
         style |= {"facecolor": "0.93"} if diverged else {"hatch": "////", "edgecolor": "0.8"}
-        if diverged and _width(text, 8) > 0.9 * wide:
+        if diverged and width_of(text, 8) > 0.9 * wide:
             text = "✗"
     else:
         low, high = np.nanmin(values), np.nanmax(values)
         colour = "white" if value > low + 0.5 * (high - low) else "black"
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
-    size = min(10.0, 0.85 * wide / max(_width(text, 1), 1e-9), 0.6 * tall)
+    size = min(10.0, 0.85 * wide / max(width_of(text, 1), 1e-9), 0.6 * tall)
     partly = setting is not None and setting.sound and (setting.diverged or setting.failed)
     if text and size >= 5:
         centre: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": colour}
@@ -216,11 +216,11 @@ def ranking(sweep: SweepRecord) -> Figure:
     """
     settings = repeats(sweep.runs)
     shown = settings[:_MOST_ROWS]
-    names = [_fitted(named(setting.swept, 4) or setting.runs[0].name, 260, 9) for setting in shown]
-    left = max(_width(name, 9) for name in names) / _INCH + 0.35
+    names = [fitted(named(setting.swept, 4) or setting.runs[0].name, 260, 9) for setting in shown]
+    left = max(width_of(name, 9) for name in names) / INCH + 0.35
     row = 0.24
     height = 0.6 + row * len(shown) + 0.6
-    figure = _figure(11, height)
+    figure = new_figure(11, height)
     split = split_words(ranking_splits(shown))
     first = f", the best {len(shown)}" * (len(shown) < len(settings))
     mean = ", mean over seeds" * any(len(setting.runs) > 1 for setting in shown)
@@ -232,7 +232,7 @@ def ranking(sweep: SweepRecord) -> Figure:
     for number, setting in enumerate(shown):
         _draw_row(axes, number, setting)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_yticks(range(len(shown)), names, fontsize=9, **_PLAIN)
+    axes.set_yticks(range(len(shown)), names, fontsize=9, **PLAIN)
     axes.set_xlabel("accuracy", fontsize=9)
     axes.tick_params(labelsize=9, color="0.7")
     axes.tick_params(axis="y", length=0)
@@ -255,4 +255,4 @@ def _draw_row(axes: Axes, number: int, setting: Setting) -> None:
     axes.scatter([value], [number], 36, _BLUE, zorder=3)
     text = f"{value:.4f}" + (f" ({setting.notes})" if setting.notes else "")
     right: dict[str, Any] = {"transform": axes.get_yaxis_transform(), **beside}
-    axes.text(1.01, number, _fitted(text, 125, 8), **right)
+    axes.text(1.01, number, fitted(text, 125, 8), **right)

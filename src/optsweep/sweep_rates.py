@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from optsweep.figures import _INCH, _PLAIN, _figure, _fitted, _spread, _width
+from optsweep.drawing import INCH, PLAIN, fitted, new_figure, spread, width_of
 from optsweep.repeats import Setting, is_number, label, optimizer_of, ranking_splits, repeats
 from optsweep.results import SweepRecord
 from optsweep.sweep_style import MANY, PALETTE, quieten, split_words, write_title
@@ -76,7 +76,7 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     lanes = [line for line in lines if line.diverged]
     strip = _LANE * len(lanes) + _STRIP_TO_PLOT * bool(lanes)
     height = 0.65 + _TALL + strip + 0.55
-    figure = _figure(_WIDTH, height)
+    figure = new_figure(_WIDTH, height)
     write_title(figure, _heading(sweep, lines, settings))
     bottom = (0.55 + strip) / height
     axes = figure.add_axes((_LEFT / _WIDTH, bottom, _PLOT / _WIDTH, _TALL / height))
@@ -234,15 +234,15 @@ def _name_lines(axes: Axes, lines: Sequence[_Line], at_peak: bool) -> None:
             end = line.peak[::-1] if at_peak else sound[-1]
             ends.append((1 - float(to_axes.transform(end)[1]), end, line))
     ends.sort(key=lambda end: end[0])
-    places = _spread([end[0] for end in ends], 13 / (_TALL * _INCH))
+    places = spread([end[0] for end in ends], 13 / (_TALL * INCH))
     for place, (_, end, line) in zip(places, ends, strict=True):
         leader = {"arrowstyle": "-", "linestyle": ":", "linewidth": 0.8, "color": line.colour}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         peak, rate = line.peak
         value = f"  {peak:.4f} at {label(rate, 3)}"
-        room = (_WIDTH - _LEFT - _PLOT - 0.25) * _INCH
-        text = _fitted(line.name, room - _width(value, 9), 9) + value
-        style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": line.colour, **_PLAIN}
+        room = (_WIDTH - _LEFT - _PLOT - 0.25) * INCH
+        text = fitted(line.name, room - width_of(value, 9), 9) + value
+        style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": line.colour, **PLAIN}
         axes.annotate(text, end, (1.02, 1 - place), "data", "axes fraction", leader, **style)
 
 

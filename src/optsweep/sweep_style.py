@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from optsweep.figures import _INCH, _PLAIN, _fitted, _width
+from optsweep.drawing import INCH, PLAIN, fitted, width_of
 from optsweep.repeats import ascending, label, printable
 from optsweep.results import RunRecord, SweepRecord
 
@@ -37,8 +37,8 @@ def title(key: str) -> str:
 def write_title(figure: Figure, text: str) -> None:
     """The picture's title, cut to its width."""
     width, height = figure.get_size_inches()
-    style: dict[str, Any] = {"va": "center_baseline", "fontsize": 12, **_PLAIN}
-    figure.text(0.2 / width, 1 - 0.3 / height, _fitted(text, (width - 0.4) * _INCH, 12), **style)
+    style: dict[str, Any] = {"va": "center_baseline", "fontsize": 12, **PLAIN}
+    figure.text(0.2 / width, 1 - 0.3 / height, fitted(text, (width - 0.4) * INCH, 12), **style)
 
 
 def quieten(axes: Axes) -> None:
@@ -84,16 +84,16 @@ def write_key(figure: Figure, hue: Hue) -> None:
     """What the colours say, in a line below the title."""
     width, height = figure.get_size_inches()
     x, entries = 0.2, _key(hue)
-    room = (width - 2.2) * _INCH / max(len(entries) - 1, 1) - 0.46 * _INCH
+    room = (width - 2.2) * INCH / max(len(entries) - 1, 1) - 0.46 * INCH
     for text, colour in entries:
         if colour:
             corner = (x / width, 1 - 0.63 / height)
             figure.add_artist(Rectangle(corner, 0.2 / width, 0.07 / height, color=colour))
             x += 0.26
-        shown = _fitted(text, room if colour else 1.5 * _INCH, 9)
-        style: dict[str, Any] = {"va": "center_baseline", "color": "0.25", **_PLAIN}
+        shown = fitted(text, room if colour else 1.5 * INCH, 9)
+        style: dict[str, Any] = {"va": "center_baseline", "color": "0.25", **PLAIN}
         figure.text(x / width, 1 - 0.6 / height, shown, fontsize=9, **style)
-        x += _width(shown, 9) / _INCH + 0.2
+        x += width_of(shown, 9) / INCH + 0.2
 
 
 def _key(hue: Hue) -> list[tuple[str, str]]:

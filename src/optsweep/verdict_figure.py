@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from optsweep.figures import _INCH, _PLAIN, _figure, _fitted, _width
+from optsweep.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.results import SweepRecord
 from optsweep.statistics import Comparison, Standing, Verdict
 from optsweep.sweep_style import PALETTE, quieten, split_words, write_title
@@ -52,11 +52,11 @@ def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
     pairs = [each for each in verdict.comparisons if each.low is not None][:_MOST_ROWS]
     rows = max(len(standings), len(pairs))
     height = _ABOVE + _ROW * rows + _BELOW
-    figure = _figure(_WIDTH, height)
-    names = [_fitted(at(each, verdict.key), _NAMES, 9) for each in standings]
-    left = max(_width(name, 9) for name in names) / _INCH + 0.35
-    versus = [_fitted(f"{each.first} - {each.second}", _NAMES, 9) for each in pairs]
-    beside = max((_width(name, 9) for name in versus), default=0.0) / _INCH + 0.3
+    figure = new_figure(_WIDTH, height)
+    names = [fitted(at(each, verdict.key), _NAMES, 9) for each in standings]
+    left = max(width_of(name, 9) for name in names) / INCH + 0.35
+    versus = [fitted(f"{each.first} - {each.second}", _NAMES, 9) for each in pairs]
+    beside = max((width_of(name, 9) for name in versus), default=0.0) / INCH + 0.3
     room = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
     wide = room * (0.5 if pairs else 1.0)
     tall = _ROW * rows
@@ -66,7 +66,7 @@ def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
         place = (from_left / _WIDTH, _BELOW / height, wide / _WIDTH, tall / height)
         axes = figure.add_axes(place)
         axes.set_ylim(rows - 0.5, -0.5)
-        axes.set_yticks(range(len(labels)), labels, fontsize=9, **_PLAIN)
+        axes.set_yticks(range(len(labels)), labels, fontsize=9, **PLAIN)
         axes.tick_params(labelsize=9, color="0.7")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
