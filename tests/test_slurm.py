@@ -13,7 +13,8 @@ from conftest import run
 from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
 from optsweep.engines import SlurmLaunch
 from optsweep.executors import Crashed
-from optsweep.slurm import SlurmJobs, gone_on_with
+from optsweep.slurm import SlurmJobs
+from optsweep.slurm_job import gone_on_with
 from optsweep.worker import Task
 from slurms import Slurm
 from store import by_name

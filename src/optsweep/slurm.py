@@ -7,26 +7,23 @@ of its last epoch.
 """
 
 import logging
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optsweep.engines import SlurmLaunch
-from optsweep.errors import SettingsError, StackFailed
+from optsweep.errors import SettingsError
 from optsweep.executors import Crashed
-from optsweep.progress import NOTE, read_note
 from optsweep.results import RunRecord
-from optsweep.worker import Task, carry, last_lines, log_to_output, output_to
+from optsweep.slurm_commands import cancel, end_of, queue
+from optsweep.slurm_job import ALIVE, Carry
+from optsweep.worker import Task, last_lines, output_to
 
 log = logging.getLogger(__name__)
 
@@ -34,58 +31,8 @@ _GLANCE = 1.0  # seconds between two looks for results
 _QUESTION = 5.0  # seconds between two questions to squeue
 _GRACE = 10.0  # seconds that the result of a job which has left the queue may take to be seen
 _PATIENCE = 600.0  # seconds after which a Slurm that does not answer has lost its jobs
-_ABANDONED = 300.0  # seconds without a sign of the launcher after which a job ends itself
 _AT_ONCE = 1000  # tasks of an array job; Slurm's own limit is one more, where nobody changed it
-_ALIVE, _JOBS = "alive", "jobs"
-
-
-def refuse_missing(launch: SlurmLaunch) -> None:
-    """Makes sure that this machine can submit jobs.
-
-    Raises:
-        SettingsError: submitit or Slurm's commands are missing, or the partition is.
-    """
-    try:
-        import submitit  # noqa: F401
-    except ModuleNotFoundError:
-        raise SettingsError(
-            "hydra/launcher=slurm needs submitit; type pip install 'optsweep[slurm]'"
-        ) from None
-    if lacking := [name for name in ("sbatch", "squeue", "srun") if shutil.which(name) is None]:
-        raise SettingsError(
-            f"hydra/launcher=slurm: {', '.join(lacking)} is not on this machine; start the sweep "
-            "on a login node of the cluster, or leave hydra/launcher=slurm out"
-        )
-    if not hosts(launch):
-        there = " ".join(_ask("sinfo", "--noheader", "--format=%R").split()) or "none that answers"
-        raise SettingsError(
-            f"hydra.launcher.partition={launch.partition}: there is no such partition; type one "
-            f"of: {there}"
-        )
-
-
-def hosts(launch: SlurmLaunch) -> set[str]:
-    """The nodes on which a run may start."""
-    try:
-        said = _ask("sinfo", "--noheader", "--Node", "--format=%N %P").split()
-        nodes = list(zip(said[::2], said[1::2], strict=True))
-        wanted = launch.partition and {launch.partition, f"{launch.partition}*"}
-        # An asterisk marks the partition that is taken where none is named.
-        return {name for name, where in nodes if (where in wanted if wanted else where[-1] == "*")}
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SettingsError(
-            f"hydra/launcher=slurm: Slurm does not answer ({_reason(error)}); see what sinfo says"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    said = getattr(error, "stderr", "") or str(error)
-    return said.strip().splitlines()[0] if said.strip() else type(error).__name__
-
-
-def _ask(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    return done.stdout
+_JOBS = "jobs"  # in the folder: the ids of all that was submitted
 
 
 @dataclass
@@ -162,7 +109,7 @@ class SlurmJobs:
         if not ids:
             return
         self._say(f"cancelling {len(ids)} Slurm jobs: {_shortened(ids)}")
-        if left := _cancel(ids):
+        if left := cancel(ids):
             self._say(f"Slurm still holds {_shortened(left)}; type scancel {' '.join(left)}")
 
     def close(self) -> None:
@@ -175,12 +122,12 @@ class SlurmJobs:
         """Cancels what an earlier launcher of this sweep, which was killed, left in the queue."""
         listed = self._folder / _JOBS
         if listed.exists():
-            _cancel(listed.read_text().split())
+            cancel(listed.read_text().split())
             listed.unlink()
 
     def _sign(self) -> None:
         """Leaves a sign that the launcher lives, which its jobs look for."""
-        (self._folder / _ALIVE).write_text(str(time.time()))
+        (self._folder / ALIVE).write_text(str(time.time()))
 
     def _watch_jobs(self) -> None:
         asked = 0.0
@@ -215,24 +162,24 @@ class SlurmJobs:
         """Settles the jobs that have left the queue without a result."""
         with self._lock:
             submitted = dict(self._submitted)
-        queue = _queue()
+        queued = queue()
         now = time.monotonic()
-        if queue is None:
+        if queued is None:
             if now - self._answered > _PATIENCE:
                 for name in submitted:
                     self._lose(name, f"Slurm has not answered for {_PATIENCE / 60:.0f} minutes")
             return
         self._answered = now
         for name, one in submitted.items():
-            if name in queue:
+            if name in queued:
                 one.gone = None
-                if "launch failed" in queue[name]:  # held, and nobody would let it go
-                    _cancel([name])
-                    self._lose(name, f"Slurm could not start it: {queue[name]}")
+                if "launch failed" in queued[name]:  # held, and nobody would let it go
+                    cancel([name])
+                    self._lose(name, f"Slurm could not start it: {queued[name]}")
             elif one.gone is None:
                 one.gone = now
             elif now - one.gone > _GRACE and not one.job.paths.result_pickle.exists():
-                self._lose(name, f"its Slurm job {name} {_end_of(name)}")
+                self._lose(name, f"its Slurm job {name} {end_of(name)}")
 
     def _lose(self, name: str, reason: str) -> None:
         with self._lock:
@@ -271,116 +218,3 @@ def _said(error: Exception) -> str:
 def _shortened(ids: Sequence[str]) -> str:
     arrays = dict.fromkeys(name.partition("_")[0] for name in ids)
     return ", ".join(arrays)
-
-
-def _queue() -> dict[str, str] | None:
-    """The user's jobs that wait or run, each with its state and reason; None without an answer."""
-    try:
-        lines = _ask("squeue", "--noheader", "--me", "--array", "--format=%i|%T %r").splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    split = [line.partition("|") for line in lines]
-    return {name.strip(): said for name, _, said in split}
-
-
-def _end_of(name: str) -> str:
-    """What became of a job, in words; Slurm's controller remembers it for some minutes."""
-    try:
-        said = _ask("scontrol", "show", "job", name)
-    except (OSError, subprocess.SubprocessError):
-        return "was lost"
-    fields = dict(word.partition("=")[::2] for word in said.split() if "=" in word)
-    code, _, number = fields.get("ExitCode", "0:0").partition(":")
-    killer = int(number or 0) or max(0, int(code) - 128)
-    if killer:
-        return f"was killed by {signal.Signals(killer).name}"
-    state = fields.get("JobState", "LOST").lower().replace("_", " ")
-    return f"ended as {state}" + (f" with exit code {code}" if code != "0" else "")
-
-
-def _cancel(ids: Sequence[str]) -> list[str]:
-    """Cancels jobs and returns those that are still there after half a minute."""
-    for signalled in ((), ("--signal=KILL", "--full")):  # those that wait, and at once what runs
-        subprocess.run(
-            ["scancel", "--quiet", *signalled, *ids], capture_output=True, timeout=60, check=False
-        )
-    deadline = time.monotonic() + 30
-    while True:
-        queue = _queue()
-        left = [name for name in ids if queue is None or name in queue]
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.5)
-
-
-class Carry:
-    """What a Slurm job does: carries its task out, and goes on with it when it is requeued."""
-
-    def __init__(self, launch: SlurmLaunch) -> None:
-        self._timeout = launch.timeout
-
-    def __call__(self, task: Task) -> list[RunRecord] | StackFailed:
-        """Returns the task's records; a stack's failure is returned too, for the launcher."""
-        if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
-            task = gone_on_with(task)
-        log_to_output()
-        _leave_when_requeued()
-        folder = Path(os.environ["SUBMITIT_FOLDER"])
-        threading.Thread(target=_end_when_abandoned, args=(folder / _ALIVE,), daemon=True).start()
-        try:
-            return carry(task, self._timeout)
-        except StackFailed as failure:
-            return failure
-
-    def checkpoint(self, task: Task) -> Any:
-        """What submitit puts into the queue again: the same; checkpoints are in the runs' folders.
-
-        Having this method tells submitit that a job which is out of time may go on.
-        """
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, task)
-
-
-def gone_on_with(task: Task) -> Task:
-    """The task as an earlier attempt left it: its runs in MLflow are gone on with."""
-    ids = [job.run_id or read_note(job.folder / NOTE).get("run_id") for job in task.jobs]
-    jobs = [
-        replace(job, run_id=str(run_id) if run_id else None)
-        for job, run_id in zip(task.jobs, ids, strict=True)
-    ]
-    return replace(task, jobs=jobs)
-
-
-def _leave_when_requeued() -> None:
-    """Lets submitit requeue the job, and then ends at once.
-
-    Its own exit is an exception, which would pass through the training and mark the run as FAILED
-    though it goes on. All that it goes on from is on the disk.
-    """
-    requeue: Any = signal.getsignal(signal.SIGUSR2)
-
-    def leave(number: int, frame: Any) -> None:
-        try:
-            requeue(number, frame)
-        except SystemExit:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
-
-    signal.signal(signal.SIGUSR2, leave)
-
-
-def _end_when_abandoned(sign: Path) -> None:
-    """Ends the job when the launcher leaves no sign of life any more."""
-    seen, since = "", time.monotonic()
-    while time.monotonic() - since < _ABANDONED:
-        time.sleep(5)
-        try:
-            found = sign.read_text()
-        except OSError:
-            found = ""
-        if found != seen:
-            seen, since = found, time.monotonic()
-    print(f"no sign of the launcher on {socket.gethostname()}; ending", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -7,6 +7,7 @@ what it refuses; `optsweep.sweep` carries the jobs out on the executor that the 
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
     from optsweep.jobs import Job
     from optsweep.results import RunRecord
     from optsweep.search import Search
+
+
+@dataclass
+class LauncherConf:
+    """The settings that all launchers have, `hydra.launcher.*` on the command line."""
+
+    stack: Any = "auto"  # runs that are trained together as one program; 1: off
+    retries: int = 0  # how often a run whose process was killed or lost is tried again
+    timeout: float | None = None  # seconds a run may take
+    fail_fast: bool = False  # stop at the first failure
 
 
 class PlannedLauncher(Launcher):

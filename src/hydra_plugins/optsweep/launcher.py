@@ -8,20 +8,16 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.optsweep._launching import PlannedLauncher
+from hydra_plugins.optsweep._launching import LauncherConf, PlannedLauncher
 from optsweep.settings import Launch, Settings
 
 
 @dataclass
-class LocalConf:
+class LocalConf(LauncherConf):
     """The settings of the launcher, `hydra.launcher.*` on the command line."""
 
     _target_: str = "hydra_plugins.optsweep.launcher.LocalLauncher"
     workers: Any = "auto"  # runs side by side; 0: in this process, without isolation
-    stack: Any = "auto"  # runs that are trained together as one program; 1: off
-    retries: int = 0  # how often a run whose process crashed is tried again
-    timeout: float | None = None  # seconds a run may take
-    fail_fast: bool = False  # stop at the first failure
 
 
 ConfigStore.instance().store(

@@ -8,13 +8,13 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.optsweep._launching import PlannedLauncher
+from hydra_plugins.optsweep._launching import LauncherConf, PlannedLauncher
 from optsweep.engines import RayLaunch
 from optsweep.settings import Launch, Settings
 
 
 @dataclass
-class RayConf:
+class RayConf(LauncherConf):
     """The settings of the launcher, `hydra.launcher.*` on the command line."""
 
     _target_: str = "hydra_plugins.optsweep.ray.RayLauncher"
@@ -25,10 +25,6 @@ class RayConf:
     resources: Any = None  # the cluster's own by their names, such as {fast: 1}
     max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
     shared: Any = "auto"  # whether all nodes see hydra.sweep.dir; auto: where there is one machine
-    stack: Any = "auto"  # runs that are trained together as one program; 1: off
-    retries: int = 0  # how often a run whose process or node died is tried again
-    timeout: float | None = None  # seconds a run may take
-    fail_fast: bool = False  # stop at the first failure
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, provider="optsweep")

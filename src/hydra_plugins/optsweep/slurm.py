@@ -8,13 +8,13 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.optsweep._launching import PlannedLauncher
+from hydra_plugins.optsweep._launching import LauncherConf, PlannedLauncher
 from optsweep.engines import SlurmLaunch
 from optsweep.settings import Launch, Settings
 
 
 @dataclass
-class SlurmConf:
+class SlurmConf(LauncherConf):
     """The settings of the launcher, `hydra.launcher.*` on the command line."""
 
     _target_: str = "hydra_plugins.optsweep.slurm.SlurmLauncher"
@@ -26,10 +26,6 @@ class SlurmConf:
     max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
     requeues: int = 10  # how often a job that is out of time may go on
     options: Any = None  # sbatch's own, such as {account: NAME}
-    stack: Any = "auto"  # runs that are trained together as one program; 1: off
-    retries: int = 0  # how often a run whose job was killed or lost is tried again
-    timeout: float | None = None  # seconds a run may take
-    fail_fast: bool = False  # stop at the first failure
 
 
 ConfigStore.instance().store(
@@ -47,7 +43,7 @@ class SlurmLauncher(PlannedLauncher):
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Makes sure that jobs can be submitted, and that they will reach the store."""
         from optsweep.address import refuse_out_of_reach
-        from optsweep.slurm import hosts, refuse_missing
+        from optsweep.slurm_commands import hosts, refuse_missing
 
         assert isinstance(launch, SlurmLaunch)
         refuse_missing(launch)
