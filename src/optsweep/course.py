@@ -31,7 +31,10 @@ _GLANCE = 0.2  # seconds between two looks at what is running
 
 
 class Course:
-    """The runs of a sweep under way: which are in the executor's hands, and what became of each."""
+    """The runs of a sweep under way: which are in the executor's hands, and what became of each.
+
+    `records` has one for each job, in their order.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Course:
         prepare: Callable[[int, Path], None],
     ) -> None:
         self._jobs = list(jobs)
-        self._records = records
+        self.records = records
         self._launch = launch
         self._filing = filing
         self._prepare = prepare
@@ -55,7 +58,7 @@ class Course:
     def add(self, jobs: Sequence[Job], records: Sequence[RunRecord]) -> None:
         """Takes further jobs, with a record for each."""
         self._jobs.extend(jobs)
-        self._records.extend(records)
+        self.records.extend(records)
         self._attempts.extend([0] * len(jobs))
 
     def run(
@@ -94,11 +97,11 @@ class Course:
                 waiting.extendleft(reversed(again))
                 continue
             for place, record in zip(group, self._outcomes(group, future), strict=True):
-                self._records[place] = record
+                self.records[place] = record
                 if Outbox(self._jobs[place].folder).waiting:
                     self._unsent.append(self._jobs[place].folder)
                 progress.ended(record)
-            failed = any(self._records[place].status == "FAILED" for place in group)
+            failed = any(self.records[place].status == "FAILED" for place in group)
             if self._launch.fail_fast and failed:
                 executor.stop()
                 self.abandon()
@@ -190,7 +193,7 @@ class Course:
     def abandon(self) -> None:
         """Marks the runs that were in hand as KILLED, their workers being gone."""
         for place in (place for group in self._in_hand.values() for place in group):
-            record = self._records[place] = new_record(self._jobs[place])
+            record = self.records[place] = new_record(self._jobs[place])
             record.status, record.run_id = "KILLED", self._run_id(place)
             if record.run_id:
                 self._filing.store.end(record.run_id, "KILLED", folder=self._jobs[place].folder)

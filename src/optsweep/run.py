@@ -126,13 +126,14 @@ def run(
     with computing(jobs[0].settings) as device:
         data = load_dataset(jobs[0].settings).to(device)
         together = list(zip(jobs, records, strict=True))
+        models: list[torch.nn.Module] = []
         if len(jobs) > 1:
-            together = _buildable(together, data, filing, progress)
+            together, models = _buildable(together, data, filing, progress)
         if not together:
             return
         try:
             with _left_open(len(together)):
-                _carry_out(together, data, device, filing, progress)
+                _carry_out(together, models, data, device, filing, progress)
         except BaseException as error:
             for _, record in together:
                 record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -162,12 +163,12 @@ def describe(error: BaseException) -> str:
 
 def _buildable(
     together: Sequence[tuple[Job, RunRecord]], data: Dataset, filing: Filing, progress: Progress
-) -> list[tuple[Job, RunRecord]]:
-    """The jobs that can be built; one that cannot has failed and leaves the stack."""
-    sound = []
+) -> tuple[list[tuple[Job, RunRecord]], list[torch.nn.Module]]:
+    """The jobs that can be built, and their models; one that cannot fails and leaves the stack."""
+    sound, models = [], []
     for job, record in together:
         try:
-            build(job.settings, data, torch.device("cpu"))
+            models.append(build(job.settings, data, torch.device("cpu")).model)
         except Exception as error:
             record.status, record.error = "FAILED", describe(error)
             with suppress(type(error)), filing.start(job, 1) as tracked:
@@ -176,18 +177,19 @@ def _buildable(
                 raise
         else:
             sound.append((job, record))
-    return sound
+    return sound, models
 
 
 def _carry_out(
     together: Sequence[tuple[Job, RunRecord]],
+    models: Sequence[torch.nn.Module],
     data: Dataset,
     device: torch.device,
     filing: Filing,
     progress: Progress,
 ) -> None:
     jobs = [job for job, _ in together]
-    stack = _build(jobs, data, device)
+    stack = _build(jobs, models, data, device)
     needed = room(stack.model, len(together))
     with ExitStack() as open_runs:
         members = []
@@ -217,12 +219,15 @@ def _carry_out(
         checkpoint.forget_stack(path)
 
 
-def _build(jobs: Sequence[Job], data: Dataset, device: torch.device) -> Stack:
+def _build(
+    jobs: Sequence[Job], models: Sequence[torch.nn.Module], data: Dataset, device: torch.device
+) -> Stack:
+    """The jobs' stack: of `models`, where there are some, else of new ones."""
     if len(jobs) == 1:
         return build(jobs[0].settings, data, device)
     runs = [job.settings for job in jobs]
     shape = data.input_shape, len(data.classes)
-    return build_together(runs, [model.build(one, *shape) for one in runs], data, device)
+    return build_together(runs, models or [model.build(one, *shape) for one in runs], data, device)
 
 
 def _alone(
@@ -315,7 +320,7 @@ def _restored(
     except UnusableCheckpoint as reason:
         aside = checkpoint.set_aside(path)
         log.warning("%s is left aside as %s: %s; starting over", path, aside.name, reason)
-        return _build([member.job for member in members], data, device), 0
+        return _build([member.job for member in members], (), data, device), 0
     return stack, done
 
 

@@ -102,6 +102,63 @@ class _Round:
         return [tuple(count + place for place in group) for group in self.todo]
 
 
+@dataclass(frozen=True)
+class _Planner:
+    """Plans rounds of a sweep's jobs, taking over what earlier sweeps did of them."""
+
+    launch: Launch
+    workers: int
+    store: Store
+    taken: Earlier
+    console: Console
+
+    def round(self, jobs: Sequence[Job], whole: Plan | None = None, number: int = 0) -> _Round:
+        """The jobs as a round, of a sweep that has `number` jobs before them.
+
+        `whole` is the plan of all of them, where there is one and nothing can be taken over.
+        """
+        try:
+            jobs, records, todo = taken_over(jobs, self.store, self.taken)
+        except Unreachable:  # it was there when the sweep began: what is added is carried out anew
+            if not number:
+                raise
+            jobs, records, todo = taken_over(jobs, self.store, Earlier({}, {}))
+        groups = whole or plan(jobs, todo, self.launch, self.workers)
+        if len(groups.groups) < len(todo) or groups.remarks:
+            self.console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
+        shared = _shared_out(jobs, groups.groups, self.launch, self.workers, number)
+        return _Round(shared, records, groups.groups)
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """What a sweep under way grows by: asked of `more`, planned, and put on course.
+
+    `jobs` are all so far, `typed` is the folder that `more` makes them for, `folder` the sweep's.
+    """
+
+    more: More
+    planner: _Planner
+    jobs: list[Job]
+    course: Course
+    progress: SweepProgress
+    typed: Path
+    folder: Path
+    counted: bool  # whether nobody knew at the start how many there would be
+
+    def __call__(self, running: int) -> list[Group]:
+        """Further groups, where so many are running; none where there are none for now."""
+        while asked := self.more(self.course.records, running):
+            before = len(self.jobs)
+            added = self.planner.round(_in_folder(asked, self.typed, self.folder), number=before)
+            self.jobs.extend(added.jobs)
+            self.course.add(added.jobs, added.records)
+            self.progress.more(len(asked) if self.counted else 0, added.reused)
+            if added.todo:
+                return added.after(before)
+        return []
+
+
 def carry_out(
     sweep: Sweep,
     store: Store,
@@ -117,7 +174,7 @@ def carry_out(
     are marked and the conclusion is written.
     """
     release_dead(store)
-    typed = sweep
+    typed = sweep.folder
     earlier = earlier_sweeps(store, sweep.plan)[:1] if sweep.resume else []
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier:
@@ -126,23 +183,10 @@ def carry_out(
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
     # otherwise than it began: sums by more threads differ in their last digits.
-    everything = plan(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
-    workers = min(workers, len(everything.groups))
-
-    def planned(jobs: Sequence[Job], already: Plan | None = None, number: int = 0) -> _Round:
-        try:
-            jobs, records, todo = taken_over(jobs, store, taken)
-        except Unreachable:  # it was there when the sweep began: what is added is carried out anew
-            if not number:
-                raise
-            jobs, records, todo = taken_over(jobs, store, Earlier({}, {}))
-        groups = already or plan(jobs, todo, sweep.launch, workers)
-        if len(groups.groups) < len(todo) or groups.remarks:
-            console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
-        shared = _shared_out(jobs, groups.groups, sweep.launch, workers, number)
-        return _Round(shared, records, groups.groups)
-
-    first = planned(sweep.jobs, None if sweep.resume else everything)
+    whole = plan(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
+    workers = min(workers, len(whole.groups))
+    planner = _Planner(sweep.launch, workers, store, taken, console)
+    first = planner.round(sweep.jobs, None if sweep.resume else whole)
     sweep = replace(sweep, jobs=first.jobs)
     jobs, records = list(first.jobs), list(first.records)  # of all, in their order
     expected = max(len(jobs), sweep.search.n_trials if sweep.search else 0)
@@ -159,23 +203,13 @@ def carry_out(
     ):
         filing = Filing(store, parent.run_id, owner.name, figures=sweep.figures == "all")
         course = Course(jobs, records, sweep.launch, filing, prepare)
-
-        def further(running: int) -> list[Group]:
-            while asked := more(records, running) if more else ():
-                moved = _in_folder(asked, typed.folder, sweep.folder)
-                added = planned(moved, number=len(jobs))
-                groups = added.after(len(jobs))
-                jobs.extend(added.jobs)
-                course.add(added.jobs, added.records)
-                progress.more(0 if sweep.search else len(asked), added.reused)
-                if groups:
-                    return groups
-            return []
-
         executor = make_executor(sweep.launch, workers, sweep.folder, console.print)
         try:
             with SweepProgress(console, expected, first.reused) as progress:
-                course.run(first.todo, executor, progress, further)
+                further = more and _Growth(
+                    more, planner, jobs, course, progress, typed, sweep.folder, not sweep.search
+                )
+                course.run(first.todo, executor, progress, further or (lambda running: ()))
             executor.close()
             if all(record.status == "FINISHED" for record in records):
                 # What stacks that were taken apart have left.
@@ -185,10 +219,10 @@ def carry_out(
             course.abandon()
             raise
         finally:
-            whole = replace(sweep, jobs=jobs)
+            grown = replace(sweep, jobs=jobs)
             learn_ids(records, store)
-            record = _record(whole, parent.run_id, records, len(sweep.jobs))
-            conclude(record, jobs, whole.folder, whole.figures, parent, store, console)
+            record = _record(grown, parent.run_id, records, len(sweep.jobs))
+            conclude(record, jobs, grown.folder, grown.figures, parent, store, console)
     return record
 
 
