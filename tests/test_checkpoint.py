@@ -10,7 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optsweep.checkpoint import Journal, UnusableCheckpoint, restore, save, set_aside
+from optsweep.checkpoint import (
+    Journal,
+    UnusableCheckpoint,
+    forget_stack,
+    forget_stacks,
+    leave_notes,
+    path_of,
+    restore,
+    save,
+    set_aside,
+    stack_of,
+)
 from optsweep.results import Entry
 from optsweep.training import Stack
 from test_training import constant, make_dataset, make_stack, run
@@ -118,6 +129,32 @@ def test_a_journal_torn_anywhere_keeps_the_whole_lines_before(
     assert [entry.epoch for entry in Journal(path).entries] == [
         *(entry.epoch for entry in torn.entries)
     ]
+
+
+def test_a_stack_that_ends_leaves_room_for_one_that_is_about_to_save(tmp_path: Path) -> None:
+    def folders(name: str) -> list[Path]:
+        made = [tmp_path / f"{name}{number}" for number in range(2)]
+        for folder in made:
+            folder.mkdir()
+        return made
+
+    ending, beginning = folders("a"), folders("b")
+    first, second = path_of(ending, ["a", "b"]), path_of(beginning, ["c", "d"])
+    leave_notes(first, ending)
+    save(first, make_stack(), 1, ["a"])
+    leave_notes(second, beginning)
+    forget_stack(first)
+    save(second, make_stack(), 1, ["c"])
+    assert stack_of(beginning[0]) == second
+    forget_stacks(tmp_path, finished=False)
+    assert second.exists() and not first.exists()
+    forget_stack(second)
+    forget_stacks(tmp_path, finished=False)
+    assert not second.parent.exists()
+    leave_notes(first, ending)
+    save(first, make_stack(), 1, ["a"])
+    forget_stacks(tmp_path, finished=True)
+    assert not first.parent.exists()
 
 
 def stack_with(kind: Any) -> Stack:

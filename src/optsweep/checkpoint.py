@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ from optsweep.stacking import Stacked
 from optsweep.training import Stack
 
 CHECKPOINT = "checkpoint.bin"
+_STACKS = "stacks"  # beside the runs' folders: the checkpoints of stacks
 _NOTE = "stack.txt"  # in a run's folder: where the checkpoint of its stack lies
 _FORMAT = b"optsweep checkpoint 2\n"  # changes whenever what is saved does
 
@@ -47,7 +49,7 @@ def path_of(folders: Sequence[Path], fingerprints: Sequence[str]) -> Path:
 
 def stacks_beside(folder: Path) -> Path:
     """Where the checkpoints of stacks lie that the run in a folder may have been in."""
-    return folder.parent / "stacks"
+    return folder.parent / _STACKS
 
 
 def leave_notes(path: Path, folders: Sequence[Path]) -> None:
@@ -78,10 +80,24 @@ def forget(folder: Path) -> None:
 
 
 def forget_stack(path: Path) -> None:
-    """Removes the checkpoint of a stack whose runs are all finished."""
+    """Removes the checkpoint of a stack whose runs are all finished.
+
+    The folder stays, where another stack may be about to save its own: see `forget_stacks`.
+    """
     path.unlink(missing_ok=True)
-    with suppress(OSError):  # another stack's is beside it
-        path.parent.rmdir()
+
+
+def forget_stacks(folder: Path, *, finished: bool) -> None:
+    """Removes what a sweep's stacks have left in its folder, no run being under way.
+
+    Where not all runs are `finished`, what they could go on from stays.
+    """
+    stacks = folder / _STACKS
+    if finished:
+        shutil.rmtree(stacks, ignore_errors=True)
+    else:
+        with suppress(OSError):  # it holds something
+            stacks.rmdir()
 
 
 def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> None:

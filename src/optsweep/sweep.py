@@ -16,6 +16,7 @@ from rich.console import Console
 
 from optsweep import environment
 from optsweep.artifacts import source_tags
+from optsweep.checkpoint import forget_stacks
 from optsweep.checks import redact
 from optsweep.conclusion import conclude
 from optsweep.course import Course, Group
@@ -211,9 +212,8 @@ def carry_out(
                 )
                 course.run(first.todo, executor, progress, further or (lambda running: ()))
             executor.close()
-            if all(record.status == "FINISHED" for record in records):
-                # What stacks that were taken apart have left.
-                shutil.rmtree(sweep.folder / "stacks", ignore_errors=True)
+            finished = all(record.status == "FINISHED" for record in records)
+            forget_stacks(sweep.folder, finished=finished)
         except BaseException:
             executor.stop()
             course.abandon()
