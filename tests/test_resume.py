@@ -104,6 +104,14 @@ class Started:
         output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
+    def die(self, delay: float = 0) -> None:
+        """Loses the launcher some seconds after a run's first epoch; its workers end too."""
+        self.wait_for_epochs()
+        time.sleep(delay)
+        kill_launcher(self)
+        self.end()
+        assert no_process_is_left(self)
+
 
 def no_process_is_left(started: Started) -> bool:
     """Whether the process group is empty, which it may take a moment to become."""
@@ -190,12 +198,7 @@ def test_a_stack_that_is_hit_resumes_bit_for_bit(
 
 
 def test_a_run_leaves_its_stack_and_goes_on_alone(project: Path, expected: Points) -> None:
-    started = Started(project, *STACKED, *SETTINGS)
-    started.wait_for_epochs()
-    time.sleep(0.2)
-    kill_launcher(started)
-    started.end()
-    assert no_process_is_left(started)
+    Started(project, *STACKED, *SETTINGS).die(0.2)
     assert list(project.glob("outputs/*/*/stacks/*.bin"))
     resumed = run(project, *GRID, *SETTINGS, "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -258,11 +261,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(project: Path) -> None:
 
 
 def test_after_a_killed_launcher_the_next_sweep_marks_what_it_left(project: Path) -> None:
-    started = Started(project, *GRID, *SETTINGS)
-    started.wait_for_epochs()
-    kill_launcher(started)
-    started.end()
-    assert no_process_is_left(started)
+    Started(project, *GRID, *SETTINGS).die()
     assert "RUNNING" in {one.info.status for one in runs(project) + runs(project, "sweep")}
     assert run(project, *QUICK, "figures=none").returncode == 0
     assert "RUNNING" not in {one.info.status for one in runs(project) + runs(project, "sweep")}
@@ -321,12 +320,7 @@ def test_a_single_run_goes_on_too(project: Path) -> None:
 def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
     damage: bytes, project: Path, expected: Points
 ) -> None:
-    started = Started(project, *GRID, *SETTINGS)
-    started.wait_for_epochs()
-    time.sleep(0.3)
-    kill_launcher(started)
-    started.end()
-    assert no_process_is_left(started)
+    Started(project, *GRID, *SETTINGS).die(0.3)
     checkpoints = list(project.glob("outputs/*/*/*/checkpoint.bin"))
     assert checkpoints
     for checkpoint in checkpoints:
@@ -340,12 +334,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
 
 
 def test_checkpoints_every_few_epochs_double_no_point(project: Path, expected: Points) -> None:
-    started = Started(project, *GRID, *SETTINGS, "checkpoint_every=7")
-    started.wait_for_epochs()
-    time.sleep(0.5)
-    kill_launcher(started)
-    started.end()
-    assert no_process_is_left(started)
+    Started(project, *GRID, *SETTINGS, "checkpoint_every=7").die(0.5)
     resumed = run(project, *GRID, *SETTINGS, "checkpoint_every=7", "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert points(project) == expected
