@@ -101,6 +101,25 @@ def test_holding_out_leaves_every_sample_in_exactly_one_part(
         assert torch.equal(part.labels, labels[kept.long()])
 
 
+def test_what_is_not_held_out_stays_where_it_is() -> None:
+    labels = torch.arange(40) % 4
+    whole = split_of(labels)
+    rest, held = hold_out(whole, 0.25)
+    assert rest.pool.data_ptr() == whole.pool.data_ptr()
+    assert held.pool.data_ptr() != whole.pool.data_ptr()
+    again, _ = hold_out(rest, 0.5)
+    assert again.pool.data_ptr() == whole.pool.data_ptr()
+    for part in (rest, again):
+        places = part.images.flatten().long()
+        assert torch.equal(labels[places], part.labels)
+        some = torch.tensor([3, 0, 3])
+        assert torch.equal(part.take(some), part.images[some])
+        assert torch.equal(part.choose(some).images, part.images[some])
+    assert rest.to(torch.device("cpu")) is rest
+    moved = rest.to(torch.device("meta"))
+    assert moved.pool.shape == (30, 1, 1, 1) and moved.rows is None
+
+
 def test_chosen_samples_are_copies() -> None:
     split = split_of(torch.zeros(4, dtype=torch.int64))
     split.choose(torch.tensor([1, 2])).images.zero_()

@@ -89,10 +89,13 @@ def keep_figures(
 
     predicted = predict(network, data, data.test).numpy()
     images, true = data.test.images.cpu().numpy(), data.test.labels.cpu().numpy()
-    shown = data.train.images[:24].cpu().numpy(), data.train.labels[:24].cpu().numpy()
+    labels = data.train.labels[:24]
+    shown = data.train.take(torch.arange(len(labels), device=labels.device))
     classes, peak = data.classes, data.peak
     drawn = {
-        "samples": figures.sample_grid(*shown, classes, peak=peak),
+        "samples": figures.sample_grid(
+            shown.cpu().numpy(), labels.cpu().numpy(), classes, peak=peak
+        ),
         "learning_curves": figures.learning_curves(record.history, title=job.name),
         "confusion_matrix": figures.confusion_matrix(true, predicted, classes),
         "predictions": figures.prediction_grid(images, true, predicted, classes, peak=peak),

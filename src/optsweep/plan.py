@@ -133,7 +133,7 @@ def _fitting(settings: Settings) -> int:
     network = _model(settings)
     per_sample = (_kept(network, data.input_shape, 4) - _kept(network, data.input_shape, 2)) / 2
     run = 4 * model.weigh(network) + 2 * settings.batch_size * per_sample
-    return int(_SHARE * (free - data.train.images.numel()) / run)
+    return int(_SHARE * (free - data.train.pool.numel()) / run)
 
 
 def _kept(network: torch.nn.Module, shape: Sequence[int], samples: int) -> int:

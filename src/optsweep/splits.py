@@ -14,17 +14,40 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """uint8 images `[N, C, H, W]` with int64 labels `[N]`."""
+    """Images with int64 labels `[N]`.
 
-    images: Tensor
+    `pool` holds the images, uint8 `[P, C, H, W]`: all that there are, or those at `rows`, int64
+    `[N]`. So a part of what processes share in memory is not copied into each of them.
+    """
+
+    pool: Tensor
     labels: Tensor
+    rows: Tensor | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 `[N, C, H, W]`; copied, where they are not all that the pool holds."""
+        return self.pool if self.rows is None else self.pool.index_select(0, self.rows)
+
+    def take(self, indices: Tensor) -> Tensor:
+        """The images at `indices`, int64 `[M]`, copied: uint8 `[M, C, H, W]`."""
+        # index_select copies image by image, indexing pixel by pixel: 3 us for 64 images, not 33.
+        rows = indices if self.rows is None else self.rows.index_select(0, indices)
+        return self.pool.index_select(0, rows)
 
     def choose(self, indices: Tensor) -> "Split":
         """The samples at `indices`, int64 `[M]`, copied."""
-        return Split(self.images[indices], self.labels[indices])
+        return Split(self.take(indices), self.labels[indices])
+
+    def view(self, indices: Tensor) -> "Split":
+        """The samples at `indices`, int64 `[M]`, whose images stay where they are."""
+        rows = indices if self.rows is None else self.rows[indices]
+        return Split(self.pool, self.labels[indices], rows)
 
     def to(self, device: torch.device) -> "Split":
-        """The same samples on `device`."""
+        """The same samples on `device`; another one is given no images that are not theirs."""
+        if device == self.pool.device:
+            return self
         return Split(self.images.to(device), self.labels.to(device))
 
 
@@ -34,7 +57,7 @@ def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
     chosen = stratified(split.labels, min(max(1, round(fraction * count)), count - 1))
     kept = torch.ones(count, dtype=torch.bool)
     kept[chosen] = False
-    return split.choose(kept.nonzero().squeeze(1)), split.choose(chosen)
+    return split.view(kept.nonzero().squeeze(1)), split.choose(chosen)
 
 
 def stratified(labels: Tensor, count: int) -> Tensor:
