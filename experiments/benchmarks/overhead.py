@@ -8,7 +8,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import sklearn.datasets  # noqa: F401 (imported here, so that no run is charged for it)
-import torch._dynamo  # noqa: F401 (what torch imports when its first optimizer is made)
 from rich.console import Console
 
 from benchmarks.shared import Options, aligned, composed, paragraphs, timed

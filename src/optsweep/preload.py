@@ -5,6 +5,5 @@ import importlib
 from optsweep import imports
 
 imports.begin()
-# torch._dynamo is what torch's optimizers import when the first of them is made.
-for name in ("torch", "torch._dynamo", "hydra", "hydra_plugins.optsweep._door", "optsweep.worker"):
+for name in ("torch", "hydra", "hydra_plugins.optsweep._door", "optsweep.worker"):
     importlib.import_module(name)

@@ -9,9 +9,12 @@ from multiprocessing import forkserver
 from typing import Any
 
 
-def start_server() -> Any:
-    """Starts the server that workers are forked from, which imports while the caller goes on."""
+def start_server(*modules: str) -> Any:
+    """Starts the server that workers are forked from, which imports while the caller goes on.
+
+    `modules` are what the runs at hand need beside what all do; a server that runs stays as it is.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["optsweep.preload"])
+    context.set_forkserver_preload(["optsweep.preload", *modules])
     forkserver.ensure_running()
     return context
