@@ -600,3 +600,18 @@ def test_a_full_data_dir_is_told(project: Path, disk: Disk, fashion_mnist: Path)
     shutil.copytree(fashion_mnist / "FashionMNIST", folder / "FashionMNIST")
     line = refusal(project, "dataset=fashion_mnist", f"data_dir={folder}")
     assert str(folder) in line and "data_dir=/path" in line
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m",)], ids=["run", "sweep"])
+def test_what_is_refused_leaves_no_folder(project: Path, sweep: tuple[str, ...]) -> None:
+    done = run(project, *sweep, "lr=-1")
+    assert done.returncode == 2
+    assert not list(project.glob("outputs/*/*"))
+
+
+def test_what_is_refused_leaves_a_folder_that_holds_something(project: Path) -> None:
+    folder = project / "mine"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("keep this")
+    assert run(project, "lr=-1", f"hydra.run.dir={folder}").returncode == 2
+    assert (folder / "notes.txt").read_text() == "keep this"

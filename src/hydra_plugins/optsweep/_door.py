@@ -6,10 +6,11 @@ with an underscore for plugins.)
 """
 
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ def _terminate(number: int, frame: object) -> None:
 def single_run(config: DictConfig) -> float:
     """Carries out the one run that a composed config describes; returns its ranking accuracy."""
     try:
-        return _single_run(config)
+        with leaving_nothing(Path(HydraConfig.get().runtime.output_dir)):
+            return _single_run(config)
     except (OptsweepError, OmegaConfBaseException) as error:
         # Hydra would print its own line above the message of an Exception that it is given.
         sys.exit(_answer(error))
@@ -108,6 +110,26 @@ def _single_run(config: DictConfig) -> float:
         store = Store.open(settings.tracking_uri, settings.experiment)
     with telling_how_to_go_on():
         return objective(carry_out(job, store, Console()).metrics)
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Removes the folder that Hydra made for what is refused, where nothing else lies in it."""
+    try:
+        yield
+    except (OptsweepError, HydraException, OmegaConfBaseException):
+        made = [folder / name for name in (".hydra", "multirun.yaml", "optsweep.log")]
+        with suppress(OSError):
+            if set(folder.iterdir()) <= set(made) and not _size(made[-1]):
+                shutil.rmtree(made[0], ignore_errors=True)
+                for path in made[1:]:
+                    path.unlink(missing_ok=True)
+                folder.rmdir()
+        raise
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def forget_passwords(folder: Path) -> None:

@@ -102,8 +102,11 @@ class PlannedLauncher(Launcher):
     def _launch(
         self, carried_out: list[list[str]], first: int, search: "Search | None" = None
     ) -> Sequence[JobReturn]:
+        from hydra_plugins.optsweep._door import leaving_nothing
+
         setup_globals()
-        records = self._sweep(carried_out, first, search)
+        with leaving_nothing(Path(self._config.hydra.sweep.dir)):
+            records = self._sweep(carried_out, first, search)
         if failed := sum(record.status != "FINISHED" for record in records):
             raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
         return [
