@@ -66,3 +66,8 @@ def swept_out(
     )
     store = Store.open(settings.tracking_uri, settings.experiment)
     return carry_out_sweep(sweep, store, console or Console(quiet=True), lambda place, folder: None)
+
+
+def job_in(folder: Path, fingerprint: str = "fingerprint") -> Job:
+    """A job in a folder, for what looks at no settings."""
+    return Job(None, folder, fingerprint)  # type: ignore[arg-type]  # there are none

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from carrying import job_in
 from optsweep import checkpoint
 from optsweep.checkpoint import CHECKPOINT, Journal
 from optsweep.checkpoint_store import StoredProgress, fetch, forget
-from optsweep.jobs import Job
 from optsweep.results import Entry
 from optsweep.run import JOURNAL
 from optsweep.tracking import Store
@@ -22,7 +22,7 @@ def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_told
     tmp_path: Path,
 ) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
-    job = Job(None, tmp_path / "run", "fingerprint")  # type: ignore[arg-type]
+    job = job_in(tmp_path / "run")
     job.folder.mkdir()
     scores = {"val/loss": 1.0, "val/accuracy": 0.5}
     with store.start("run", folder=job.folder) as tracked:
@@ -41,7 +41,7 @@ def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_told
 
 def test_what_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
-    job = Job(None, tmp_path / "run", "fingerprint")  # type: ignore[arg-type]
+    job = job_in(tmp_path / "run")
     with store.start("run") as tracked:
         tracked.log_epoch(ENTRIES[0])
     job.folder.mkdir()
@@ -56,7 +56,7 @@ def test_what_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_another_machine_went_further_with_takes_its_place(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
-    job = Job(None, tmp_path / "run", "fingerprint")  # type: ignore[arg-type]
+    job = job_in(tmp_path / "run")
     elsewhere = replace(job, folder=tmp_path / "elsewhere")
     for folder in (job.folder, elsewhere.folder):
         folder.mkdir()
@@ -77,7 +77,7 @@ def test_what_another_machine_went_further_with_takes_its_place(tmp_path: Path) 
 def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     sweep, other = tmp_path / "here", tmp_path / "there"
-    jobs = [Job(None, sweep / str(number), str(number)) for number in range(3)]  # type: ignore[arg-type]
+    jobs = [job_in(sweep / str(number), str(number)) for number in range(3)]
     runs = {}
     for job in jobs:
         job.folder.mkdir(parents=True)
@@ -104,5 +104,5 @@ def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_p
 
 def test_a_run_that_never_began_has_nothing_to_fetch(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
-    fetch(store, Job(None, tmp_path / "run", "fingerprint"))  # type: ignore[arg-type]
+    fetch(store, job_in(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

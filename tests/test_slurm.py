@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import slurms
+from carrying import job_in
 from conftest import run
 from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
 from optsweep.engines import SlurmLaunch
@@ -173,9 +174,7 @@ def test_without_slurm_there_is_one_line(project: Path) -> None:
 
 
 def test_a_requeued_task_goes_on_with_the_runs_that_it_had_begun(tmp_path: Path) -> None:
-    from optsweep.jobs import Job
-
-    job = Job(None, tmp_path, "fingerprint")  # type: ignore[arg-type]
+    job = job_in(tmp_path)
     (tmp_path / ".progress.json").write_text('{"run_id": "abc", "epoch": 1}')
     task = Task([job], "sqlite:///x", "1", None, "", False)
     assert gone_on_with(task).jobs[0].run_id == "abc"
