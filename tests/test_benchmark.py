@@ -29,6 +29,7 @@ def test_help_says_what_each_part_measures(project: Path) -> None:
     assert not re.search(r"^ {4}\w+$", printed, re.M), "a part without its line"
 
 
+@pytest.mark.long
 def test_loop_prints_times_scores_and_shares(project: Path, fashion_mnist: Path) -> None:
     few = ("--samples=640", "--rounds=1", "--threads=1", f"--data-dir={fashion_mnist}")
     printed = benchmark(project, "loop", *few)
@@ -41,6 +42,7 @@ def test_loop_prints_times_scores_and_shares(project: Path, fashion_mnist: Path)
     assert len([name for name in printed if name.startswith("this network's, ")]) == 3
 
 
+@pytest.mark.long
 def test_tracking_prints_what_runs_wait_for_the_store(project: Path, fashion_mnist: Path) -> None:
     few = ("--samples=640", "--threads=1", f"--data-dir={fashion_mnist}")
     printed = benchmark(project, "tracking", *few)
@@ -49,6 +51,7 @@ def test_tracking_prints_what_runs_wait_for_the_store(project: Path, fashion_mni
     assert printed["of it waiting for the store"][0] > 0
 
 
+@pytest.mark.long
 def test_overhead_prints_what_its_phases_add_up_to(project: Path) -> None:
     printed = benchmark(project, "overhead", "--rounds=1", "--threads=1")
     total = printed.pop("outside of the epochs")

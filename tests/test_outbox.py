@@ -28,6 +28,7 @@ def entry(epoch: int, loss: float) -> Entry:
     return Entry(epoch, seen, {"train/loss": loss, "val/loss": math.nan}, {seen: loss})
 
 
+@pytest.mark.long
 def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
     server: TrackingServer, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
     server.stop()
 
 
+@pytest.mark.long
 def test_a_run_goes_on_telling_when_the_server_is_back(
     server: TrackingServer, tmp_path: Path
 ) -> None:

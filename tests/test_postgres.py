@@ -34,6 +34,7 @@ def server(
     made.stop()
 
 
+@pytest.mark.long
 def test_eight_runs_at_once_lose_no_point(
     project: Path, server: TrackingServer, postgres: databases.Postgres
 ) -> None:
@@ -54,6 +55,7 @@ def test_eight_runs_at_once_lose_no_point(
     assert not list(project.rglob("unsent.jsonl"))
 
 
+@pytest.mark.long
 def test_the_database_itself_serves_and_its_password_is_nowhere(
     project: Path, postgres: databases.Postgres
 ) -> None:
@@ -69,6 +71,7 @@ def test_the_database_itself_serves_and_its_password_is_nowhere(
     assert [file for file in written if b"s3cret" in file.read_bytes()] == []
 
 
+@pytest.mark.long
 def test_the_readmes_server_lets_the_first_user_in_and_no_other(
     project: Path, postgres: databases.Postgres, tmp_path: Path
 ) -> None:
@@ -99,6 +102,7 @@ def test_the_readmes_server_lets_the_first_user_in_and_no_other(
         assert done_sweep.returncode == 0, done_sweep.stdout + done_sweep.stderr
 
 
+@pytest.mark.long
 def test_a_database_that_goes_away_stops_nothing(tmp_path: Path) -> None:
     with databases.Postgres() as own:
         store = Store.open(own.uri, "optsweep")

@@ -17,6 +17,7 @@ def at(result: RunRecord, name: str, epoch: int) -> float:
     return dict(result.history[name])[epoch]
 
 
+@pytest.mark.long
 def test_fashion_mlp_gives_the_published_losses(project: Path, fashion_mnist: Path) -> None:
     result = carried_out(project, "preset=fashion_mlp", f"data_dir={fashion_mnist}")
     assert 2.13 <= at(result, "test/loss", 1) <= 2.18

@@ -117,6 +117,7 @@ def test_a_search_proposes_what_it_does_on_this_machine(address: str, tmp_path: 
     assert searched(project, ENGINE, address, parallel) == expected
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_no_task(address: str, tmp_path: Path) -> None:
     project = project_with(tmp_path)
     sweep = Gate(project, ENGINE, address, "seed=0,1")
@@ -137,6 +138,7 @@ def test_ctrl_c_leaves_no_task(address: str, tmp_path: Path) -> None:
         ("hydra.launcher.gpus=1.5", "a share of one GPU or a whole number"),
     ],
 )
+@pytest.mark.long
 def test_what_cannot_work_gets_one_line(address: str, project: Path, given: str, said: str) -> None:
     where = [] if "address" in given else [address]
     done = run(project, "-m", "lr=1,2", "epochs=1", ENGINE, *where, given)

@@ -183,7 +183,15 @@ def trial(
     assert left == []
 
 
-@pytest.mark.parametrize("hit", list(CODES), ids=lambda hit: str(hit.__name__))
+def some(*first: Callable[[Started], None]) -> list[object]:
+    """Every way to hit a sweep; all but the first few are for `.ci/run`."""
+    rest = [hit for hit in CODES if hit not in first]
+    return [*first, *(pytest.param(hit, marks=pytest.mark.long) for hit in rest)]
+
+
+@pytest.mark.parametrize(
+    "hit", some(kill_launcher, interrupt_group), ids=lambda hit: str(hit.__name__)
+)
 def test_a_sweep_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None], project: Path, expected: Points
 ) -> None:
@@ -197,6 +205,7 @@ def test_a_stack_that_is_hit_resumes_bit_for_bit(
     trial(project, hit, 0.3, stacked, STACKED)
 
 
+@pytest.mark.long
 def test_a_run_leaves_its_stack_and_goes_on_alone(project: Path, expected: Points) -> None:
     Started(project, *STACKED, *SETTINGS).die(0.2)
     assert list(project.glob("outputs/*/*/stacks/*.bin"))
@@ -211,6 +220,7 @@ def test_a_run_leaves_its_stack_and_goes_on_alone(project: Path, expected: Point
             assert found[name, metric][0][1] == pytest.approx(wanted[0][1], rel=1e-4)
 
 
+@pytest.mark.long
 def test_of_a_stack_whose_worker_is_killed_every_run_goes_on(
     project: Path, stacked: Points
 ) -> None:
@@ -294,6 +304,7 @@ def test_the_same_command_again_with_resume_repeats_nothing(project: Path) -> No
     assert len(runs(project, "sweep")) == 1
 
 
+@pytest.mark.long
 def test_a_single_run_goes_on_too(project: Path) -> None:
     overrides = ("epochs=60", "model.hidden=[64]", "threads=1", "figures=none", "optimizer=adam")
     started = Started(project, *overrides)
@@ -333,6 +344,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
         assert str(checkpoint) in (checkpoint.parent / "optsweep.log").read_text()
 
 
+@pytest.mark.long
 def test_checkpoints_every_few_epochs_double_no_point(project: Path, expected: Points) -> None:
     Started(project, *GRID, *SETTINGS, "checkpoint_every=7").die(0.5)
     resumed = run(project, *GRID, *SETTINGS, "checkpoint_every=7", "resume=true")

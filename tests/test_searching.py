@@ -134,6 +134,7 @@ def scores(project: Path) -> Points:
     return {key: each for key, each in points(project).items() if key[1].startswith(splits)}
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_as_if_it_had_not_been(project: Path, tmp_path: Path) -> None:
     more = ("epochs=30", "threads=1", "hydra.sweeper.n_trials=10", "hydra.launcher.workers=2")
     asked = (*SEARCH, *more)

@@ -97,6 +97,7 @@ def test_a_search_proposes_what_it_does_on_this_machine(plain: Slurm, tmp_path: 
     assert searched(project, ENGINE, parallel, env=plain.environment) == expected
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_no_job_in_the_queue(plain: Slurm, tmp_path: Path) -> None:
     project = project_with(tmp_path)
     parallel = "hydra.launcher.max_parallel=2"
@@ -158,6 +159,7 @@ def test_a_slurm_that_stays_silent_has_lost_its_jobs(
         ("hydra.launcher.options={nonsense: 1}", "sbatch refuses the jobs"),
     ],
 )
+@pytest.mark.long
 def test_what_cannot_work_gets_one_line(plain: Slurm, project: Path, given: str, said: str) -> None:
     done = run(project, "-m", "lr=1,2", "epochs=1", ENGINE, given, env=plain.environment)
     assert done.returncode == 2, done.stdout + done.stderr

@@ -127,6 +127,7 @@ def test_a_server_that_is_away_for_half_a_minute_costs_a_sweep_nothing(
     assert_whole(server, gated)
 
 
+@pytest.mark.long
 def test_a_server_that_stays_away_is_told_everything_by_sync(
     gated: Path, server: TrackingServer
 ) -> None:
