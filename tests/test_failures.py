@@ -24,11 +24,15 @@ class Fragile(torch.nn.Module):
     def forward(self, images):
         if self.training:
             self.batches += 1
-            if self.batches == 25 and not (self.once and os.path.exists(self.once)):
-                if self.once:
-                    open(self.once, "w").close()
+            if self.batches == 25 and self.is_the_one():
                 self.meet()
         return self.linear(images.flatten(1))
+
+    def is_the_one(self):
+        try:
+            return not self.once or bool(open(self.once, "x"))
+        except FileExistsError:
+            return False
 
     def meet(self):
         if self.fate == "raise":

@@ -46,7 +46,7 @@ def slurm() -> Iterator[slurms.Slurm]:
         yield made
 
 
-@pytest.mark.parametrize("command", map(marked, sorted(set(commands()))))
+@pytest.mark.parametrize("command", [marked(command) for command in sorted(set(commands()))])
 def test_command(command: str, project: Path, request: pytest.FixtureRequest) -> None:
     if "fashion" in command and "--" not in command:
         data_dir = request.getfixturevalue("fashion_mnist")
