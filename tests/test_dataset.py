@@ -117,6 +117,20 @@ def test_resizing_changes_every_part_and_not_the_digest(side: int, data_dir: Pat
     assert means[0] == pytest.approx(means[1], abs=0.02)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux shows what is mapped")
+def test_what_is_resized_is_kept_and_mapped(data_dir: Path) -> None:
+    first = load(data_dir, "dataset.resize=7", "val_fraction=0")
+    (kept,) = (data_dir / ".decoded").glob("digits-7px-*.safetensors")
+    written = kept.stat().st_mtime_ns
+    again = load(data_dir, "dataset.resize=7")
+    assert kept.stat().st_mtime_ns == written
+    assert_same(first.test, again.test)
+    assert str(kept) in Path("/proc/self/maps").read_text()
+    few = load(data_dir, "dataset.resize=6", "dataset.limit=20")
+    assert few.input_shape == (1, 6, 6)
+    assert not list((data_dir / ".decoded").glob("digits-6px-*"))
+
+
 @pytest.mark.parametrize("fraction", [0, 0.1])
 def test_normalized_training_pixels_have_mean_0_and_deviation_1(
     fraction: float, data_dir: Path

@@ -16,6 +16,7 @@ from torch import Tensor
 from optsweep.building import call, check_arguments, resolve
 from optsweep.errors import SettingsError
 from optsweep.settings import Option, Settings
+from optsweep.source import cached
 from optsweep.sources import Source, torchvision_source
 from optsweep.splits import Split, hold_out, stratified
 
@@ -81,18 +82,23 @@ def load(settings: Settings) -> Dataset:
     """
     option, options = settings.dataset, settings.dataset.arguments
     source = _read(option, settings)
-    train, test = source.train, source.test
-    if limit := options.get("limit"):
-        train = train.choose(_limited(train.labels, limit))
-    if side := options.get("resize"):
-        train, test = _resized(train, side), _resized(test, side)
-    train, val = _hold_out(train, settings.val_fraction)
+    limit, side = options.get("limit"), options.get("resize")
+    if limit:
+        few = source.train.choose(_limited(source.train.labels, limit))
+        source = replace(source, train=few)
+    if side and limit:
+        source = _resized(source, side)
+    elif side:  # the whole of it is kept on disk, which all processes of a sweep map
+        name = f"{option.name.replace('/', '-')}-{side}px"
+        resize = functools.partial(_resized, source, side)
+        source = cached(settings.data_dir, name, functools.partial(str, source.digest), resize)
+    train, val = _hold_out(source.train, settings.val_fraction)
     mean, std = _statistics(train, source.peak) if options.get("normalize") else (None, None)
     return Dataset(
         name=option.name,
         train=train,
         val=val,
-        test=test,
+        test=source.test,
         classes=source.classes,
         peak=source.peak,
         digest=source.digest,
@@ -137,14 +143,18 @@ def _hold_out(split: Split, fraction: float) -> tuple[Split, Split | None]:
     return hold_out(split, fraction)
 
 
-def _resized(split: Split, side: int) -> Split:
+def _resized(source: Source, side: int) -> Source:
     from torchvision.transforms.v2 import functional as transforms
 
-    # In pieces: antialiasing works in float32, four times the bytes of what it is given.
-    pieces = [
-        transforms.resize(piece, [side, side], antialias=True) for piece in split.images.split(4096)
-    ]
-    return Split(torch.cat(pieces), split.labels)
+    def resized(split: Split) -> Split:
+        # In pieces: antialiasing works in float32, four times the bytes of what it is given.
+        pieces = [
+            transforms.resize(piece, [side, side], antialias=True)
+            for piece in split.images.split(4096)
+        ]
+        return Split(torch.cat(pieces), split.labels)
+
+    return replace(source, train=resized(source.train), test=resized(source.test))
 
 
 def _statistics(split: Split, peak: int) -> tuple[Tensor, Tensor]:
