@@ -18,7 +18,7 @@ from optsweep.building import accepts, call, resolve
 from optsweep.errors import SettingsError
 from optsweep.rmsprop import OnePassRMSprop, takes_one_pass
 from optsweep.settings import Settings
-from optsweep.stacking import Stacked, padded
+from optsweep.stacking import Stacked, layout
 
 # torch's optimizers in which an element's step depends on that element's own history alone.
 _ELEMENTWISE = (
@@ -92,17 +92,14 @@ def flatten(model: nn.Module) -> nn.Parameter:
     views of that, so that backward fills it and one `zero_()` clears it.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    lengths = [padded(p.numel()) for p in parameters]
+    windows, length = layout(p.numel() for p in parameters)
     first = parameters[0]
-    flat = nn.Parameter(torch.zeros(sum(lengths), dtype=first.dtype, device=first.device))
+    flat = nn.Parameter(torch.zeros(length, dtype=first.dtype, device=first.device))
     flat.grad = torch.zeros_like(flat)
-    offset = 0
-    for parameter, length in zip(parameters, lengths, strict=True):
-        window = slice(offset, offset + parameter.numel())
+    for parameter, window in zip(parameters, windows, strict=True):
         flat.data[window] = parameter.data.flatten()
         parameter.data = flat.data[window].view(parameter.shape)
         parameter.grad = flat.grad[window].view(parameter.shape)
-        offset += length
     return flat
 
 
@@ -208,18 +205,16 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
 def _cut(state: dict[str, Any], parameters: Sequence[Tensor]) -> dict[str, Any]:
     """The state of a flat buffer, cut into those of the parameters that lie in it."""
     whole = state["state"].get(0, {})
-    lengths = [padded(parameter.numel()) for parameter in parameters]
-    cut: dict[int, dict[str, Any]] = {}
-    offset = 0
-    for number, (parameter, length) in enumerate(zip(parameters, lengths, strict=True)):
-        window = slice(offset, offset + parameter.numel())
-        cut[number] = {
+    windows, length = layout(parameter.numel() for parameter in parameters)
+    cut = {
+        number: {
             name: value[window].view(parameter.shape).clone()
-            if value.numel() == sum(lengths)
+            if value.numel() == length
             else value.clone()  # a count of steps: each parameter counts for itself
             for name, value in whole.items()
         }
-        offset += length
+        for number, (parameter, window) in enumerate(zip(parameters, windows, strict=True))
+    }
     (group,) = state["param_groups"]
     numbers = list(range(len(parameters)))
     return {"state": cut if whole else {}, "param_groups": [group | {"params": numbers}]}

@@ -7,7 +7,7 @@ optimizer works on its row, so that any mix of optimizers rides together with to
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,9 +26,13 @@ _TOLERANCE = 1e-3
 _LINE = 16
 
 
-def padded(length: int) -> int:
-    """The floats that a parameter of `length` elements takes in a flat buffer."""
-    return -(-length // _LINE) * _LINE
+def layout(lengths: Iterable[int]) -> tuple[list[slice], int]:
+    """Where parameters of so many elements lie in a flat buffer, and how long it is."""
+    windows, offset = [], 0
+    for length in lengths:
+        windows.append(slice(offset, offset + length))
+        offset += -(-length // _LINE) * _LINE
+    return windows, offset
 
 
 # A run's row has to be one piece, so that its optimizer takes it in one; a parameter of all runs
@@ -44,18 +48,15 @@ class Stacked(nn.Module):
         super().__init__()
         first = next(models[0].parameters())
         shapes = {name: p.shape for name, p in models[0].named_parameters()}
-        lengths = [padded(shape.numel()) for shape in shapes.values()]
-        size = len(models), sum(lengths)
+        windows, length = layout(shape.numel() for shape in shapes.values())
+        size = len(models), length
         self.flat = nn.Parameter(torch.zeros(size, dtype=first.dtype, device=first.device))
         self.flat.grad = torch.zeros_like(self.flat)
         self._leaves: dict[str, nn.Parameter] = {}
-        offset = 0
-        for (name, shape), length in zip(shapes.items(), lengths, strict=True):
-            window = slice(offset, offset + shape.numel())
+        for (name, shape), window in zip(shapes.items(), windows, strict=True):
             leaf = nn.Parameter(_window(self.flat.data, window, shape))
             leaf.grad = _window(self.flat.grad, window, shape)
             self._leaves[name] = leaf
-            offset += length
         self._buffers_of_all = {
             name: torch.stack([dict(model.named_buffers())[name] for model in models])
             for name, _ in models[0].named_buffers()
