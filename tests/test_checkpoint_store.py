@@ -8,6 +8,7 @@ from carrying import job_in
 from optsweep import checkpoint
 from optsweep.checkpoint import CHECKPOINT, Journal
 from optsweep.checkpoint_store import StoredProgress, fetch, forget
+from optsweep.jobs import Job
 from optsweep.results import Entry
 from optsweep.run import JOURNAL
 from optsweep.tracking import Store
@@ -18,22 +19,27 @@ ENTRIES = [
 ]
 
 
-def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_told(
-    tmp_path: Path,
-) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
-    job = job_in(tmp_path / "run")
+def told_of(store: Store, job: Job) -> str:
+    """Tells the store of `ENTRIES`, with a checkpoint after each, from the job's folder: its id."""
     job.folder.mkdir()
-    scores = {"val/loss": 1.0, "val/accuracy": 0.5}
     with store.start("run", folder=job.folder) as tracked:
         progress = StoredProgress(store, [job])
         progress.started({job.folder: tracked.run_id})
         for entry in ENTRIES:
             tracked.log_epoch(entry)
             (job.folder / CHECKPOINT).write_text(f"after epoch {entry.epoch}")
-            progress.finished(entry.epoch, scores)
+            progress.finished(entry.epoch, {"val/loss": 1.0, "val/accuracy": 0.5})
+    return tracked.run_id
+
+
+def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_told(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
+    job = job_in(tmp_path / "run")
+    run_id = told_of(store, job)
     shutil.rmtree(job.folder)
-    fetch(store, replace(job, run_id=tracked.run_id))
+    fetch(store, replace(job, run_id=run_id))
     assert (job.folder / CHECKPOINT).read_text() == "after epoch 2"
     assert Journal(job.folder / JOURNAL).entries == ENTRIES
     assert {path.name for path in job.folder.iterdir()} == {CHECKPOINT, JOURNAL}
@@ -57,19 +63,11 @@ def test_what_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
 def test_what_another_machine_went_further_with_takes_its_place(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     job = job_in(tmp_path / "run")
-    elsewhere = replace(job, folder=tmp_path / "elsewhere")
-    for folder in (job.folder, elsewhere.folder):
-        folder.mkdir()
-    with store.start("run", folder=elsewhere.folder) as tracked:
-        progress = StoredProgress(store, [elsewhere])
-        progress.started({elsewhere.folder: tracked.run_id})
-        for entry in ENTRIES:
-            tracked.log_epoch(entry)
-        (elsewhere.folder / CHECKPOINT).write_text("after epoch 2")
-        progress.finished(2, {"val/loss": 1.0, "val/accuracy": 0.5})
+    run_id = told_of(store, replace(job, folder=tmp_path / "elsewhere"))
+    job.folder.mkdir()
     Journal(job.folder / JOURNAL).keep(ENTRIES[0])
     (job.folder / CHECKPOINT).write_text("after epoch 1")
-    fetch(store, replace(job, run_id=tracked.run_id))
+    fetch(store, replace(job, run_id=run_id))
     assert (job.folder / CHECKPOINT).read_text() == "after epoch 2"
     assert Journal(job.folder / JOURNAL).entries == ENTRIES
 

@@ -66,7 +66,7 @@ class Course:
         todo: Sequence[Group],
         executor: Executor,
         progress: SweepProgress,
-        further: Callable[[int], Sequence[Group]] = lambda running: (),
+        further: Callable[[int], Sequence[Group]] | None = None,
     ) -> None:
         """Carries out the jobs in the groups `todo`, one more in hand than there are workers.
 
@@ -76,7 +76,7 @@ class Course:
         waiting = deque(todo)
         while True:
             self._send_unsent()
-            while not waiting and len(self._in_hand) < executor.workers:
+            while further and not waiting and len(self._in_hand) < executor.workers:
                 if not (groups := further(len(self._in_hand))):
                     break
                 waiting.extend(groups)

@@ -17,7 +17,7 @@ def refuse_missing(launch: SlurmLaunch) -> None:
         SettingsError: submitit or Slurm's commands are missing, or the partition is.
     """
     try:
-        import submitit  # noqa: F401
+        import submitit  # noqa: F401  # whether it is there
     except ModuleNotFoundError:
         raise SettingsError(
             "hydra/launcher=slurm needs submitit; type pip install 'optsweep[slurm]'"

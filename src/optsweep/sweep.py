@@ -210,7 +210,7 @@ def carry_out(
                 further = more and _Growth(
                     more, planner, jobs, course, progress, typed, sweep.folder, not sweep.search
                 )
-                course.run(first.todo, executor, progress, further or (lambda running: ()))
+                course.run(first.todo, executor, progress, further)
             executor.close()
             finished = all(record.status == "FINISHED" for record in records)
             forget_stacks(sweep.folder, finished=finished)

@@ -37,6 +37,7 @@ class LocalLauncher(PlannedLauncher):
         if launch.workers != 0:
             from optsweep.server import start_server
 
-            # What takes a second more to import, for those who need it.
-            of_torchvision = settings.dataset.target.startswith("torchvision.")
-            start_server(*["torchvision.datasets"] * of_torchvision)
+            if settings.dataset.target.startswith("torchvision."):
+                start_server("torchvision.datasets")  # a second more, for those who need it
+            else:
+                start_server()
