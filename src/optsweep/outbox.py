@@ -14,14 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from optsweep.errors import OptsweepError
+from optsweep.locks import locked
 
 Call = dict[str, Any]
 
 NAME = "unsent.jsonl"
 _POINTS = 1000  # metrics that MLflow takes in one call
+# Seconds that another process is waited for, which sends what is kept: by who adds to it, and by
+# who wants to send it too.
+_KEEPING, _SENDING = 120.0, 5.0
 _PENDING = re.compile(r"pending-([0-9a-f]{32})")
 
 
@@ -61,7 +63,7 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self._lock = FileLock(folder / f".{NAME}.lock")
+        self._lock = folder / f".{NAME}.lock"
 
     @property
     def waiting(self) -> bool:
@@ -75,17 +77,25 @@ class Outbox:
         return str(first.get("store", "")), str(first.get("experiment_id", ""))
 
     def add(self, call: Call) -> None:
-        """Keeps a call; once this returns, a crash of the process does not lose it."""
+        """Keeps a call; once this returns, a crash of the process does not lose it.
+
+        Raises:
+            FolderError: another process does not stop sending what is kept.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock, self.path.open("a+b") as file:
+        with locked(self._lock, _KEEPING), self.path.open("a+b") as file:
             # What a kill in the middle of a line left stays a line of its own.
             torn = file.seek(0, 2) > 0 and file.seek(-1, 2) >= 0 and file.read(1) != b"\n"
             file.write(b"\n" * torn + json.dumps(call).encode() + b"\n")
 
     @contextmanager
     def taken(self) -> Iterator[list[Call]]:
-        """The calls, for one sender at a time, which removes from the list what it has sent."""
-        with self._lock:
+        """The calls, for one sender at a time, which removes from the list what it has sent.
+
+        Raises:
+            FolderError: another process is sending them, or they are another user's.
+        """
+        with locked(self._lock, _SENDING):
             if not self.waiting:
                 yield []
                 return

@@ -7,22 +7,23 @@ map into memory rather than read: all processes of a machine then share its page
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from optsweep.errors import DatasetError
+from optsweep.locks import locked_if_allowed
 from optsweep.splits import Split
 
 TEST_SHARE = 0.2  # kept for test where a source comes without test pictures
 # Changes whenever what is decoded does: files of another version are decoded anew.
 _VERSION = 2
+_DECODING = 3600.0  # seconds that another process is waited for, which decodes the same pictures
 _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 
 
@@ -91,7 +92,9 @@ def cached(
     name = f"{name}-v{_VERSION}"
     with suppress(*_UNREADABLE):
         return _load_source(folder / f"{name}-{stamp()}.safetensors")
-    with _lock(folder):
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked_if_allowed(folder / ".lock", _DECODING):
         with suppress(*_UNREADABLE):
             return _load_source(folder / f"{name}-{stamp()}.safetensors")
         source = read()
@@ -100,21 +103,6 @@ def cached(
         except (OSError, SafetensorError):
             return source
         return _load_source(file)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError:
-        yield  # a folder that cannot be written cannot be raced for either
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _save_source(source: Source, folder: Path, name: str, stamp: str) -> Path:

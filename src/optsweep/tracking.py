@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that `open` would pay)
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run as Run  # what `find` gives, for those who type it
 from mlflow.exceptions import MlflowException
@@ -25,7 +24,8 @@ from mlflow.exceptions import MlflowException
 from optsweep import outbox, sending
 from optsweep.address import absolute, refuse_unusable, sqlite_path
 from optsweep.checks import redact
-from optsweep.errors import StackFailed, TrackingError, Unreachable
+from optsweep.errors import FolderError, StackFailed, TrackingError, Unreachable
+from optsweep.locks import locked_if_allowed
 from optsweep.outbox import Call, Line, Outbox
 from optsweep.results import Entry
 from optsweep.sending import DatasetNote as DatasetNote
@@ -34,6 +34,7 @@ from optsweep.store_errors import explained
 log = logging.getLogger(__name__)
 
 _CALL = 1000  # metrics that MLflow takes in one call
+_OPENING = 120.0  # seconds that others, who open the same store, are waited for
 
 
 class Store:
@@ -64,6 +65,7 @@ class Store:
             SettingsError: the address is of no known kind.
             TrackingError: it does not answer within `PATIENCE` seconds, cannot be written, or was
                 written by another version of MLflow.
+            FolderError: another process opens the same file and does not come to an end.
         """
         uri = absolute(uri)
         path = sqlite_path(uri)
@@ -74,7 +76,7 @@ class Store:
                 return cls(uri, _experiment_id(client, experiment, None), client)
             # MLflow sets up an empty database without a lock: of several that start together
             # on one, all but the first fail.
-            with FileLock(path.with_name(f".{path.name}.lock")), _quiet():
+            with locked_if_allowed(path.with_name(f".{path.name}.lock"), _OPENING), _quiet():
                 client = MlflowClient(uri)
                 artifacts = (path.parent / "mlartifacts").as_uri()
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
@@ -191,7 +193,8 @@ class Store:
         """Sends what these folders' outboxes hold; returns how many calls were sent.
 
         A call that names a run which is still to be created waits for it: a run for its sweep, a
-        sweep for its best run. With `whole` there are no other folders, and nothing waits.
+        sweep for its best run. With `whole` there are no other folders, and nothing waits. A folder
+        whose outbox another process is sending is left to it, with a warning.
 
         Raises:
             Unreachable: the store went away; what was not sent is still there.
@@ -200,15 +203,18 @@ class Store:
         sent, refused = 0, None
         for wait in (True, True, False)[: 3 if whole else 2]:
             for folder in folders:
-                with Outbox(folder).taken() as calls:
-                    before = len(calls)
-                    try:
-                        self._deliver(calls, wait)
-                    except Unreachable:
-                        raise
-                    except TrackingError as error:
-                        refused = TrackingError(f"{Outbox(folder).path}: {error}")
-                    sent += before - len(calls)
+                try:
+                    with Outbox(folder).taken() as calls:
+                        before = len(calls)
+                        try:
+                            self._deliver(calls, wait)
+                        except Unreachable:
+                            raise
+                        except TrackingError as error:
+                            refused = TrackingError(f"{Outbox(folder).path}: {error}")
+                        sent += before - len(calls)
+                except FolderError as error:  # left to the process, or the user, that has it
+                    log.warning("%s", error)
         if refused:
             raise refused
         return sent
