@@ -8,6 +8,10 @@
     python experiments/benchmark.py stack                  12 runs as one program, beside one by one
     python experiments/benchmark.py tracking               what 8 runs wait for a store they share
     python experiments/benchmark.py search                 a search, beside a grid of as many epochs
+    python experiments/benchmark.py faults trials=300      sweeps that are struck, and what is lost
+
+`faults` measures nothing: it strikes sweeps at random and counts what should not be there. It reads
+`trials=300 first=0 seed=0 lanes=2`, and its exit code is 1 where any count is not zero.
 
 Contestants take turns, so that whatever else the machine does hits them alike, and the median of
 the rounds counts: read the ratios, the seconds are this machine's. Another part is another
@@ -20,9 +24,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.faults import Asked, faults
 from benchmarks.loop import loop
 from benchmarks.overhead import overhead
 from benchmarks.search import search
@@ -64,15 +70,29 @@ def main() -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
     for name, part in PARTS.items():
         _add_options(parts.add_parser(name, help=part.summary, description=part.summary), part)
+    summary = (faults.__doc__ or "").splitlines()[0]
+    words = parts.add_parser("faults", help=summary, description=summary)
+    words.add_argument("words", nargs="*", metavar="NAME=NUMBER", help=f"by default {Asked()}")
     given = vars(parser.parse_args())
-    part = PARTS[given.pop("part")]
-    options = Options(**given)
-    torch.set_num_threads(options.threads)
+    name = given.pop("part")
     try:
-        print(header(options), flush=True)
-        print("", part.measure(options), sep="\n")
+        sys.exit(_strike(given["words"]) if name == "faults" else _measure(PARTS[name], given))
     except OptsweepError as error:
         sys.exit(f"error: {error}")
+
+
+def _measure(part: Part, given: dict[str, Any]) -> int:
+    options = Options(**given)
+    torch.set_num_threads(options.threads)
+    print(header(options), flush=True)
+    print("", part.measure(options), sep="\n")
+    return 0
+
+
+def _strike(words: list[str]) -> int:
+    summary, failed = faults(Asked.of(words))
+    print(summary)
+    return int(failed)
 
 
 def _add_options(parser: argparse.ArgumentParser, part: Part) -> None:

@@ -67,3 +67,25 @@ def test_search_prints_what_it_finds_beside_the_grid(project: Path, fashion_mnis
     accuracy, ahead, epochs, share = printed["grid"]
     assert (ahead, share) == (0, 1) and 0 < accuracy < 1 and epochs <= 108
     assert printed["search, pruned"][2] < printed["search"][2] <= 108
+
+
+@pytest.mark.long
+def test_of_sweeps_that_are_struck_and_resumed_nothing_is_lost(project: Path) -> None:
+    done = run(project, "faults", "trials=3", script="experiments/benchmark.py", timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = (re.fullmatch(r"(\S.*?) {3,}([\d.]+)", line) for line in done.stdout.splitlines())
+    printed = {cell[1]: float(cell[2]) for cell in cells if cell}
+    assert printed["trials"] == 3
+    assert printed["strikes"] >= 3
+    assert printed["strikes"] == sum(
+        count for name, count in printed.items() if re.match(r"SIG|full disk$|store |power", name)
+    )
+    lost = ["points lost", "points doubled", "points different", "runs left RUNNING"]
+    assert [printed[name] for name in [*lost, "processes left"]] == [0] * 5
+
+
+def test_a_word_that_faults_does_not_know_is_refused(project: Path) -> None:
+    done = run(project, "faults", "trials=3", "hammers=3", script="experiments/benchmark.py")
+    assert done.returncode == 1
+    line = "error: hammers=3: type NAME=NUMBER with NAME one of trials, first, seed, lanes\n"
+    assert done.stderr == line
