@@ -5,9 +5,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from optsweep.checks import redact
 from optsweep.errors import OptsweepError, SettingsError, nearest
 from optsweep.imports import leave
+from optsweep.redaction import redact
 
 ROOT = Path(__file__).resolve().parent.parent
 

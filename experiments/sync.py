@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import report
-from optsweep.checks import redact
 from optsweep.errors import OptsweepError, SettingsError, TrackingError, Unreachable
 from optsweep.imports import leave
 from optsweep.outbox import Outbox, outboxes
+from optsweep.redaction import redact
 
 HELP = """\
 Sends what a tracking server that was away could not take. Each run keeps it in its own folder,

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.shared import Options, aligned, composed, paragraphs
 from optsweep.address import sqlite_path
-from optsweep.checks import redact
+from optsweep.redaction import redact
 from optsweep.results import Entry
 from optsweep.single import carry_out
 from optsweep.tracking import Store, TrackedRun

@@ -20,8 +20,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from optsweep.checks import check_address, redact
+from optsweep.checks import check_address
 from optsweep.errors import TrackingError
+from optsweep.redaction import redact
 
 PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
 _ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from optsweep import environment, model
-from optsweep.checks import redact
 from optsweep.dataset import Dataset
 from optsweep.jobs import Job, load_dataset
+from optsweep.redaction import redact
 from optsweep.results import RunRecord
 from optsweep.tracking import DatasetNote, Store, TrackedRun
 from optsweep.training import predict

@@ -14,12 +14,6 @@ from optsweep.errors import SettingsError, nearest
 Check = Callable[[str, Any], Any]
 
 
-def redact(text: str) -> str:
-    """A text without the passwords of the addresses in it, for logs, tags and messages."""
-    within = re.sub(r"(://[^/:@\s]*):\S+@", r"\1:***@", text)
-    return re.sub(r"([?&](?:password|token)=)[^&\s]+", r"\1***", within)
-
-
 def refuse(name: str, given: Any, allowed: str, instead: str) -> SettingsError:
     """The error that names what was given, what is allowed, and what to type instead."""
     shown = "null" if given is None else given

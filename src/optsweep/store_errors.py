@@ -9,8 +9,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from optsweep.checks import redact
 from optsweep.errors import TrackingError, Unreachable
+from optsweep.redaction import redact
 from optsweep.sending import is_away
 
 

@@ -17,7 +17,6 @@ from rich.console import Console
 from optsweep import environment
 from optsweep.artifacts import source_tags
 from optsweep.checkpoint import forget_stacks
-from optsweep.checks import redact
 from optsweep.conclusion import conclude
 from optsweep.course import Course, Group
 from optsweep.engines import ClusterLaunch
@@ -27,6 +26,7 @@ from optsweep.jobs import Job
 from optsweep.owner import Owner
 from optsweep.plan import Plan, plan
 from optsweep.progress import SweepProgress
+from optsweep.redaction import redact
 from optsweep.repeats import setting_name
 from optsweep.results import RunRecord, SweepRecord
 from optsweep.run import Filing

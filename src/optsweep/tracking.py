@@ -23,10 +23,10 @@ from mlflow.exceptions import MlflowException
 
 from optsweep import outbox, sending
 from optsweep.address import absolute, refuse_unusable, sqlite_path
-from optsweep.checks import redact
 from optsweep.errors import FolderError, StackFailed, TrackingError, Unreachable
 from optsweep.locks import locked_if_allowed
 from optsweep.outbox import Call, Line, Outbox
+from optsweep.redaction import redact
 from optsweep.results import Entry
 from optsweep.sending import DatasetNote as DatasetNote
 from optsweep.store_errors import explained

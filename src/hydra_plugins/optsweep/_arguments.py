@@ -15,8 +15,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import OverrideParseException
 
 from hydra_plugins.optsweep._existing import composed, groups, key_of, names, options
-from optsweep.checks import redact
 from optsweep.errors import nearest
+from optsweep.redaction import redact
 
 _FUNCTIONS = ("range", "choice", "glob", "shuffle", "sort")  # Hydra's, as far as they make sweeps
 

@@ -20,7 +20,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from hydra_plugins.optsweep._yaml import to_yaml
-from optsweep.checks import redact
+from optsweep.redaction import redact
 
 
 @dataclass(frozen=True)

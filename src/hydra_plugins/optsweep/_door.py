@@ -25,8 +25,8 @@ from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
 from hydra_plugins.optsweep._yaml import to_yaml
 from optsweep import imports
-from optsweep.checks import redact
 from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
+from optsweep.redaction import redact
 from optsweep.settings import Settings
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from hydra_plugins.optsweep._existing import (
     options_with,
     overrides_in,
 )
-from optsweep.checks import redact
 from optsweep.errors import OptsweepError, nearest
+from optsweep.redaction import redact
 
 # Words that people bring from elsewhere, where they are not only spelled otherwise.
 _ELSEWHERE = {"learning_rate": "lr", "bs": "batch_size", "network": "model", "net": "model"}
