@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from optsweep.checks import redact
 from optsweep.environment import user
 from optsweep.errors import FolderError
+from optsweep.redaction import redact
 
 _PAUSE = 0.05  # seconds between two tries
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what such a filesystem answers
