@@ -42,9 +42,15 @@ def carried_out(project: Path, *overrides: str) -> RunRecord:
 
 
 def swept_out(
-    project: Path, *overrides: str, launch: Launch | None = None, console: Console | None = None
+    project: Path,
+    *overrides: str,
+    launch: Launch | None = None,
+    console: Console | None = None,
+    folder: Path | None = None,
+    figures: str = "none",
 ) -> SweepRecord:
     """Carries out all combinations of overrides such as `lr=1e-3,1e-1`, without isolation."""
+    folder = folder or project / "outputs"
     keys = tuple(typed.partition("=")[0] for typed in overrides if "," in typed.split("[")[0])
     choices = [
         [f"{key}={value}" for value in values.split(",")] if key in keys else [typed]
@@ -52,17 +58,18 @@ def swept_out(
         for key, _, values in [typed.partition("=")]
     ]
     jobs = [
-        new(project, *combination, folder=str(number), swept=keys)
+        new(project, *combination, folder=str(folder / str(number)), swept=keys)
         for number, combination in enumerate(itertools.product(*choices))
     ]
     settings = jobs[0].settings
     sweep = Sweep(
         overrides=overrides,
         jobs=jobs,
-        folder=project / "outputs",
+        folder=folder,
         launch=launch or Launch(workers=0),
         resume=settings.resume,
-        figures="none",
+        figures=figures,
+        config="a: 1",
     )
     store = Store.open(settings.tracking_uri, settings.experiment)
     return carry_out_sweep(sweep, store, console or Console(quiet=True), lambda place, folder: None)

@@ -6,7 +6,7 @@ folder of whoever goes on with the run, with the journal of the epochs that MLfl
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from optsweep import checkpoint
 from optsweep.checkpoint import Journal
 from optsweep.jobs import Job
+from optsweep.logged import logged
 from optsweep.progress import NotedProgress
-from optsweep.results import Entry
 from optsweep.run import JOURNAL
 from optsweep.tracking import Store, TrackedRun
 
@@ -71,7 +71,7 @@ def fetch(store: Store, job: Job) -> None:
         return
     job.folder.mkdir(parents=True, exist_ok=True)
     run_id = store.id_of(job.run_id)
-    told = list(_told(store, run_id))
+    told = list(logged(store, run_id))
     if told and told[-1].epoch > Journal(job.folder / JOURNAL).last:
         checkpoint.forget(job.folder)
         (job.folder / JOURNAL).unlink(missing_ok=True)
@@ -118,19 +118,3 @@ def forget(store: Store, run_ids: Sequence[str]) -> None:
             kept.delete_artifacts(_FOLDER)
         except Exception as error:  # a store may forbid it; the run is whole all the same
             log.warning("%s/ of run %s stays in MLflow: %s", _FOLDER, run_id, error)
-
-
-def _told(store: Store, run_id: str) -> Iterator[Entry]:
-    """The epochs that MLflow was told, with the times at which it was: told again, it keeps one."""
-    metrics: dict[int, dict[str, float]] = {}
-    times: dict[int, int] = {}
-    batches: dict[int, dict[int, float]] = {}
-    for name in store.client.get_run(run_id).data.metrics:
-        for point in store.client.get_metric_history(run_id, name):
-            if name == "batch/loss":
-                batches.setdefault(point.timestamp, {})[point.step] = point.value
-            else:
-                metrics.setdefault(point.step, {})[name] = point.value
-                times[point.step] = point.timestamp
-    for epoch in sorted(metrics):
-        yield Entry(epoch, times[epoch], metrics[epoch], batches.get(times[epoch], {}))

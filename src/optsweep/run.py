@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-from optsweep import checkpoint, model
+from optsweep import checkpoint, files, folders, model
 from optsweep.artifacts import describe_run, keep_figures, keep_weights, run_tags
 from optsweep.checkpoint import Journal, UnusableCheckpoint
 from optsweep.dataset import Dataset
 from optsweep.device import computing
 from optsweep.errors import StackFailed
 from optsweep.jobs import Job, build, build_together, load_dataset, refuse_full, room
+from optsweep.logged import complete
 from optsweep.progress import Progress
 from optsweep.results import Entry, RunRecord, objective
 from optsweep.stacking import Stacked
@@ -195,13 +196,18 @@ def _carry_out(
         members = []
         for job, record in together:
             refuse_full(job.folder, needed, "hydra.run.dir")
+            folders.mark(job.folder, "run", job.fingerprint)
+            files.remove_unfinished(job.folder)
             tracked = open_runs.enter_context(filing.start(job, len(together)))
             record.run_id, record.stack = tracked.run_id, len(together)
             if job.run_id is None:  # a folder that was used before holds what another run left
                 checkpoint.forget(job.folder)
                 (job.folder / JOURNAL).unlink(missing_ok=True)
             describe_run(job, data, tracked)
-            members.append(Member(job, record, tracked, Journal(job.folder / JOURNAL)))
+            journal = Journal(job.folder / JOURNAL)
+            if job.run_id:
+                complete(journal, filing.store, tracked.run_id)
+            members.append(Member(job, record, tracked, journal))
         progress.started({member.job.folder: member.tracked.run_id for member in members})
         path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
         with _left_open(len(members)):

@@ -12,7 +12,7 @@ from optsweep.progress import RunProgress
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record, run
-from optsweep.takeover import release_dead
+from optsweep.takeover import folder_of, release_dead
 from optsweep.tracking import Store
 from optsweep.unsent import telling_of_unsent
 
@@ -37,7 +37,7 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
             _show(replace(job, folder=folder), record, store, console)
             return record
         if earlier:
-            folder = Path(earlier[0].data.tags["optsweep.folder"])
+            folder = folder_of(earlier[0]) or job.folder
             job = replace(job, run_id=earlier[0].info.run_id, folder=folder)
     progress = RunProgress(console, job.name, job.settings.epochs)
     with Owner(job.folder) as owner, telling_of_unsent(job.folder, [job], store, console):

@@ -6,7 +6,6 @@ With `resume`, what an earlier sweep finished is taken over and what it left unf
 
 import hashlib
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from optsweep import environment
+from optsweep import environment, files, folders
 from optsweep.artifacts import source_tags
 from optsweep.checkpoint import forget_stacks
 from optsweep.conclusion import conclude
@@ -62,6 +61,7 @@ class Sweep:
     intervals: str = "t"
     extend: int = 0
     search: Search | None = None
+    config: str = ""  # of the sweep as a whole, for `multirun.yaml`
 
     @property
     def plan(self) -> str:
@@ -178,8 +178,9 @@ def carry_out(
     typed = sweep.folder
     earlier = earlier_sweeps(store, sweep.plan)[:1] if sweep.resume else []
     parent_id = earlier[0].info.run_id if earlier else None
-    if earlier:
-        sweep = _moved(sweep, folder_of(earlier[0]))
+    if earlier and (folder := folder_of(earlier[0])):
+        sweep = _moved(sweep, folder)
+    _claim(sweep)
     taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
@@ -227,11 +228,16 @@ def carry_out(
 
 
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
-    """The sweep in the folder of the one that it goes on with; its own, still empty, is removed."""
-    jobs = _in_folder(sweep.jobs, sweep.folder, folder)
-    if folder != sweep.folder:
-        shutil.rmtree(sweep.folder, ignore_errors=True)
-    return replace(sweep, folder=folder, jobs=jobs)
+    """The sweep in the folder of the one that it goes on with."""
+    return replace(sweep, folder=folder, jobs=_in_folder(sweep.jobs, sweep.folder, folder))
+
+
+def _claim(sweep: Sweep) -> None:
+    """Marks the folder as this sweep's, and keeps the config that it was started with there."""
+    folders.mark(sweep.folder, "sweep", sweep.plan)
+    config = sweep.folder / "multirun.yaml"
+    if sweep.config and not config.exists():
+        files.write(config, sweep.config)
 
 
 def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:

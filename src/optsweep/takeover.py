@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optsweep import folders
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.jobs import Job
 from optsweep.outbox import outboxes
@@ -28,8 +29,8 @@ class Earlier:
 def release_dead(store: Store) -> None:
     """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
     dead = _dead(store)
-    folders = {Path(run.data.tags.get("optsweep.folder", "/nowhere")) for run in dead}
-    if unsent := [found for folder in folders for found in outboxes(folder)]:
+    owned = {folder for run in dead if (folder := folder_of(run))}
+    if unsent := [found for folder in owned for found in outboxes(folder)]:
         try:  # what they could not tell may be that they ended
             store.deliver(unsent)
         except Unreachable:
@@ -61,9 +62,26 @@ def earlier_sweeps(store: Store, plan: str) -> list[Run]:
     return store.find(kind="sweep", plan=plan)
 
 
-def folder_of(run: Run) -> Path:
-    """The folder of a run or a sweep."""
-    return Path(run.data.tags["optsweep.folder"])
+def folder_of(run: Run) -> Path | None:
+    """The folder of a run or a sweep; None where it is gone, or was not made here for it."""
+    tags = run.data.tags
+    folder = Path(tags.get("optsweep.folder", ""))
+    kind = tags.get("optsweep.kind", "")
+    identity = tags.get("optsweep.plan" if kind == "sweep" else "optsweep.fingerprint", "")
+    if folder.is_absolute() and folders.is_marked(folder, kind, identity):
+        return folder
+    log.info("%s of run %s is not here", folder, run.info.run_id)
+    return None
+
+
+def refuse_others(earlier: Sequence[Run], kind: str, identity: str, folder: Path, key: str) -> None:
+    """Makes sure that what is resumed has a folder of its own: its earlier one, or a new one.
+
+    Raises:
+        FolderError: there is no earlier one, and the folder holds something else.
+    """
+    if not any(map(folder_of, earlier)) and not folders.is_marked(folder, kind, identity):
+        folders.refuse_used(folder, key)
 
 
 def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
@@ -89,7 +107,7 @@ def taken_over(
     """The jobs, a record for each, and the places of those that are still to be carried out.
 
     Jobs that an earlier sweep finished have their record already, and those that it began know the
-    MLflow run and the folder that they go on in.
+    MLflow run and the folder that they go on in, which is a new one where the old is gone.
     """
     jobs, todo = list(jobs), []
     reused: dict[int, Run] = {}
@@ -99,7 +117,8 @@ def taken_over(
             continue
         todo.append(place)
         if run := earlier.unfinished.get(job.fingerprint):
-            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder_of(run))
+            folder = folder_of(run) or job.folder
+            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder)
     records = [new_record(job) for job in jobs]
     for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
         own = records[place]

@@ -20,6 +20,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from hydra_plugins.optsweep._yaml import to_yaml
+from optsweep import files
 from optsweep.redaction import redact
 
 
@@ -53,7 +54,7 @@ class Composed:
             ("hydra.yaml", {"hydra": hydra}),
             ("overrides.yaml", self.overrides),
         ):
-            (target / name).write_text(redact(to_yaml(content)))
+            files.write(target / name, redact(to_yaml(content)), durable=False)
 
 
 def compose(
@@ -128,10 +129,10 @@ class _Base:
             folder = (Path(hydra.sweep.dir) / str(hydra.sweep.subdir)).absolute()
             hydra.runtime.output_dir = str(folder)
         if not self._hydra:
-            self._hydra = _plain(hydra)
+            self._hydra = plain(hydra)
         return Composed(
-            values=_plain(own, resolve=True),
-            unresolved=_plain(own),
+            values=plain(own, resolve=True),
+            unresolved=plain(own),
             choices=self._choices,
             overrides=list(overrides),
             number=number,
@@ -142,7 +143,8 @@ class _Base:
         )
 
 
-def _plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+def plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """The config as plain containers."""
     content = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}

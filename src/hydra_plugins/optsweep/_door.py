@@ -6,7 +6,6 @@ with an underscore for plugins.)
 """
 
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,8 +23,10 @@ from hydra_plugins.optsweep._arguments import unknown_flag
 from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
 from hydra_plugins.optsweep._yaml import to_yaml
-from optsweep import imports
+from hydra_plugins.optsweep.sweeper import is_typed
+from optsweep import files, imports
 from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
+from optsweep.folders import is_used, refuse_used
 from optsweep.redaction import redact
 from optsweep.settings import Settings
 
@@ -36,6 +37,8 @@ FAILED = 1  # exit code: runs failed, the others were carried out
 BAD_INPUT = 2  # exit code: nothing was trained
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM
+
+_HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes into `.hydra`
 
 
 def main(hydra_main: Callable[[], None]) -> int:
@@ -50,6 +53,7 @@ def main(hydra_main: Callable[[], None]) -> int:
         print(f"error: {refusal}", file=sys.stderr)
         return BAD_INPUT
     try:
+        refuse_typed_folder(sys.argv[1:])
         hydra_main()
     except (OptsweepError, HydraException, OmegaConfBaseException) as error:
         return _answer(error)
@@ -105,31 +109,63 @@ def _single_run(config: DictConfig) -> float:
 
         from optsweep.results import objective
         from optsweep.single import carry_out
+        from optsweep.takeover import refuse_others
         from optsweep.tracking import Store
 
         store = Store.open(settings.tracking_uri, settings.experiment)
+    if is_used(folder):
+        same = {"kind": "run", "fingerprint": job.fingerprint}
+        earlier = store.find(**same) if settings.resume else []
+        identity = job.fingerprint if settings.resume else ""
+        refuse_others(earlier, "run", identity, folder, "hydra.run.dir")
     with telling_how_to_go_on():
         return objective(carry_out(job, store, Console()).metrics)
 
 
 @contextmanager
 def leaving_nothing(folder: Path) -> Iterator[None]:
-    """Removes the folder that Hydra made for what is refused, where nothing else lies in it."""
+    """Removes what Hydra wrote for a run that is refused, and the folder where nothing is left."""
     try:
         yield
     except (OptsweepError, HydraException, OmegaConfBaseException):
-        made = [folder / name for name in (".hydra", "multirun.yaml", "optsweep.log")]
+        config, log = folder / ".hydra", folder / "optsweep.log"
         with suppress(OSError):
-            if set(folder.iterdir()) <= set(made) and not _size(made[-1]):
-                shutil.rmtree(made[0], ignore_errors=True)
-                for path in made[1:]:
+            if set(folder.iterdir()) <= {config, log} and not (log.exists() and log.stat().st_size):
+                for path in (*(config / name for name in _HYDRAS), log):
                     path.unlink(missing_ok=True)
-                folder.rmdir()
+                config.rmdir()
+                if not any(typed.startswith("hydra.run.dir=") for typed in sys.argv[1:]):
+                    folder.rmdir()
         raise
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+@contextmanager
+def sweep_folder(config: DictConfig) -> Iterator[None]:
+    """Makes a sweep's folder, and in the end removes it again where it has stayed empty."""
+    folder = Path(config.hydra.sweep.dir)
+    is_new = not is_typed(config) or not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
+def refuse_typed_folder(arguments: Sequence[str]) -> None:
+    """Looks into a folder that was typed for a single run, before Hydra writes into it.
+
+    Raises:
+        FolderError: it holds something.
+    """
+    key = "hydra.run.dir"
+    typed = dict(argument.partition("=")[::2] for argument in arguments)
+    folder = Path(typed.get(key, "").strip("'\"")).absolute()
+    resumed = typed.get("resume") == "true" and is_used(folder)
+    many = {"-m", "--multirun"} & set(arguments)
+    if key in typed and "${" not in typed[key] and not many and not resumed:
+        refuse_used(folder, key)
 
 
 def forget_passwords(folder: Path) -> None:
@@ -137,7 +173,7 @@ def forget_passwords(folder: Path) -> None:
     for path in folder.glob("*.yaml"):
         text = path.read_text()
         if (redacted := redact(text)) != text:
-            path.write_text(redacted)
+            files.write(path, redacted)
 
 
 @contextmanager

@@ -102,10 +102,10 @@ class PlannedLauncher(Launcher):
     def _launch(
         self, carried_out: list[list[str]], first: int, search: "Search | None" = None
     ) -> Sequence[JobReturn]:
-        from hydra_plugins.optsweep._door import leaving_nothing
+        from hydra_plugins.optsweep._door import sweep_folder
 
         setup_globals()
-        with leaving_nothing(Path(self._config.hydra.sweep.dir)):
+        with sweep_folder(self._config):
             records = self._sweep(carried_out, first, search)
         if failed := sum(record.status != "FINISHED" for record in records):
             raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
@@ -121,7 +121,7 @@ class PlannedLauncher(Launcher):
 
         Those of a search take the place of its probes, which are only checked.
         """
-        from hydra_plugins.optsweep._composing import compose
+        from hydra_plugins.optsweep._composing import compose, plain
         from hydra_plugins.optsweep._door import (
             forget_passwords,
             job_from_composed,
@@ -132,6 +132,9 @@ class PlannedLauncher(Launcher):
         )
         from hydra_plugins.optsweep._extending import Extension
         from hydra_plugins.optsweep._searching import begin
+        from hydra_plugins.optsweep._yaml import to_yaml
+        from optsweep.folders import refuse_used
+        from optsweep.redaction import redact
         from optsweep.search import refuse_pruning_apart, refuse_with_search
 
         launch = self.read(self._given)
@@ -142,7 +145,10 @@ class PlannedLauncher(Launcher):
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
         if search:
             refuse_with_search(settings[0].extend, launch)
-        refuse_silent_store(settings[0].tracking_uri)
+        asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+        if not asked.resume and not first:  # a further batch shares the folder of the first
+            refuse_used(folder, "hydra.sweep.dir")
+        refuse_silent_store(asked.tracking_uri)
         self.begin(launch, settings[0])
         if search and not self.shares_folder(launch):
             refuse_pruning_apart(search)
@@ -155,7 +161,6 @@ class PlannedLauncher(Launcher):
             job_from_composed(one, given, keys, self.device(launch, given))
             for one, given in zip(composed, settings, strict=True)
         ]
-        asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
         forget_passwords(folder)
         refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
 
@@ -163,6 +168,7 @@ class PlannedLauncher(Launcher):
             from rich.console import Console
 
             from optsweep.sweep import More, Sweep, carry_out
+            from optsweep.takeover import earlier_sweeps, refuse_others
             from optsweep.tracking import Store
 
             store = Store.open(asked.tracking_uri, asked.experiment)
@@ -176,7 +182,11 @@ class PlannedLauncher(Launcher):
             target=asked.target,
             intervals=asked.intervals,
             extend=asked.extend,
+            config=redact(to_yaml(plain(self._config))),
         )
+        if asked.resume and not first and not search:
+            earlier = earlier_sweeps(store, sweep.plan)[:1]
+            refuse_others(earlier, "sweep", sweep.plan, folder, "hydra.sweep.dir")
         console = Console()
 
         def more_jobs(overrides: Sequence[Sequence[str]]) -> list["Job"]:

@@ -73,12 +73,13 @@ def begin(
     """
     from optsweep.executors import count_workers
     from optsweep.study import Study
-    from optsweep.takeover import earlier_sweeps, folder_of
+    from optsweep.takeover import earlier_sweeps, folder_of, refuse_others
 
     search = replace(search, identity=search.identify([job.fingerprint for job in sweep.jobs]))
     sweep = replace(sweep, search=search, launch=replace(sweep.launch, stack=1))
-    earlier = earlier_sweeps(store, sweep.plan) if sweep.resume else []
-    folder = folder_of(earlier[0]) if earlier else sweep.folder
+    earlier = earlier_sweeps(store, sweep.plan)[:1] if sweep.resume else []
+    refuse_others(earlier, "sweep", sweep.plan, sweep.folder, "hydra.sweep.dir")
+    folder = (folder_of(earlier[0]) if earlier else None) or sweep.folder
     settings = sweep.jobs[0].settings
     workers = max(1, count_workers(sweep.launch, settings, search.n_trials))
     study = Study(search, folder, workers, settings.epochs)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -36,15 +38,32 @@ class GridSweeper(BasicSweeper):
         own_folder(config)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Left to the launcher, which composes every job anyway."""
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Hands each batch of jobs to the launcher, which composes and checks them.
+
+        Hydra's own would write the config into the folder before anybody has looked whether the
+        folder holds something.
+        """
+        assert self.launcher is not None and self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        returned: list[Sequence[JobReturn]] = []
+        first = 0
+        for batch in self.split_arguments(overrides, self.max_batch_size):
+            returned.append(self.launcher.launch(batch, initial_job_idx=first))
+            first += len(batch)
+        return returned
 
 
 def own_folder(config: DictConfig) -> None:
     """Gives the sweep a folder of its own, unless one was typed."""
-    given = any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra)
-    if not given:
+    if not is_typed(config):
         config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
+
+
+def is_typed(config: DictConfig) -> bool:
+    """Whether the sweep's folder was typed, and may hold anything."""
+    return any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra)
 
 
 def new_folder(wanted: Path) -> Path:

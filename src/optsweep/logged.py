@@ -1,0 +1,56 @@
+"""The epochs of a run that MLflow holds, for a journal that was lost or lies on another machine."""
+
+import logging
+import math
+from collections.abc import Iterator
+
+from optsweep.checkpoint import Journal
+from optsweep.errors import TrackingError
+from optsweep.outbox import ticket_of
+from optsweep.results import Entry
+from optsweep.store_errors import explained
+from optsweep.tracking import Store
+
+log = logging.getLogger(__name__)
+
+
+def complete(journal: Journal, store: Store, run_id: str) -> None:
+    """Adds to a journal the epochs that MLflow holds beyond its last one.
+
+    They keep the times that they were logged at: logged again, MLflow keeps each point once.
+    """
+    try:
+        missing = [entry for entry in logged(store, run_id) if entry.epoch > journal.last]
+    except TrackingError as error:
+        log.warning("%s; the epochs of run %s are taken from its journal alone", error, run_id)
+        return
+    if missing:
+        log.warning("the journal lacks %d epochs, which MLflow holds", len(missing))
+    for entry in missing:
+        journal.keep(entry)
+
+
+def logged(store: Store, run_id: str) -> Iterator[Entry]:
+    """The epochs of a run in their order; none where the store does not hold the run yet.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    run_id = store.id_of(run_id)
+    if ticket_of(run_id):
+        return
+    metrics: dict[int, dict[str, float]] = {}
+    times: dict[int, int] = {}
+    batches: dict[int, dict[int, float]] = {}
+    with explained(store.uri):
+        for name in store.client.get_run(run_id).data.metrics:
+            for point in store.client.get_metric_history(run_id, name):
+                if name == "batch/loss":
+                    batches.setdefault(point.timestamp, {})[point.step] = point.value
+                else:
+                    metrics.setdefault(point.step, {})[name] = point.value
+                    times[point.step] = point.timestamp
+    for epoch in sorted(metrics):
+        if epoch:  # what is no number is not in MLflow
+            metrics[epoch].setdefault("train/loss", math.nan)
+        yield Entry(epoch, times[epoch], metrics[epoch], batches.get(times[epoch], {}))
