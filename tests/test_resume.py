@@ -1,7 +1,7 @@
 """A sweep that is killed at any moment and resumed equals one that was not, bit for bit."""
 
+import itertools
 import os
-import random
 import shlex
 import signal
 import sqlite3
@@ -75,14 +75,18 @@ class Started:
             start_new_session=True,
         )
 
-    def wait_for_epochs(self) -> None:
-        """Returns once a run has trained an epoch."""
-        for _ in range(3000):
-            if list(self.project.glob("outputs/*/*/*/history.jsonl")):
+    def wait_for(self, moment: Callable[[Path], bool]) -> None:
+        """Returns once the sweep has come to a moment; it must not have ended before."""
+        for _ in range(30_000):
+            if moment(self.project):
                 return
             assert self.process.poll() is None, self.process.communicate()[0]
-            time.sleep(0.1)
+            time.sleep(0.01)
         raise TimeoutError
+
+    def wait_for_epochs(self, count: int = 1) -> None:
+        """Returns once a run has trained so many epochs."""
+        self.wait_for(lambda project: _epochs(project) >= count)
 
     def workers(self) -> list[int]:
         """Processes that carry a run out: those that note their progress into its folder."""
@@ -104,13 +108,45 @@ class Started:
         output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
-    def die(self, delay: float = 0) -> None:
-        """Loses the launcher some seconds after a run's first epoch; its workers end too."""
-        self.wait_for_epochs()
-        time.sleep(delay)
+    def die(self, epochs: int = 1) -> None:
+        """Loses the launcher once a run has trained so many epochs; its workers end too."""
+        self.wait_for_epochs(epochs)
         kill_launcher(self)
-        self.end()
+        code, output = self.end()
+        assert code == -signal.SIGKILL, output
         assert no_process_is_left(self)
+
+
+def _epochs(project: Path) -> int:
+    """The epochs of the run that has trained most."""
+    journals = project.glob("outputs/*/*/*/history.jsonl")
+    return max((journal.read_bytes().count(b"\n") for journal in journals), default=0)
+
+
+def before_the_first_epoch(project: Path) -> bool:
+    """A worker has a run in hand."""
+    return any(project.glob("outputs/*/*/*/optsweep.log"))
+
+
+def in_the_middle(project: Path) -> bool:
+    """A run has trained half of its epochs."""
+    return _epochs(project) >= 20
+
+
+def while_weights_are_written(project: Path) -> bool:
+    """A run has trained all of its epochs and is being closed."""
+    return _epochs(project) >= 40
+
+
+def between_two_runs(project: Path) -> bool:
+    """A run has trained all of its epochs and needs its checkpoint no more."""
+    weights = project.glob("outputs/*/*/*/weights.safetensors")
+    return any(not path.with_name("checkpoint.bin").exists() for path in weights)
+
+
+def in_the_summary(project: Path) -> bool:
+    """The sweep has written the first of its own files, and not yet the report."""
+    return any(project.glob("outputs/*/*/table.csv"))
 
 
 def no_process_is_left(started: Started) -> bool:
@@ -129,8 +165,8 @@ def kill_launcher(started: Started) -> None:
 
 
 def kill_worker(started: Started) -> None:
-    for worker in started.workers()[:1]:
-        os.kill(worker, signal.SIGKILL)
+    started.wait_for(lambda project: bool(started.workers()))
+    os.kill(started.workers()[0], signal.SIGKILL)
 
 
 def interrupt_launcher(started: Started) -> None:
@@ -157,19 +193,16 @@ CODES: dict[Callable[[Started], None], set[int]] = {
 def trial(
     project: Path,
     hit: Callable[[Started], None],
-    delay: float,
+    moment: Callable[[Path], bool],
     expected: Points,
     grid: tuple[str, ...] = GRID,
 ) -> None:
-    """Hits a sweep `delay` seconds after its first epoch, resumes it, and compares."""
+    """Hits a sweep at a moment, which must stop it, resumes it, and compares."""
     started = Started(project, *grid, *SETTINGS)
-    started.wait_for_epochs()
-    time.sleep(delay)
-    ended_before = started.process.poll() is not None
-    if not ended_before:
-        hit(started)
+    started.wait_for(moment)
+    hit(started)
     code, output = started.end()
-    assert code in CODES[hit] | ({0} if ended_before or delay > 1 else set()), output
+    assert code in CODES[hit], output
     assert no_process_is_left(started)
     resumed = run(project, *grid, *SETTINGS, "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -183,31 +216,47 @@ def trial(
     assert left == []
 
 
-def some(*first: Callable[[Started], None]) -> list[object]:
-    """Every way to hit a sweep; all but the first few are for `.ci/run`."""
-    rest = [hit for hit in CODES if hit not in first]
-    return [*first, *(pytest.param(hit, marks=pytest.mark.long) for hit in rest)]
-
-
-@pytest.mark.parametrize(
-    "hit", some(kill_launcher, interrupt_group), ids=lambda hit: str(hit.__name__)
+MOMENTS = (
+    before_the_first_epoch,
+    in_the_middle,
+    while_weights_are_written,
+    between_two_runs,
+    in_the_summary,
 )
+QUICKEST = {(kill_launcher, in_the_middle), (interrupt_group, before_the_first_epoch)}
+
+
+def trials() -> Iterator[object]:
+    """Every way to hit a sweep at every moment; all but two are for `.ci/run`."""
+    for hit, moment in itertools.product(CODES, MOMENTS):
+        if hit is interrupt_launcher and moment is not in_the_middle:
+            continue  # as `interrupt_group`, which workers see too
+        if hit is kill_worker and moment is in_the_summary:
+            continue  # there is none
+        marks = [] if (hit, moment) in QUICKEST else [pytest.mark.long]
+        yield pytest.param(hit, moment, marks=marks, id=f"{hit.__name__}-{moment.__name__}")
+
+
+@pytest.mark.parametrize(("hit", "moment"), trials())
 def test_a_sweep_that_is_hit_resumes_bit_for_bit(
-    hit: Callable[[Started], None], project: Path, expected: Points
+    hit: Callable[[Started], None],
+    moment: Callable[[Path], bool],
+    project: Path,
+    expected: Points,
 ) -> None:
-    trial(project, hit, 0.3, expected)
+    trial(project, hit, moment, expected)
 
 
 @pytest.mark.parametrize("hit", [kill_launcher, interrupt_group], ids=lambda hit: str(hit.__name__))
 def test_a_stack_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None], project: Path, stacked: Points
 ) -> None:
-    trial(project, hit, 0.3, stacked, STACKED)
+    trial(project, hit, in_the_middle, stacked, STACKED)
 
 
 @pytest.mark.long
 def test_a_run_leaves_its_stack_and_goes_on_alone(project: Path, expected: Points) -> None:
-    Started(project, *STACKED, *SETTINGS).die(0.2)
+    Started(project, *STACKED, *SETTINGS).die(10)
     assert list(project.glob("outputs/*/*/stacks/*.bin"))
     resumed = run(project, *GRID, *SETTINGS, "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -234,22 +283,6 @@ def test_of_a_stack_whose_worker_is_killed_every_run_goes_on(
     assert {key: len(line) for key, line in found.items()} == {
         key: len(line) for key, line in stacked.items()
     }
-
-
-def moments() -> Iterator[tuple[int, Callable[[Started], None], float]]:
-    """Fifteen moments, the same at each run of the tests; with the five above, twenty trials."""
-    chance = random.Random(20)
-    hits = [kill_launcher, kill_worker, interrupt_launcher, interrupt_group, terminate_launcher]
-    for number in range(15):
-        yield number, hits[number % 5], chance.uniform(0, 2.5)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("number", "hit", "delay"), list(moments()))
-def test_at_any_moment(
-    number: int, hit: Callable[[Started], None], delay: float, project: Path, expected: Points
-) -> None:
-    trial(project, hit, delay, expected)
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(project: Path) -> None:
@@ -308,10 +341,7 @@ def test_the_same_command_again_with_resume_repeats_nothing(project: Path) -> No
 def test_a_single_run_goes_on_too(project: Path) -> None:
     overrides = ("epochs=60", "model.hidden=[64]", "threads=1", "figures=none", "optimizer=adam")
     started = Started(project, *overrides)
-    for _ in range(3000):
-        if list(project.glob("outputs/*/*/checkpoint.bin")):
-            break
-        time.sleep(0.1)
+    started.wait_for(lambda project: any(project.glob("outputs/*/*/checkpoint.bin")))
     kill_launcher(started)
     started.end()
     done = run(project, *overrides, "resume=true")
@@ -331,7 +361,7 @@ def test_a_single_run_goes_on_too(project: Path) -> None:
 def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
     damage: bytes, project: Path, expected: Points
 ) -> None:
-    Started(project, *GRID, *SETTINGS).die(0.3)
+    Started(project, *GRID, *SETTINGS).die(10)
     checkpoints = list(project.glob("outputs/*/*/*/checkpoint.bin"))
     assert checkpoints
     for checkpoint in checkpoints:
@@ -346,7 +376,7 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
 
 @pytest.mark.long
 def test_checkpoints_every_few_epochs_double_no_point(project: Path, expected: Points) -> None:
-    Started(project, *GRID, *SETTINGS, "checkpoint_every=7").die(0.5)
+    Started(project, *GRID, *SETTINGS, "checkpoint_every=7").die(17)
     resumed = run(project, *GRID, *SETTINGS, "checkpoint_every=7", "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert points(project) == expected
