@@ -17,7 +17,7 @@ class Process:
     command: str
 
     def __str__(self) -> str:
-        return f"{self.pid}, child of {self.parent}: {self.command[:200]}"
+        return f"{self.pid}, child of {self.parent}: {self.command.partition(' ')[2][:60]}"
 
 
 def of_session(session: int) -> list[Process]:
