@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from optsweep.checks import check_address
-from optsweep.errors import TrackingError
+from optsweep.errors import TrackingError, first_line
 from optsweep.redaction import redact
 
 PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
@@ -137,7 +137,7 @@ def _refuse_silent_database(uri: str) -> None:
             f"{package.get(error.name or '', error.name)}"
         ) from error
     except (OSError, ValueError, SQLAlchemyError) as error:
-        raise _silent(uri, redact(str(error).strip().partition("\n")[0])) from error
+        raise _silent(uri, redact(first_line(error))) from error
 
 
 def _silent(uri: str, reason: object) -> TrackingError:

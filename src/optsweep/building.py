@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from optsweep.checks import yes_or_no
-from optsweep.errors import SettingsError, nearest
+from optsweep.errors import SettingsError, first_line, nearest
 from optsweep.settings import Option
 
 
@@ -68,7 +68,7 @@ def call(group: str, option: Option, target: Callable[..., Any], /, *args: Any, 
     try:
         return target(*args, **{**option.arguments, **more})
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         if group != "dataset" and "; type " not in reason:  # a dataset may take minutes to try
             reason += _at_fault(group, option, target, args, more)
         raise SettingsError(f"{group}={option.name}: {reason}") from error

@@ -10,6 +10,7 @@ OptsweepError           the message is one line for a person: what was given, wh
 └── RunsFailed          runs of a sweep failed; each was told of when it happened
 
 StackFailed             runs that were trained together have to go on in smaller company
+TaskFailed              a task could not be sent, run or answered; trying it again would not help
 Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
 """
 
@@ -60,8 +61,30 @@ class StackFailed(Exception):
         return str(self.args[0])
 
 
+class TaskFailed(Exception):
+    """A task could not be sent to a worker, run or answered; the message says why."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received: everything that Ctrl-C ends in order ends so here too."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or its kind where it has none."""
+    return _message(error) or type(error).__name__
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line: its kind and the first line of its message."""
+    return ": ".join(filter(None, [type(error).__name__, _message(error)]))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # an exception of somebody else's may fail even here
+        return ""
+    return lines[0].strip() if lines else ""
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
 
 from optsweep.building import check_arguments, resolve
-from optsweep.errors import SettingsError
+from optsweep.errors import SettingsError, first_line
 from optsweep.model import gives
 from optsweep.settings import Option, Settings
 
@@ -46,7 +46,7 @@ def _try(loss: Loss, option: Option, classes: int) -> None:
     try:
         shape = tuple(loss(outputs, labels).shape)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise SettingsError(f"loss={option.name}: {option.target} fails ({reason})") from error
     if shape != (2,):
         raise SettingsError(

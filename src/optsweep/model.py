@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from optsweep.building import call, resolve
-from optsweep.errors import SettingsError
+from optsweep.errors import SettingsError, first_line
 from optsweep.settings import Option, Settings
 
 
@@ -49,7 +49,7 @@ def check_fit(
         with torch.no_grad():
             shape = tuple(model.eval()(torch.zeros(2, *input_shape)).shape)
     except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise SettingsError(
             f"model={name} cannot take {dataset}'s images of {size} pixels ({reason}); "
             "type another model or dataset.resize=32"

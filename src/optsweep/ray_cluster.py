@@ -22,7 +22,7 @@ from typing import Any
 
 from optsweep.address import PATIENCE
 from optsweep.engines import RayLaunch
-from optsweep.errors import SettingsError, StackFailed
+from optsweep.errors import SettingsError, StackFailed, first_line
 from optsweep.executors import Crashed
 from optsweep.results import RunRecord
 from optsweep.worker import Task
@@ -80,10 +80,9 @@ def _refuse_silent(address: str) -> None:
 
 
 def _silent(address: str, error: Exception) -> SettingsError:
-    said = str(error).strip().splitlines() or [type(error).__name__]
     return SettingsError(
-        f"hydra.launcher.address={address}: no Ray cluster answers ({said[0]}); start one with "
-        "ray start --head, or type hydra.launcher.address=local"
+        f"hydra.launcher.address={address}: no Ray cluster answers ({first_line(error)}); "
+        "start one with ray start --head, or type hydra.launcher.address=local"
     )
 
 

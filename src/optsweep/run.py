@@ -20,7 +20,7 @@ from optsweep.artifacts import describe_run, keep_figures, keep_weights, run_tag
 from optsweep.checkpoint import Journal, UnusableCheckpoint
 from optsweep.dataset import Dataset
 from optsweep.device import computing
-from optsweep.errors import StackFailed
+from optsweep.errors import StackFailed, describe
 from optsweep.jobs import Job, build, build_together, load_dataset, refuse_full, room
 from optsweep.logged import complete
 from optsweep.progress import Progress
@@ -154,12 +154,6 @@ def _left_open(count: int) -> Iterator[None]:
             raise
         too_large = isinstance(error, torch.OutOfMemoryError)
         raise StackFailed(describe(error), out_of_memory=too_large) from error
-
-
-def describe(error: BaseException) -> str:
-    """An exception as one line: its kind and what it says first."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _buildable(

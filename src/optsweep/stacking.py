@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from optsweep.errors import first_line
 from optsweep.loss import Loss
 
 # By how much a stacked model's losses and gradients may differ from the same model's alone, as a
@@ -161,7 +162,7 @@ def why_not(
                 if parameter.grad is None or not _close(own.grad, parameter.grad):
                     return "its gradients come out otherwise than alone"
     except Exception as error:  # whatever a model of somebody's own raises under vmap
-        return " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        return " ".join(first_line(error).split())
     return ""
 
 

@@ -9,7 +9,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from optsweep.errors import TrackingError, Unreachable
+from optsweep.errors import TrackingError, Unreachable, first_line
 from optsweep.redaction import redact
 from optsweep.sending import is_away
 
@@ -28,11 +28,11 @@ def explained(uri: str) -> Iterator[None]:
         if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
             raise _other_version(uri, found[1]) from error
         if is_away(error):
-            reason = redact(str(error).strip().splitlines()[0])
+            reason = redact(first_line(error))
             raise Unreachable(
                 f"the MLflow store {redact(uri)} does not answer: {reason}"
             ) from error
-        reason = redact(str(error).strip().splitlines()[0])
+        reason = redact(first_line(error))
         raise TrackingError(f"the MLflow store {redact(uri)} failed: {reason}") from error
 
 

@@ -30,7 +30,7 @@ from hydra_plugins.optsweep._existing import (
     options_with,
     overrides_in,
 )
-from optsweep.errors import OptsweepError, nearest
+from optsweep.errors import OptsweepError, first_line, nearest
 from optsweep.redaction import redact
 
 # Words that people bring from elsewhere, where they are not only spelled otherwise.
@@ -206,7 +206,8 @@ def _nothing_to_delete(fault: _Fault) -> str:
 
 def _cannot_merge(fault: _Fault) -> str:
     """A value of the wrong type for one of Hydra's own, or for a launcher's."""
-    reason = str(fault.error.__cause__ or "it is of the wrong type").splitlines()[0]
+    cause = fault.error.__cause__
+    reason = first_line(cause) if cause else "it is of the wrong type"
     return f"{fault.found['given']}: {reason}"
 
 
