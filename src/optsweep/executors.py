@@ -5,13 +5,13 @@ for a run that failed by itself; `Crashed` and `TimeoutError` are for what only 
 Clusters have a file each, `slurm.py` and `ray_cluster.py`.
 """
 
-import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
+from optsweep.cores import cores
 from optsweep.engines import ClusterLaunch, RayLaunch, SlurmLaunch
 from optsweep.errors import StackFailed
 from optsweep.results import RunRecord
@@ -171,7 +171,3 @@ def cuda_devices() -> int:
 
     return torch.cuda.device_count()
 
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

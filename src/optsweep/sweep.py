@@ -17,10 +17,11 @@ from optsweep import environment, files, folders
 from optsweep.artifacts import source_tags
 from optsweep.checkpoint import forget_stacks
 from optsweep.conclusion import conclude
+from optsweep.cores import cores
 from optsweep.course import Course, Group
 from optsweep.engines import ClusterLaunch
 from optsweep.errors import Unreachable
-from optsweep.executors import cores, count_workers, cuda_devices, make_executor
+from optsweep.executors import count_workers, cuda_devices, make_executor
 from optsweep.jobs import Job
 from optsweep.owner import Owner
 from optsweep.plan import Plan, plan
