@@ -1,26 +1,21 @@
 """What carries tasks out, behind one small interface: processes of this machine, or this process.
 
 An executor is given tasks and gives futures. A future's result is a `RunRecord` for each job, also
-for a run that failed by itself; `Crashed` and `TimeoutError` are for what only an executor can see.
-Clusters have a file each, `slurm.py` and `ray_cluster.py`.
+for a run that failed by itself; `Crashed`, `TimeoutError` and `TaskFailed` are for what only an
+executor can see. Each executor has a file: `processes.py`, `slurm.py` and `ray_cluster.py`.
 """
 
-import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from optsweep.cores import cores
 from optsweep.engines import ClusterLaunch, RayLaunch, SlurmLaunch
-from optsweep.errors import StackFailed
+from optsweep.errors import StackFailed, TaskFailed, describe
 from optsweep.results import RunRecord
-from optsweep.server import start_server
 from optsweep.settings import Launch, Settings
-from optsweep.worker import Task, carry, prepare
-
-# Tasks until a worker is replaced: what a library leaks in a run stays bounded.
-_TASKS_A_WORKER = 100
+from optsweep.worker import Task, carry
 
 
 class Crashed(Exception):
@@ -57,6 +52,8 @@ class InProcess:
             future.set_result(carry(task))
         except StackFailed as failure:
             future.set_exception(failure)
+        except Exception as error:  # one task's failure, as in a process of its own
+            future.set_exception(TaskFailed(describe(error)))
         return future
 
     def start(self) -> None:
@@ -67,69 +64,6 @@ class InProcess:
 
     def close(self) -> None:
         """Nothing was started."""
-
-
-class LocalProcesses:
-    """Processes forked from a server that has everything imported; a crash hurts one task."""
-
-    def __init__(self, workers: int, timeout: float | None = None) -> None:
-        from pebble import ProcessPool
-
-        self.workers = workers
-        self._timeout = timeout
-        context = start_server()
-        # The launcher keeps the writing end and never writes: it closes when the launcher dies.
-        reader, self._alive = context.Pipe(duplex=False)
-        self._pool: Any = ProcessPool(
-            max_workers=workers,
-            max_tasks=_TASKS_A_WORKER,
-            initializer=prepare,
-            initargs=(reader,),
-            context=context,
-        )
-
-    def submit(self, task: Task) -> "Future[list[RunRecord]]":
-        """Hands the task to the pool; its time counts from when a worker takes it."""
-        from pebble import ProcessExpired
-
-        future: Future[list[RunRecord]] = Future()
-
-        def settle(done: "Future[list[RunRecord]]") -> None:
-            if done.cancelled():
-                future.cancel()
-            elif isinstance(error := done.exception(), ProcessExpired):
-                future.set_exception(Crashed(_how(error.exitcode)))
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(done.result())
-
-        # A stack may take as long as its runs one after another.
-        timeout = self._timeout and self._timeout * len(task.jobs)
-        self._pool.schedule(carry, args=(task,), timeout=timeout).add_done_callback(settle)
-        return future
-
-    def start(self) -> None:
-        """The pool starts a task by itself."""
-
-    def stop(self) -> None:
-        """Terminates the workers."""
-        self._pool.stop()
-        self._pool.join()
-
-    def close(self) -> None:
-        """Waits for the workers' end."""
-        self._pool.close()
-        self._pool.join()
-
-
-def _how(exit_code: int | None) -> str:
-    """An exit code in words; a negative one names the signal."""
-    if exit_code is None:
-        return "its process was lost"
-    if exit_code < 0:
-        return f"its process was killed by {signal.Signals(-exit_code).name}"
-    return f"its process ended with exit code {exit_code}"
 
 
 def make_executor(
@@ -147,7 +81,11 @@ def make_executor(
         from optsweep.ray_cluster import RayTasks
 
         return RayTasks(launch, workers, say)
-    return LocalProcesses(workers, launch.timeout) if workers else InProcess()
+    if not workers:
+        return InProcess()
+    from optsweep.processes import LocalProcesses
+
+    return LocalProcesses(workers, launch.timeout)
 
 
 def count_workers(launch: Launch, settings: Settings, jobs: int) -> int:
@@ -170,4 +108,3 @@ def cuda_devices() -> int:
     import torch
 
     return torch.cuda.device_count()
-

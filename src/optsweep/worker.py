@@ -3,25 +3,28 @@
 import functools
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from optsweep import imports
-from optsweep.errors import StackFailed
+from optsweep.errors import StackFailed, TaskFailed, describe
 from optsweep.jobs import Job
 from optsweep.progress import NOTE, NotedProgress
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record, run
+from optsweep.server import end_with_parent
 from optsweep.tracking import Store
 
 OUTPUT = "optsweep.log"
+TAKEN = b""  # what a worker process answers first; what follows is the outcome
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def carry(
             traceback.print_exc()
             (record,) = records
             record.status = "FAILED"
-            record.error = record.error or f"{type(error).__name__}: {error}"
+            record.error = record.error or describe(error)
             sys.stderr.flush()
             record.output = last_lines(output)
     for job in task.jobs:
@@ -139,12 +142,41 @@ def output_to(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def prepare(launcher: Connection) -> None:
+def serve(run: Callable[[Task], list[RunRecord]], tasks: Connection, launcher: Connection) -> None:
+    """A worker process's life: runs each task that it is sent, and answers with its outcome."""
+    _prepare(launcher)
+    with suppress(EOFError, OSError):  # the launcher has closed the pipe
+        while True:
+            content = tasks.recv_bytes()
+            tasks.send_bytes(TAKEN)
+            tasks.send_bytes(_answer(run, content))
+
+
+def _answer(run: Callable[[Task], list[RunRecord]], content: bytes) -> bytes:
+    """Runs a task: its records, `StackFailed` or `TaskFailed`, pickled.
+
+    An exception of somebody else's is sent as text: it might not be read at the other end.
+    """
+    outcome: list[RunRecord] | Exception
+    try:
+        outcome = run(pickle.loads(content))
+    except StackFailed as failure:
+        outcome = failure
+    except BaseException as error:  # SystemExit too: a task may not end its worker
+        outcome = TaskFailed(describe(error))
+    try:
+        return pickle.dumps(outcome)
+    except Exception as error:
+        return pickle.dumps(TaskFailed(f"its result cannot be sent: {describe(error)}"))
+
+
+def _prepare(launcher: Connection) -> None:
     """Prepares a worker process, whose launcher holds the other end of `launcher`.
 
-    Ctrl-C is for the launcher to answer, which ends its workers; where it is gone without a
-    word (SIGKILL), its end of the connection closes, and the worker ends too.
+    Ctrl-C is for the launcher to answer, which ends its workers. Where it is gone without a
+    word (SIGKILL), Linux ends the worker; elsewhere its end of the connection closes.
     """
+    end_with_parent(os.getppid())
     imports.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
