@@ -14,8 +14,6 @@ from optsweep.jobs import load_dataset
 from optsweep.optimizer import ScratchSGD
 from optsweep.training import train
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
 
 @pytest.mark.parametrize(
     ("made", "expected"),
@@ -36,7 +34,7 @@ def test_what_can_be_captured(
     assert capturable(made([nn.Parameter(torch.zeros(4))])) is expected
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
 def test_a_captured_stack_learns_what_an_eager_one_does(project: Path, schedule: str) -> None:
     device = torch.device("cuda")
