@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from conftest import ROOT, environment
 
 
@@ -27,6 +29,13 @@ def test_missing_system_packages_are_named_and_not_installed(tmp_path: Path) -> 
     assert done.stderr.count("\n") == 1
     assert "missing: chromium " in done.stderr and ".ci/run --install" in done.stderr
     assert not asked.exists()
+
+
+def test_the_workflow_runs_what_contributors_run() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    checks = workflow["jobs"]["checks"]
+    assert checks["env"]["CI"] == "true"
+    assert checks["steps"][-1]["run"] == ".ci/run"
 
 
 SKIPPING = """import pytest

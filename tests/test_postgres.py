@@ -10,10 +10,11 @@ import pytest
 import databases
 from conftest import ROOT, run
 from optsweep.tracking import Store
+from pages import commands
 from servers import TrackingServer, free_port
 from store import QUICK
 
-README = (ROOT / "README.md").read_text()
+PAGE = ROOT / "docs" / "tracking-server.md"
 
 if reason := databases.missing():
     pytest.skip(reason, allow_module_level=True)
@@ -72,11 +73,11 @@ def test_the_database_itself_serves_and_its_password_is_nowhere(
 
 
 @pytest.mark.long
-def test_the_readmes_server_lets_the_first_user_in_and_no_other(
+def test_the_documented_server_lets_the_first_user_in_and_no_other(
     project: Path, postgres: databases.Postgres, tmp_path: Path
 ) -> None:
-    section = README.split("**A tracking server for many**")[1].split("```")[1]
-    export, server, _, user = section.removeprefix("sh\n").strip().splitlines()
+    beginnings = ("export MLFLOW_FLASK", "mlflow server ", "curl ")
+    export, server, user = (line for line in commands(PAGE) if line.startswith(beginnings))
     here = f"127.0.0.1:{free_port()}"
     for written, own in (
         ("0.0.0.0 --port 5000", f"127.0.0.1 --port {here.rpartition(':')[2]} --workers 1"),

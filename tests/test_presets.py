@@ -1,4 +1,4 @@
-"""The presets give the figures that the tutorials published; seed 0, the README has more seeds."""
+"""The presets give the figures that the tutorials published; seed 0, docs/tutorials.md has more."""
 
 import pickle
 from pathlib import Path

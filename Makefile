@@ -1,0 +1,15 @@
+# What a contributor runs; .ci/run runs everything, from a fresh clone.
+PYTHON ?= python
+
+.PHONY: test lint docs
+
+test:
+	$(PYTHON) -m pytest
+
+lint:
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+docs:
+	$(PYTHON) -m pytest -m "long or not long" tests/test_docs.py tests/test_words.py
