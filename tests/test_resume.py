@@ -237,7 +237,7 @@ def trials() -> Iterator[object]:
         yield pytest.param(hit, moment, marks=marks, id=f"{hit.__name__}-{moment.__name__}")
 
 
-@pytest.mark.parametrize(("hit", "moment"), trials())
+@pytest.mark.parametrize(("hit", "moment"), list(trials()))
 def test_a_sweep_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None],
     moment: Callable[[Path], bool],

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 
+from benchmarks.faults.start import stop_all
 from benchmarks.faults.store import Server, tracking_server
 from benchmarks.faults.strikes import STRIKES
 from benchmarks.faults.trial import COUNTS, SWEEPS, Outcome, Trial, undisturbed
@@ -58,6 +59,7 @@ def faults(asked: Asked) -> tuple[str, bool]:
     """Sweeps that are killed, cut off and starved at random moments: what is lost, left, hung."""
     # What a script starts with & ignores Ctrl-C, and so would all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="optsweep-faults-"))
     print(f"folder {folder}", file=sys.stderr, flush=True)
     with tracking_server(folder / "server") as server:
@@ -86,6 +88,7 @@ def _all_trials(asked: Asked, folder: Path, server: Server) -> list[Outcome]:
             whole = {name: sweep.result() for name, sweep in sweeps.items()}
             return list(lanes.map(one, range(asked.first, asked.first + asked.trials)))
         except BaseException:
+            stop_all()
             lanes.shutdown(cancel_futures=True)
             raise
 

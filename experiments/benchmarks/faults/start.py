@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,21 @@ _ORPHANS = 2.0  # seconds in which all processes of a sweep end after its launch
 _ANSWER = 10.0  # seconds in which a signal ends a sweep
 _LIMIT = 180.0  # seconds that a start may take
 _GLANCE = 0.02  # seconds between two looks
+
+
+_living: set[int] = set()  # sessions of sweeps under way
+_stopped = threading.Event()
+
+
+class Stopped(BaseException):
+    """No sweep is started any more."""
+
+
+def stop_all() -> None:
+    """Kills all sweeps under way and lets no further one start."""
+    _stopped.set()
+    for session in list(_living):
+        kill_all(session)
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,8 @@ class Watched:
         self._begun = Progress.of(place.project)
         self._began = time.monotonic()
         self.progress: float | None = None
+        if _stopped.is_set():
+            raise Stopped
         with printed.open("w") as output:
             self._process = subprocess.Popen(
                 [sys.executable, str(place.project / "experiments/run.py"), *arguments],
@@ -80,6 +98,7 @@ class Watched:
                 start_new_session=True,
             )
         self.session = self._process.pid
+        _living.add(self.session)
 
     def alive(self) -> bool:
         """Whether it lives; looks at its progress too."""
@@ -129,6 +148,7 @@ def start(
     code = watched.end()
     answered = struck_at is None or time.monotonic() < struck_at + _ANSWER
     orphans = left_after(watched.session, _ORPHANS)
+    _living.discard(watched.session)
     for action in undo:
         action()
     signalled = struck_at is not None and strike is not None and strike.kind in SIGNALS

@@ -37,7 +37,9 @@ def tracking_server(folder: Path) -> Iterator[Server]:
     command += ["--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
-    env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    # Its runner of jobs, which nothing here needs, is ten processes.
+    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    env["MLFLOW_DISABLE_TELEMETRY"] = "true"
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
             command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True
