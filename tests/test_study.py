@@ -4,6 +4,7 @@ Trials are made up here; nothing is trained.
 """
 
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -243,3 +244,32 @@ def test_a_run_that_was_taken_over_counts_for_the_pruning_of_others(tmp_path: Pa
     study.next([finished(0.9)])
     hopeless = study.hopeless(1)
     assert hopeless is not None and hopeless(1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "space", "trials"), [("tpe", SPACE, 11), ("random", [SPACE[0]], 3)]
+)
+def test_a_search_whose_file_was_cut_anywhere_goes_on_as_if_it_had_not_been(
+    sampler: str, space: list[Dimension], trials: int, tmp_path: Path
+) -> None:
+    search = Search(space, trials, sampler)
+    score = accuracy if len(space) > 1 else lambda point: 0.5
+    whole, _ = carried_out(Study(search, tmp_path, 1, 9), score)
+    journal = (tmp_path / JOURNAL).read_bytes()
+    ends = [place + 1 for place, byte in enumerate(journal) if byte == ord("\n")]
+    cuts = [0, 1, *(end - 20 * (end % 2) for end in ends)]  # between two lines, or within one
+    for cut in random.Random(0).sample(cuts, 12):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        (folder / JOURNAL).write_bytes(journal[:cut])
+        assert carried_out(Study(search, folder, 1, 9), score)[0] == whole, cut
+        assert [t.params for t in stored(folder) if "again" not in t.user_attrs][-1]
+
+
+@pytest.mark.parametrize("content", [b"\0" * 500, b"foreign\n", b"[1]\n2\n", b'{"op_code": 99}\n'])
+def test_a_search_whose_file_is_foreign_begins_anew_and_says_so(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / JOURNAL).write_bytes(content)
+    assert len(carried_out(Study(Search(SPACE, 3), tmp_path, 1, 9))[0]) == 3
+    assert str(tmp_path / JOURNAL) in caplog.text

@@ -10,7 +10,7 @@ other to be told apart before their end.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from optsweep.errors import SettingsError
 from optsweep.results import RunRecord, objective, ranking_split
 from optsweep.search import Search
 from optsweep.space import BEGINNING, Choice, Dimension, Interval, every, size, spread
+from optsweep.study_journal import drop_unreadable
 
 if TYPE_CHECKING:
     import optuna
@@ -63,12 +64,9 @@ class Study:
         self._path = folder / JOURNAL
         self._rungs = Rungs.of(epochs)
         folder.mkdir(parents=True, exist_ok=True)
+        drop_unreadable(self._path)
         self._study = _open(str(self._path), self._rungs)
-        self._numbers = [
-            trial.number
-            for trial in self._study.get_trials(deepcopy=False)
-            if trial.params and _AGAIN not in trial.user_attrs
-        ]
+        self._numbers = list(self._proposed())
 
     @property
     def points(self) -> list[dict[str, str]]:
@@ -97,6 +95,21 @@ class Study:
         for earlier, record in ended.items():
             self._tell(earlier, record)
         return None if over else self._ask()
+
+    def _proposed(self) -> Iterator[int]:
+        """The numbers of the trials; what a crash left of a proposal is ended, to be made anew."""
+        from optuna.trial import Trial, TrialState
+
+        keys, known = {each.key for each in self._search.space}, set()
+        for trial in self._study.get_trials(deepcopy=False):
+            whole = trial.params.keys() == keys and _AGAIN not in trial.user_attrs
+            point = tuple(self._typed(trial.params).values()) if whole else ()
+            if whole and point not in known:
+                known.add(point)
+                yield trial.number
+            elif trial.state == TrialState.RUNNING:
+                Trial(self._study, trial._trial_id).set_user_attr(_AGAIN, True)
+                self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _tell(self, place: int, record: RunRecord) -> None:
         """Tells what became of a trial, once: a run that diverged is as bad as can be."""
@@ -134,14 +147,16 @@ class Study:
             if left is None:
                 return None
         for attempt in range(_TRIES + 1):
-            if left and (self._search.sampler == "grid" or attempt == _TRIES):
+            if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                pass  # a crash has left what comes next
+            elif left and (self._search.sampler == "grid" or attempt == _TRIES):
                 self._study.enqueue_trial(_raw(left, space))
             elif self._search.sampler == "tpe" and not attempt and len(tried) < BEGINNING:
                 begin = spread(space, self._search.seed)[len(tried)]
                 self._study.enqueue_trial(_raw(begin, space))
             # Seeded anew for each trial: what was proposed before a stop plays no part in what
-            # is proposed after it.
-            number = len(self._study.get_trials(deepcopy=False))
+            # is proposed after it, nor how often there was a stop.
+            number = len(tried) * (_TRIES + 1) + attempt
             self._study.sampler = _sampler(self._search.sampler, self._search.seed, number)
             trial = self._study.ask({each.key: _distribution(each) for each in space})
             point = self._typed(trial.params)
