@@ -4,9 +4,15 @@ import sys
 from pathlib import Path
 
 import report
-from optsweep.errors import OptsweepError, SettingsError, TrackingError, Unreachable
+from optsweep.errors import (
+    CallFailed,
+    OptsweepError,
+    SettingsError,
+    TrackingError,
+    Unreachable,
+)
 from optsweep.imports import leave
-from optsweep.outbox import Outbox, outboxes
+from optsweep.outbox import REFUSED, Outbox, outboxes
 from optsweep.redaction import redact
 
 HELP = """\
@@ -21,8 +27,10 @@ in the file unsent.jsonl; what is sent twice, or by a run that still goes on, is
                 (default: {uri})
 
 The default store is that of conf/config.yaml; MLFLOW_TRACKING_URI names another.
-Exit code 1: the store refused some of it, which is kept. 2: the arguments cannot be used, or the
-store does not answer.
+What the store refuses, or fails at, is set aside in refused.jsonl, and tried again each time;
+delete that file to give it up.
+Exit code 1: the store did not take some of it, which is kept. 2: the arguments cannot be used, or
+the store does not answer.
 """
 
 
@@ -50,7 +58,7 @@ def sync(folder: Path, uri: str) -> int:
         TrackingError: the store does not answer.
     """
     kept: dict[tuple[str, str], list[Path]] = {}
-    for found in outboxes(folder):
+    for found in dict.fromkeys([*outboxes(folder), *outboxes(folder, REFUSED)]):
         kept.setdefault(Outbox(found).filed, []).append(found)
     if not kept:
         print(f"nothing is waiting to be sent in {folder}")
@@ -65,15 +73,22 @@ def sync(folder: Path, uri: str) -> int:
             continue
         refuse_unusable(uri)
         store = Store.attach(uri, experiment_id)
+        boxes = [Outbox(found) for found in folders]
+        for box in boxes:
+            box.take_back()
         try:
-            sent = store.deliver(folders, whole=True)
-        except Unreachable:
-            raise
+            sent = store.deliver(folders, whole=True, at_once=True)
         except TrackingError as error:
+            if isinstance(error, Unreachable) and not isinstance(error, CallFailed):
+                raise
             print(f"error: {error}", file=sys.stderr)
             refused = True
         else:
             print(f"sent {sent} calls of {len(folders)} runs to {redact(uri)}")
+        for box in boxes:
+            for reason in box.reasons:
+                print(f"error: {reason}; the call is kept in {box.refused}", file=sys.stderr)
+                refused = True
     return 1 if refused else 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.outbox import Call, Line, Outbox, joined, outboxes, pending_id, ticket_of
+from optsweep.outbox import REFUSED, Call, Line, Outbox, joined, outboxes, pending_id, ticket_of
 from optsweep.results import Entry
 from optsweep.tracking import DatasetNote, Store, TrackedRun
 from servers import TrackingServer
@@ -110,16 +111,19 @@ def test_a_run_goes_on_telling_when_the_server_is_back(
     server.stop()
 
 
-def test_a_refused_call_is_told_and_does_not_hold_other_runs_back(tmp_path: Path) -> None:
+def test_a_refused_call_is_told_and_does_not_hold_other_runs_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     with store.start("good") as run:
         pass
     for name, run_id in (("bad", "0" * 32), ("good", run.run_id)):
         tags = {"call": "tags", "run_id": run_id, "time": 1, "tags": {"a": "b"}, "again": True}
         Outbox(tmp_path / name).add(tags)
-    with pytest.raises(TrackingError, match=r"bad/unsent\.jsonl.*not found"):
-        store.deliver([tmp_path / "bad", tmp_path / "good"])
-    assert outboxes(tmp_path) == [tmp_path / "bad"]
+    assert store.deliver([tmp_path / "bad", tmp_path / "good"]) == 1
+    assert re.search(r"not found.*bad/refused\.jsonl", caplog.text)
+    assert outboxes(tmp_path) == []
+    assert outboxes(tmp_path, REFUSED) == [tmp_path / "bad"]
 
 
 def test_without_a_folder_a_store_that_is_away_is_an_error(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A tracking server that many write to: `mlflow server` over a real PostgreSQL."""
 
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 import databases
 from conftest import ROOT, run
+from optsweep import limits
+from optsweep.errors import Unreachable
 from optsweep.tracking import Store
 from pages import commands
 from servers import TrackingServer, free_port
@@ -118,3 +122,27 @@ def test_a_database_that_goes_away_stops_nothing(tmp_path: Path) -> None:
     assert kept
     assert found.data.tags["optsweep.a"] == "b"
     assert found.info.status == "FINISHED"
+
+
+@pytest.mark.long
+def test_a_database_that_goes_silent_is_not_waited_for(
+    postgres: databases.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(postgres.uri, "optsweep")
+    store.find(kind="run")
+    monkeypatch.setattr(limits, "SECONDS", dict.fromkeys(limits.SECONDS, 3.0))
+    postgres.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="no answer within 3 s"):
+            store.find(kind="run")
+        with pytest.raises(Unreachable, match="does not answer"):
+            Store.attach(postgres.uri, store.experiment_id).find(kind="run")
+        assert time.monotonic() - began < 20
+    finally:
+        postgres.signal(signal.SIGCONT)
+    until = time.monotonic() + 60
+    while not store.line.up:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    store.find(kind="run")

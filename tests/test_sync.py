@@ -2,6 +2,7 @@
 
 import csv
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -147,6 +148,29 @@ def test_a_server_that_stays_away_is_told_everything_by_sync(
         assert done.returncode == 0, done.stderr
         assert re.search(said, done.stdout)
     assert_whole(server, gated)
+
+
+@pytest.mark.long
+def test_ctrl_c_while_the_server_is_silent_ends_in_time_and_loses_nothing(
+    gated: Path, server: TrackingServer
+) -> None:
+    sweep = started(gated, server)
+    server.pause()
+    (gated / "gates/1").touch()
+    began = time.monotonic()
+    sweep.send_signal(signal.SIGINT)
+    output, _ = sweep.communicate(timeout=120)
+    print(f"{time.monotonic() - began:.1f} s from Ctrl-C to the end")
+    assert time.monotonic() - began < 30
+    assert sweep.returncode == 130, output
+    assert "Traceback" not in output
+    (command,) = re.findall(r"sent by python experiments/sync\.py (folder=\S+)", output)
+    (folder,) = gated.glob("outputs/*/*")
+    assert (folder / "report.html").exists() and (folder / "table.csv").exists()
+    server.resume()
+    done = run(gated, command, f"tracking.uri={server.uri}", script="experiments/sync.py")
+    assert done.returncode == 0, done.stderr
+    assert {one.info.status for one in [*server.runs(), *server.runs("sweep")]} == {"KILLED"}
 
 
 def test_what_waits_for_another_store_is_told(project: Path) -> None:

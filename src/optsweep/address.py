@@ -4,7 +4,7 @@ MLflow tries again for minutes before it says that a store cannot be used. So an
 here first, for a bounded time.
 """
 
-import os
+import http.client
 import re
 import shutil
 import socket
@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from optsweep.checks import check_address
 from optsweep.errors import TrackingError, first_line
+from optsweep.limits import Overdue, bounded
 from optsweep.redaction import redact
 
 PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
@@ -112,31 +113,39 @@ def _refuse_unwritable(path: Path) -> None:
 
 
 def _refuse_silent_server(uri: str) -> None:
-    try:
+    def ask() -> None:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+
+    try:
+        bounded(PATIENCE, ask)
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # MLflow would try again for minutes
             raise _silent(uri, error) from error
-    except (OSError, ValueError) as error:
+    except http.client.HTTPException as error:
+        raise _silent(uri, f"what it says is not HTTP: {type(error).__name__}") from error
+    except (OSError, ValueError, Overdue) as error:
         raise _silent(uri, getattr(error, "reason", error)) from error
 
 
 def _refuse_silent_database(uri: str) -> None:
     # MLflow would try again for many minutes, whatever the reason.
-    os.environ.setdefault("PGCONNECT_TIMEOUT", f"{PATIENCE:.0f}")
     ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-    try:
+
+    def ask() -> None:
         address = make_url(uri)
         port = address.port or ports[address.get_backend_name()]
         socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
         create_engine(uri, poolclass=NullPool).connect().close()
+
+    try:
+        bounded(2 * PATIENCE, ask)
     except ModuleNotFoundError as error:
         package = {"psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
         raise TrackingError(
             f"tracking.uri={redact(uri)} needs a driver ({error}); type pip install "
             f"{package.get(error.name or '', error.name)}"
         ) from error
-    except (OSError, ValueError, SQLAlchemyError) as error:
+    except (OSError, ValueError, SQLAlchemyError, Overdue) as error:
         raise _silent(uri, redact(first_line(error))) from error
 
 

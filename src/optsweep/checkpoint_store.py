@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from optsweep import checkpoint
+from optsweep import checkpoint, limits
 from optsweep.checkpoint import Journal
 from optsweep.jobs import Job
 from optsweep.logged import logged
@@ -102,10 +102,10 @@ def _download(store: Store, run_id: str, name: str, folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as own:
         try:
-            copy = store.client.download_artifacts(run_id, f"{_FOLDER}/{name}", own)
+            copy = store.download(run_id, _FOLDER, name, Path(own))
         except Exception:  # each kind of artifact store has its own for what is not there
             return False
-        Path(copy).replace(folder / name)
+        copy.replace(folder / name)
     return True
 
 
@@ -115,6 +115,6 @@ def forget(store: Store, run_ids: Sequence[str]) -> None:
         try:
             address = store.client.get_run(store.id_of(run_id)).info.artifact_uri
             kept: Any = get_artifact_repository(str(address))
-            kept.delete_artifacts(_FOLDER)
+            limits.bounded(limits.seconds("delete_artifacts"), kept.delete_artifacts, _FOLDER)
         except Exception as error:  # a store may forbid it; the run is whole all the same
             log.warning("%s/ of run %s stays in MLflow: %s", _FOLDER, run_id, error)

@@ -175,7 +175,7 @@ class Course:
         if noted := read_note(job.folder / NOTE).get("run_id") or job.run_id:
             return str(noted)
         asked = {"parent": self._filing.parent or "", "fingerprint": job.fingerprint}
-        with suppress(Unreachable):
+        with suppress(TrackingError):
             for run in self._filing.store.find(status="RUNNING", **asked):
                 if run.data.tags.get("optsweep.folder") == str(job.folder):
                     return str(run.info.run_id)
@@ -198,7 +198,7 @@ class Course:
             if record.run_id:
                 self._filing.store.end(record.run_id, "KILLED", folder=self._jobs[place].folder)
         self._in_hand.clear()
-        with suppress(Unreachable):  # those that were killed before they could note their id
+        with suppress(TrackingError):  # those that were killed before they could note their id
             for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
                 self._filing.store.end(run.info.run_id, "KILLED")
 

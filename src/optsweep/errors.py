@@ -6,6 +6,7 @@ OptsweepError           the message is one line for a person: what was given, wh
 ├── DatasetError        pictures are missing, corrupt or out of reach
 ├── TrackingError       the MLflow store does not answer or cannot be used
 │   └── Unreachable     it does not answer for now: what it was told can be told again
+│       └── CallFailed  it answers, and failed at this call (500): others may succeed
 ├── FolderError         a folder cannot be written
 └── RunsFailed          runs of a sweep failed; each was told of when it happened
 
@@ -36,6 +37,10 @@ class TrackingError(OptsweepError):
 
 class Unreachable(TrackingError):
     """The store does not answer, for now: what it was told can be told again."""
+
+
+class CallFailed(Unreachable):
+    """The store answered that it failed at this one call; it may take others."""
 
 
 class FolderError(OptsweepError):

@@ -3,6 +3,9 @@
 A call is plain data with the time it was made at, and belongs to a run. What is sent twice is
 stored once: points and ends have their time, a run that is still to be created has a ticket, which
 is its tag in the store. So a sender may die at any moment, and several may send side by side.
+
+A call that the store refuses, or fails at each time, is set aside in a second file, so that it does
+not block those behind it; `experiments/sync.py` sends it again.
 """
 
 import json
@@ -14,12 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from optsweep.errors import OptsweepError
+from optsweep import files
 from optsweep.locks import locked
 
 Call = dict[str, Any]
+Finder = Callable[[str], str | None]  # the id of a ticket's run, where it was created
 
 NAME = "unsent.jsonl"
+REFUSED = "refused.jsonl"  # what the store answered, and did not take
 _POINTS = 1000  # metrics that MLflow takes in one call
 # Seconds that another process is waited for, which sends what is kept: by who adds to it, and by
 # who wants to send it too.
@@ -43,7 +48,7 @@ def ticket_of(run_id: str) -> str | None:
     return found[1] if found else None
 
 
-def with_ids(call: Call, find: Callable[[str], str | None]) -> Call:
+def with_ids(call: Call, find: Finder) -> Call:
     """The call with the ids of runs that were created since; `find` gives a ticket's, or None."""
 
     def known(found: re.Match[str]) -> str:
@@ -64,6 +69,8 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self._lock = folder / f".{NAME}.lock"
+        self.refused = folder / REFUSED
+        self._refused_lock = folder / f".{REFUSED}.lock"
 
     @property
     def waiting(self) -> bool:
@@ -73,7 +80,7 @@ class Outbox:
     @property
     def filed(self) -> tuple[str, str]:
         """The store's address, without a password, and the experiment that the calls are for."""
-        first = next(_read(self.path), {})
+        first = next((call for path in (self.path, self.refused) for call in _read(path)), {})
         return str(first.get("store", "")), str(first.get("experiment_id", ""))
 
     def add(self, call: Call) -> None:
@@ -83,10 +90,36 @@ class Outbox:
             FolderError: another process does not stop sending what is kept.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self._lock, _KEEPING), self.path.open("a+b") as file:
-            # What a kill in the middle of a line left stays a line of its own.
-            torn = file.seek(0, 2) > 0 and file.seek(-1, 2) >= 0 and file.read(1) != b"\n"
-            file.write(b"\n" * torn + json.dumps(call).encode() + b"\n")
+        with locked(self._lock, _KEEPING):
+            files.append(self.path, json.dumps(call))
+
+    def set_aside(self, call: Call, reason: str) -> None:
+        """Keeps a call that the store did not take, where it blocks no other."""
+        self.refused.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._refused_lock, _KEEPING):
+            files.append(self.refused, json.dumps(call | {"again": True, "refused": reason}))
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the calls were set aside that are."""
+        return [str(call.get("refused", "")) for call in _read(self.refused)]
+
+    def take_back(self) -> None:
+        """Puts what was set aside before what waits, for another try.
+
+        Raises:
+            FolderError: another process does not stop sending what is kept.
+        """
+        if not self.refused.exists():
+            return
+        with locked(self._lock, _SENDING), locked(self._refused_lock, _SENDING):
+            calls = [
+                {key: value for key, value in call.items() if key not in ("tries", "refused")}
+                for path in (self.refused, self.path)
+                for call in _read(path)
+            ]
+            _write(self.path, calls)
+            self.refused.unlink(missing_ok=True)
 
     @contextmanager
     def taken(self) -> Iterator[list[Call]]:
@@ -103,14 +136,20 @@ class Outbox:
             try:
                 yield calls
             finally:
-                temporary = self.path.with_suffix(".part")
-                temporary.write_text("".join(json.dumps(call) + "\n" for call in calls))
-                temporary.replace(self.path)
-                if not calls:
-                    self.path.unlink()
+                _write(self.path, calls)
+
+
+def _write(path: Path, calls: Iterable[Call]) -> None:
+    lines = [json.dumps(call) + "\n" for call in calls]
+    if lines:
+        files.write(path, "".join(lines))
+    else:
+        path.unlink()
 
 
 def _read(path: Path) -> Iterator[Call]:
+    if not path.exists():
+        return
     for line in path.read_text(errors="replace").splitlines():
         with suppress(ValueError):  # torn
             yield json.loads(line)
@@ -124,6 +163,7 @@ def joined(calls: Iterable[Call]) -> Iterator[Call]:
             last is not None
             and last["call"] == call["call"] == "points"
             and last["run_id"] == call["run_id"]
+            and "tries" not in {*last, *call}  # one that fails does not drag others along
             and len(last["points"]) + len(call["points"]) <= _POINTS
         )
         if last is not None and fits:
@@ -136,9 +176,9 @@ def joined(calls: Iterable[Call]) -> Iterator[Call]:
         yield last
 
 
-def outboxes(folder: Path) -> list[Path]:
+def outboxes(folder: Path, name: str = NAME) -> list[Path]:
     """The folders at and below `folder` that hold something to send, the outer ones first."""
-    return sorted((path.parent for path in folder.rglob(NAME)), key=lambda path: len(path.parts))
+    return sorted((path.parent for path in folder.rglob(name)), key=lambda path: len(path.parts))
 
 
 class Line:
@@ -176,7 +216,7 @@ class Line:
             wait(self._pause)
             # Longer each time, also for a store that answers but takes nothing.
             self._pause = min(2 * self._pause, self._LONGEST)
-            with suppress(OptsweepError):
+            with suppress(Exception):  # whatever answers there, this thread goes on looking
                 self._probe()
                 self._lost.clear()
                 return

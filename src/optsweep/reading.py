@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from optsweep.errors import SettingsError
+from optsweep.errors import SettingsError, TrackingError
+from optsweep.limits import bounded, seconds
 from optsweep.repeats import common, distinct, identity
 from optsweep.results import SCORES, RunRecord, SweepRecord
 from optsweep.store_errors import explained
@@ -116,7 +116,9 @@ def _points(store: Store, run_ids: Sequence[str], name: str) -> Iterator[Point]:
     if hasattr(tracking_store, "get_metric_history_bulk"):
 
         def in_bulk(ids: Sequence[str]) -> Iterable[Point]:
-            rows = tracking_store.get_metric_history_bulk(ids, name, 2**31 - 1)
+            longest = seconds("get_metric_history", uri=store.uri)
+            bulk = tracking_store.get_metric_history_bulk
+            rows = bounded(longest, bulk, ids, name, 2**31 - 1)
             return [(row.run_id, row.step, row.value) for row in rows]
 
     elif store.uri.startswith("http"):
@@ -132,7 +134,9 @@ def _points(store: Store, run_ids: Sequence[str], name: str) -> Iterator[Point]:
 
 def _from_server(store: Store, ids: Sequence[str], name: str) -> list[Point]:
     """What a server tells of many runs at once; where it does not, run by run."""
-    answer = http_request(  # type: ignore[no-untyped-call]
+    answer = bounded(
+        seconds("get_metric_history"),
+        http_request,
         get_default_host_creds(store.uri),  # type: ignore[no-untyped-call]
         _BULK,
         "GET",
@@ -308,9 +312,9 @@ def _fill(history: dict[str, list[tuple[int, float]]]) -> None:
 
 def _output(store: Store, record: RunRecord) -> str:
     """The last lines that a failed run printed, or its traceback, from its artifacts."""
-    with contextlib.suppress(MlflowException, OSError), tempfile.TemporaryDirectory() as folder:
-        path = store.client.download_artifacts(record.run_id, "error.txt", folder)
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    with contextlib.suppress(TrackingError, OSError), tempfile.TemporaryDirectory() as folder:
+        path = store.download(record.run_id, "", "error.txt", Path(folder))
+        text = path.read_text(encoding="utf-8", errors="replace")
         return text.removeprefix(record.error).strip()
     return ""
 

@@ -1,29 +1,25 @@
 """How one call reaches MLflow: what `tracking.py` tells a store, as MLflow's client takes it.
 
 A call is plain data (see `outbox.py`): its kind, its run and its content. `send` gives it to the
-client in time that is bounded, and may be given the same call again.
+client, whose calls are bounded in time (`limits.py`), and may be given the same call again.
 """
 
 import json
 import logging
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
-from sqlalchemy.exc import OperationalError
 
+from optsweep import limits
 from optsweep.outbox import Call
 
 log = logging.getLogger(__name__)
-
-_WAIT = 4  # seconds that training waits for a server's answer, twice at most
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,33 @@ class DatasetNote:
     samples: Mapping[str, int]
 
 
+_READING = ("get_", "search_", "list_", "download_")  # how methods begin that change nothing
+
+
+class _Client(MlflowClient):
+    """MLflow's client, each of whose calls keeps to its limit."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            file = Path(args[1]) if name == "log_artifact" else None
+            size = file.stat().st_size if file and file.exists() else 0
+            longest = limits.seconds(name, size, self.tracking_uri)
+            if not name.startswith(_READING):
+                return limits.bounded(longest, limits.writing()(found), *args, **kwargs)
+            return limits.bounded(longest, found, *args, **kwargs)
+
+        return call
+
+
+def connected(uri: str) -> MlflowClient:
+    """MLflow's client for a store, all of whose calls are bounded in time."""
+    return limits.bounded(limits.seconds("open"), _Client, uri)
+
+
 def send(client: MlflowClient, experiment_id: str, call: Call) -> str:
     """Gives the client a call; returns the id of its run, which `create` has from the store."""
     if call["call"] == "create":
@@ -44,38 +67,6 @@ def send(client: MlflowClient, experiment_id: str, call: Call) -> str:
         return str(run.info.run_id)
     _SENDERS[call["call"]](client, call)
     return str(call["run_id"])
-
-
-def is_away(error: Exception) -> bool:
-    """Whether a store did not answer, or said that it cannot for now."""
-    if isinstance(error, MlflowException):
-        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    elif isinstance(error, RequestException):
-        status = 503 if error.response is None else error.response.status_code
-    else:
-        return isinstance(error, OperationalError)
-    return status >= 500 or status in (408, 429)
-
-
-@contextmanager
-def brief(call: Call) -> Iterator[None]:
-    """Bounds the time of one call to a server: `_WAIT` seconds and a file's own, twice at most."""
-    size = 0
-    if call["call"] == "file" and Path(call["path"]).exists():
-        size = Path(call["path"]).stat().st_size
-    bounds = {
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_WAIT + size // 2**20),
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    }
-    kept = {name: os.environ.get(name) for name in bounds}
-    os.environ.update(bounds)  # MLflow looks there at each call
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _reopen(client: MlflowClient, call: Call) -> None:

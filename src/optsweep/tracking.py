@@ -18,12 +18,13 @@ from typing import Any
 
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that `open` would pay)
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run as Run  # what `find` gives, for those who type it
 from mlflow.exceptions import MlflowException
 
-from optsweep import outbox, sending
+from optsweep import delivery, limits, outbox, sending
 from optsweep.address import absolute, refuse_unusable, sqlite_path
-from optsweep.errors import FolderError, StackFailed, TrackingError, Unreachable
+from optsweep.errors import CallFailed, StackFailed, TrackingError, Unreachable
 from optsweep.locks import locked_if_allowed
 from optsweep.outbox import Call, Line, Outbox
 from optsweep.redaction import redact
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _CALL = 1000  # metrics that MLflow takes in one call
 _OPENING = 120.0  # seconds that others, who open the same store, are waited for
+_PAGE = 1000  # runs in one answer, which takes a busy server seconds
 
 
 class Store:
@@ -43,9 +45,14 @@ class Store:
     def __init__(self, uri: str, experiment_id: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self.experiment_id = experiment_id
-        self.line = Line(lambda: refuse_unusable(uri))
+        self.line = Line(self._look)
         if client is not None:
             self.client = client
+
+    def _look(self) -> None:
+        refuse_unusable(self.uri)
+        if not limits.settled():
+            raise Unreachable("what was given up may still arrive")
 
     @functools.cached_property
     def client(self) -> MlflowClient:
@@ -55,7 +62,7 @@ class Store:
                 refuse_unusable(self.uri)  # MLflow would try again for minutes
             except TrackingError as error:
                 raise Unreachable(str(error)) from error
-        return MlflowClient(self.uri)
+        return sending.connected(self.uri)
 
     @classmethod
     def open(cls, uri: str, experiment: str) -> "Store":
@@ -72,12 +79,12 @@ class Store:
         refuse_unusable(uri)
         with explained(uri):
             if path is None:
-                client = MlflowClient(uri)
+                client = sending.connected(uri)
                 return cls(uri, _experiment_id(client, experiment, None), client)
             # MLflow sets up an empty database without a lock: of several that start together
             # on one, all but the first fail.
             with locked_if_allowed(path.with_name(f".{path.name}.lock"), _OPENING), _quiet():
-                client = MlflowClient(uri)
+                client = sending.connected(uri)
                 artifacts = (path.parent / "mlartifacts").as_uri()
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
 
@@ -90,23 +97,65 @@ class Store:
         """The runs with these tags under `optsweep.`, newest first.
 
         `status=` and `parent=` look at a run's status and its parent's id.
-        One query a page of 10,000 runs, however many there are.
+        One query a page of runs. A store that is known to be away is not asked.
+
+        Raises:
+            Unreachable: the store does not answer.
+            TrackingError: it fails.
         """
+        if not self.line.up:
+            raise Unreachable(f"the MLflow store {redact(self.uri)} does not answer")
         names = {"status": "attributes.status", "parent": "tags.`mlflow.parentRunId`"}
         wanted = " and ".join(
             f"{names.get(key, f'tags.`optsweep.{key}`')} = '{value}'" for key, value in tags.items()
         )
         runs: list[Run] = []
-        with explained(self.uri):
-            token: str | None = None
-            while True:
+        token: str | None = None
+        while True:
+            with self._asking():
                 page = self.client.search_runs(
-                    [self.experiment_id], wanted, max_results=10_000, page_token=token
+                    [self.experiment_id], wanted, max_results=_PAGE, page_token=token
                 )
-                runs.extend(page)
-                token = page.token
-                if not token:
-                    return runs
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Explains errors, and notes that a store is away: the next to ask need not wait for it."""
+        try:
+            with explained(self.uri):
+                yield
+        except CallFailed:
+            raise
+        except Unreachable:
+            self.line.lost()
+            raise
+
+    def download(self, run_id: str, folder: str, name: str, into: Path) -> Path:
+        """Fetches one of a run's artifacts into a folder of this machine; returns where it lies.
+
+        Raises:
+            FileNotFoundError: the store has no such file.
+            Unreachable: it does not answer.
+            TrackingError: it fails.
+        """
+        wanted = f"{folder}/{name}".lstrip("/")
+        with self._asking():
+            listed = self.client.list_artifacts(run_id, folder or None)
+            sizes = {entry.path: entry.file_size or 0 for entry in listed}
+            if wanted in sizes:
+                found = limits.bounded(
+                    limits.seconds("download_artifacts", sizes[wanted], self.uri),
+                    download_artifacts,
+                    run_id=run_id,
+                    artifact_path=wanted,
+                    dst_path=str(into),
+                    tracking_uri=self.uri,
+                )
+                return Path(found)
+        raise FileNotFoundError(f"run {run_id} has no {wanted}")
 
     def end(
         self,
@@ -136,8 +185,9 @@ class Store:
     ) -> Iterator["TrackedRun"]:
         """Creates a run, or reopens `run_id`, and ends it with the status that tells the truth.
 
-        FINISHED where the block ends by itself, KILLED where it is interrupted (Ctrl-C,
-        SIGTERM), FAILED with the error as tag and artifact where it raises. The exception goes on.
+        The run's `outcome`, FINISHED unless the block sets another, where the block ends by itself;
+        KILLED where it is interrupted (Ctrl-C, SIGTERM), FAILED with the error as tag and artifact
+        where it raises. The exception goes on.
         After `StackFailed` it stays as it is: RUNNING, for another task to go on with. With a
         `folder`, what the store cannot take is kept there; a run that it cannot create has an id
         of its own making, `pending-...`, until it can.
@@ -147,10 +197,15 @@ class Store:
             given["mlflow.parentRunId"] = parent
         ticket = outbox.new_ticket()
         tracked = TrackedRun(self, run_id or outbox.pending_id(ticket), folder)
-        if run_id:
-            tracked.reopen(given)
-        else:
-            tracked.create(name, given | {"optsweep.ticket": ticket})
+        try:
+            if run_id:
+                tracked.reopen(given)
+            else:
+                tracked.create(name, given | {"optsweep.ticket": ticket})
+        except KeyboardInterrupt:
+            if folder is not None:  # where the call is kept that may have reached the store
+                tracked.end("KILLED")
+            raise
         try:
             if not run_id:
                 tracked.log_params(params or {})
@@ -163,19 +218,20 @@ class Store:
         except BaseException as error:
             tracked.fail(error)
             raise
-        tracked.end("FINISHED")
+        tracked.end(tracked.outcome)
 
     def send(self, call: Call) -> str:
         """Tells the store one call; returns the id of its run.
 
         Raises:
             Unreachable: it does not answer; the call may have reached it or not.
+            CallFailed: it failed at this call.
             TrackingError: it refuses.
         """
-        with explained(self.uri), sending.brief(call):
+        with explained(self.uri):
             created = None
             if call["call"] == "create" and call["again"]:  # an earlier try may have reached it
-                created = self._find_ticket(call["tags"]["optsweep.ticket"])
+                created = self.find_ticket(call["tags"]["optsweep.ticket"])
             run_id = created or sending.send(self.client, self.experiment_id, call)
         self.line.found()
         return run_id
@@ -183,63 +239,26 @@ class Store:
     def id_of(self, run_id: str) -> str:
         """A run's id; where it was still to be created, the one that it has been given since."""
         ticket = outbox.ticket_of(run_id)
-        return (ticket and self._find_ticket(ticket)) or run_id
+        return (ticket and self.find_ticket(ticket)) or run_id
 
-    def _find_ticket(self, ticket: str) -> str | None:
+    def find_ticket(self, ticket: str) -> str | None:
+        """The id of the run that was created with a ticket; None where there is none."""
         found = self.find(ticket=ticket)
         return str(found[0].info.run_id) if found else None
 
-    def deliver(self, folders: Sequence[Path], *, whole: bool = False) -> int:
+    def deliver(
+        self, folders: Sequence[Path], *, whole: bool = False, at_once: bool = False
+    ) -> int:
         """Sends what these folders' outboxes hold; returns how many calls were sent.
 
-        A call that names a run which is still to be created waits for it: a run for its sweep, a
-        sweep for its best run. With `whole` there are no other folders, and nothing waits. A folder
-        whose outbox another process is sending is left to it, with a warning.
+        A folder whose outbox another process is sending is left to it, with a warning. What becomes
+        of calls that the store does not take is in `delivery.py`.
 
         Raises:
             Unreachable: the store went away; what was not sent is still there.
-            TrackingError: it refuses a call, which is kept with those after it in its folder.
+            TrackingError: it did not take what the rest of a folder waits for.
         """
-        sent, refused = 0, None
-        for wait in (True, True, False)[: 3 if whole else 2]:
-            for folder in folders:
-                try:
-                    with Outbox(folder).taken() as calls:
-                        before = len(calls)
-                        try:
-                            self._deliver(calls, wait)
-                        except Unreachable:
-                            raise
-                        except TrackingError as error:
-                            refused = TrackingError(f"{Outbox(folder).path}: {error}")
-                        sent += before - len(calls)
-                except FolderError as error:  # left to the process, or the user, that has it
-                    log.warning("%s", error)
-        if refused:
-            raise refused
-        return sent
-
-    def _deliver(self, calls: list[Call], wait: bool) -> None:
-        ids: dict[str, str | None] = {}
-
-        def find(ticket: str) -> str | None:
-            if ids.get(ticket) is None:
-                ids[ticket] = self._find_ticket(ticket)
-            return ids[ticket]
-
-        while calls:
-            call = calls[0]
-            if call["call"] == "create":
-                named = outbox.with_ids({"tags": call["tags"]}, find)
-                call = call | named | {"again": True}
-            else:
-                named = call = outbox.with_ids(call, find)
-            if wait and outbox.waits_for_another(named):
-                break
-            run_id = self.send(call)
-            if call["call"] == "create":
-                ids[call["tags"]["optsweep.ticket"]] = run_id
-            del calls[0]
+        return delivery.deliver(self, folders, whole=whole, at_once=at_once)
 
 
 class TrackedRun:
@@ -252,6 +271,7 @@ class TrackedRun:
     def __init__(self, store: Store, run_id: str, folder: Path | None = None) -> None:
         self.run_id = run_id
         self.store = store
+        self.outcome = "FINISHED"  # what the run ends with where nothing is raised
         self._folder = folder
         self._outbox = Outbox(folder) if folder is not None else None
 
@@ -321,8 +341,9 @@ class TrackedRun:
         if self._outbox is None or self._folder is None:
             self.run_id = self.store.send(call)
             return
+        kept = self._outbox.waiting or not self.store.line.up
         try:
-            if self._outbox.waiting or not self.store.line.up:
+            if kept:
                 self._keep(call)
                 if self.store.line.up:
                     self.store.deliver([self._folder])
@@ -333,6 +354,14 @@ class TrackedRun:
             if not self._outbox.waiting:
                 self._keep(call)
                 log.warning("%s; %s keeps what is to be sent", error, self._outbox.path)
+        except TrackingError as error:
+            if self._outbox.waiting or kind in delivery.FIRST:
+                raise
+            delivery.set_aside(self._outbox, self._filed(call), error)
+        except KeyboardInterrupt:  # whether it reached the store nobody knows; twice does no harm
+            if not kept:
+                self._keep(call)
+            raise
 
     def _id(self) -> str:
         """The run's id, which it may have been given by whoever sent what it had to wait with."""
@@ -342,8 +371,11 @@ class TrackedRun:
 
     def _keep(self, call: Call) -> None:
         assert self._outbox is not None
+        self._outbox.add(self._filed(call))
+
+    def _filed(self, call: Call) -> Call:
         filed = {"store": redact(self.store.uri), "experiment_id": self.store.experiment_id}
-        self._outbox.add(filed | call | {"again": True})
+        return filed | call | {"run_id": self.run_id, "again": True}
 
 
 def _now() -> int:

@@ -7,10 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from optsweep.errors import TrackingError
 from optsweep.jobs import Job
-from optsweep.outbox import Outbox, outboxes, ticket_of
+from optsweep.outbox import REFUSED, Outbox, outboxes, ticket_of
 from optsweep.results import RunRecord
 from optsweep.tracking import Store
 
@@ -27,13 +28,18 @@ def telling_of_unsent(
         unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
         if unsent and store.line.up:
             with suppress(TrackingError):
-                store.deliver(unsent)
+                store.deliver(unsent, at_once=True)
         unsent = [folder for folder in unsent if Outbox(folder).waiting]
-        if unsent:
-            where = os.path.commonpath(unsent)
+        beside = [job.folder for job in jobs if Outbox(job.folder).refused.exists()]
+        refused = list(dict.fromkeys([*outboxes(folder, REFUSED), *beside]))
+        if unsent or refused:
+            where = os.path.commonpath([*unsent, *refused])
+            files = [f", and refused what is in {box.refused}" for box in map(Outbox, refused[:1])]
+            files += [f" and {len(refused) - 1} more such files"] * (len(refused) > 1)
             console.print(
-                f"[bold]MLflow did not take everything[/]; what is missing is kept, and sent by "
-                f"python experiments/sync.py folder={shlex.quote(where)}",
+                f"[bold]MLflow did not take everything[/]{escape(''.join(files))}; "
+                "what is missing is kept, and sent by "
+                f"python experiments/sync.py folder={escape(shlex.quote(where))}",
                 highlight=False,
                 soft_wrap=True,
             )
