@@ -39,6 +39,11 @@ def conclude(
     console.print(terminal_table(record, console.width))
     for line in (sentence(record), *few_sentences(verdict)):
         tell(line)
+    # Before anything is asked of the store, whatever becomes of that.
+    written = report.write(record, folder, verdict)
+    tell(f"report  {folder / 'report.html'}")
+    tell(f"folder  {folder}")
+    tell(f"MLflow  {ui_command(store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
     if (first := best(record.runs)) is not None:
@@ -49,12 +54,9 @@ def conclude(
         parent.log_metrics(verdict_tags.metrics(verdict))
         if figures == "best":
             _draw_best(first, jobs, record, store)
-    for path in report.write(record, folder, verdict):
+    for path in written:
         inside = path.parent.relative_to(folder)
         parent.log_file(path, None if inside == Path() else str(inside))
-    tell(f"report  {folder / 'report.html'}")
-    tell(f"folder  {folder}")
-    tell(f"MLflow  {ui_command(store.uri)}")
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:

@@ -214,17 +214,22 @@ def carry_out(
                 )
                 course.run(first.todo, executor, progress, further)
             executor.close()
-            finished = all(record.status == "FINISHED" for record in records)
-            forget_stacks(sweep.folder, finished=finished)
+            finished = [record.status == "FINISHED" for record in records]
+            if not any(finished):  # where some did, the table names those that failed
+                parent.outcome = "FAILED"
+                parent.tag(error=f"none of the {len(records)} runs finished")
+            forget_stacks(sweep.folder, finished=all(finished))
         except BaseException:
             executor.stop()
             course.abandon()
             raise
         finally:
             grown = replace(sweep, jobs=jobs)
-            learn_ids(records, store)
-            record = _record(grown, parent.run_id, records, len(sweep.jobs))
-            conclude(record, jobs, grown.folder, grown.figures, parent, store, console)
+            try:
+                learn_ids(records, store)
+            finally:
+                record = _record(grown, parent.run_id, records, len(sweep.jobs))
+                conclude(record, jobs, grown.folder, grown.figures, parent, store, console)
     return record
 
 
