@@ -1,11 +1,13 @@
 """Sends what a tracking server that was away could not take: see --help."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import report
 from optsweep.errors import (
     CallFailed,
+    FolderError,
     OptsweepError,
     SettingsError,
     TrackingError,
@@ -75,7 +77,8 @@ def sync(folder: Path, uri: str) -> int:
         store = Store.attach(uri, experiment_id)
         boxes = [Outbox(found) for found in folders]
         for box in boxes:
-            box.take_back()
+            with suppress(FolderError):  # another process has it, which `deliver` warns of
+                box.take_back()
         try:
             sent = store.deliver(folders, whole=True, at_once=True)
         except TrackingError as error:

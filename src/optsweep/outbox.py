@@ -144,7 +144,7 @@ def _write(path: Path, calls: Iterable[Call]) -> None:
     if lines:
         files.write(path, "".join(lines))
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Iterator[Call]:
@@ -152,7 +152,8 @@ def _read(path: Path) -> Iterator[Call]:
         return
     for line in path.read_text(errors="replace").splitlines():
         with suppress(ValueError):  # torn
-            yield json.loads(line)
+            if isinstance(call := json.loads(line), dict):
+                yield call
 
 
 def joined(calls: Iterable[Call]) -> Iterator[Call]:
