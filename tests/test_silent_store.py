@@ -16,7 +16,7 @@ from optsweep.outbox import Line, Outbox
 from optsweep.tracking import Store, TrackedRun
 from servers import babbling, silent
 
-SOON = 3.0  # seconds, where each limit is half a second
+SOON = 20.0  # seconds: many times each limit, and far below what MLflow would wait
 RUN = "0" * 32
 
 
@@ -72,7 +72,7 @@ def test_a_server_known_to_be_silent_is_not_asked_again(store: Store) -> None:
     for _ in range(20):
         with pytest.raises(Unreachable, match="does not answer"):
             store.find(kind="run")
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 5  # twenty waits of half a second would be ten
 
 
 def test_opening_a_store_on_a_silent_server_or_database_is_bounded(
