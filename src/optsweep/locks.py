@@ -24,6 +24,7 @@ from optsweep.errors import FolderError
 from optsweep.redaction import redact
 
 _PAUSE = 0.05  # seconds between two tries
+_LONGEST = 100_000  # bytes that are read of what a holder wrote
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what such a filesystem answers
 
 
@@ -128,23 +129,37 @@ def open_to_lock(path: Path, create: bool = True) -> FileIO:
     return FileIO(os.open(path, flags | os.O_RDONLY), "r")
 
 
+def look(path: Path) -> tuple[bool, dict[str, str]]:
+    """Whether a process holds the lock on a file, and what the holder, or the last one, wrote.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or its filesystem has no locks.
+    """
+    with open_to_lock(path, create=False) as file:
+        wrote = _parsed(file.read(_LONGEST) or b"")
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True, wrote
+    return False, wrote
+
+
 def holder(path: Path) -> str:
     """Who holds, or held last, the lock on a file: one line for a person."""
-    found = about(path)
     try:
+        _, found = look(path)
         return (
             f"process {found['pid']} of {found['user']} on {found['host']}, "
             f"since {found['since']} ({found['command']})"
         )
-    except KeyError:
+    except (OSError, KeyError):
         return "another process"
 
 
-def about(path: Path) -> dict[str, str]:
-    """What the holder of a lock wrote into its file; empty where that cannot be read."""
+def _parsed(content: bytes) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
+        found = json.loads(content)
+    except ValueError:
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from optsweep.checkpoint import Journal, UnusableCheckpoint
 from optsweep.dataset import Dataset
 from optsweep.device import computing
 from optsweep.errors import StackFailed, describe
+from optsweep.heartbeat import Heartbeat
 from optsweep.jobs import Job, build, build_together, load_dataset, refuse_full, room
 from optsweep.logged import complete
 from optsweep.progress import Progress
@@ -42,20 +43,25 @@ class Filing:
     parent: str | None = None
     owner: str = ""
     figures: bool = True
+    heartbeat: Heartbeat | None = None  # of a run that belongs to no sweep
 
-    def start(self, job: Job, stack: int) -> AbstractContextManager[TrackedRun]:
+    @contextmanager
+    def start(self, job: Job, stack: int) -> Iterator[TrackedRun]:
         """The job's run in MLflow, begun or reopened; it rides in a stack of so many."""
         params = job.settings.params()
         params["threads"] = job.settings.threads or torch.get_num_threads()
-        tags = run_tags(job, self.owner, stack)
-        return self.store.start(
+        tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
+        with self.store.start(
             job.name,
             params=params,
             tags=tags,
             parent=self.parent,
             run_id=job.run_id,
             folder=job.folder,
-        )
+        ) as tracked:
+            if self.heartbeat:
+                self.heartbeat.keep(tracked)
+            yield tracked
 
 
 @dataclass(frozen=True)

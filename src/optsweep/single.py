@@ -6,44 +6,74 @@ from pathlib import Path
 from rich.console import Console
 
 from optsweep.address import ui_command
+from optsweep.heartbeat import Heartbeat
 from optsweep.jobs import Job
-from optsweep.owner import Owner
+from optsweep.lease import Launches
+from optsweep.owner import Owner, State
 from optsweep.progress import RunProgress
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record, run
 from optsweep.takeover import folder_of, release_dead
-from optsweep.tracking import Store
+from optsweep.tracking import Run, Store
 from optsweep.unsent import telling_of_unsent
 
 
 def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
-    """Carries one job out; with `resume`, takes an earlier run over or goes on with it."""
+    """Carries one job out; with `resume`, takes an earlier run over or goes on with it.
+
+    Raises:
+        FolderError: another process is at it right now.
+    """
     release_dead(store)
     record = new_record(job)
-    if job.settings.resume:
-        found = store.find(kind="run", fingerprint=job.fingerprint)
-        # Nor another's, right now, nor one that a search ended early.
-        earlier = [
-            run
-            for run in found
-            if run.info.status != "RUNNING" and "optsweep.pruned" not in run.data.tags
-        ]
-        finished = [run for run in earlier if run.info.status == "FINISHED"]
-        if finished:
-            (kept,) = finished_records(store, finished[:1])
-            record = replace(kept, name=record.name, params=record.params)
-            folder = Path(finished[0].data.tags["optsweep.folder"])
-            _show(replace(job, folder=folder), record, store, console)
-            return record
-        if earlier:
-            folder = folder_of(earlier[0]) or job.folder
-            job = replace(job, run_id=earlier[0].info.run_id, folder=folder)
+    earlier = _earlier(job, store) if job.settings.resume else None
+    if earlier:
+        if earlier.info.status == "FINISHED":
+            return _reused(job, record, earlier, store, console)
+        folder = folder_of(earlier) or job.folder
+        job = replace(job, run_id=earlier.info.run_id, folder=folder)
     progress = RunProgress(console, job.name, job.settings.epochs)
-    with Owner(job.folder) as owner, telling_of_unsent(job.folder, [job], store, console):
+    with (
+        Owner(job.folder) as owner,
+        telling_of_unsent(job.folder, [job], store, console),
+        Heartbeat(store, owner) as heartbeat,
+    ):
+        if earlier and (earlier := heartbeat.claim(earlier)).info.status == "FINISHED":
+            return _reused(job, record, earlier, store, console)
         figures = job.settings.figures != "none"
-        run([job], [record], Filing(store, None, owner.name, figures), progress)
+        run([job], [record], Filing(store, None, owner.name, figures, heartbeat), progress)
     _show(job, record, store, console)
+    return record
+
+
+def _earlier(job: Job, store: Store) -> Run | None:
+    """The run that the job goes on with: the newest that is finished, or else that is not.
+
+    Not one that a sweep is at right now, nor one that a search ended early. A single run that
+    another process is at is given too, for it to be refused.
+    """
+    launches = Launches(store)
+    found = [
+        one
+        for one in store.find(kind="run", fingerprint=job.fingerprint)
+        if "optsweep.pruned" not in one.data.tags
+    ]
+    for one in found:
+        if one.info.status == "FINISHED":
+            return one
+    for one in found:
+        single = "mlflow.parentRunId" not in one.data.tags
+        if one.info.status != "RUNNING" or (single and launches.state(one) is State.ALIVE):
+            return one
+    return None
+
+
+def _reused(job: Job, record: RunRecord, earlier: Run, store: Store, console: Console) -> RunRecord:
+    (kept,) = finished_records(store, [earlier])
+    record = replace(kept, name=record.name, params=record.params)
+    folder = Path(earlier.data.tags["optsweep.folder"])
+    _show(replace(job, folder=folder), record, store, console)
     return record
 
 

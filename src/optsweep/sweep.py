@@ -22,6 +22,7 @@ from optsweep.course import Course, Group
 from optsweep.engines import ClusterLaunch
 from optsweep.errors import Unreachable
 from optsweep.executors import count_workers, cuda_devices, make_executor
+from optsweep.heartbeat import Heartbeat
 from optsweep.jobs import Job
 from optsweep.owner import Owner
 from optsweep.plan import Plan, plan
@@ -113,6 +114,7 @@ class _Planner:
     store: Store
     taken: Earlier
     console: Console
+    owner: str  # the launch's id
 
     def round(self, jobs: Sequence[Job], whole: Plan | None = None, number: int = 0) -> _Round:
         """The jobs as a round, of a sweep that has `number` jobs before them.
@@ -120,7 +122,7 @@ class _Planner:
         `whole` is the plan of all of them, where there is one and nothing can be taken over.
         """
         try:
-            jobs, records, todo = taken_over(jobs, self.store, self.taken)
+            jobs, records, todo = taken_over(jobs, self.store, self.taken, self.owner)
         except Unreachable:  # it was there when the sweep began: what is added is carried out anew
             if not number:
                 raise
@@ -181,6 +183,24 @@ def carry_out(
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier and (folder := folder_of(earlier[0])):
         sweep = _moved(sweep, folder)
+    with Owner(sweep.folder) as owner, Heartbeat(store, owner) as heartbeat:
+        if earlier:
+            heartbeat.claim(earlier[0])
+        return _carry_out(sweep, store, console, prepare, more, typed, parent_id, owner, heartbeat)
+
+
+def _carry_out(
+    sweep: Sweep,
+    store: Store,
+    console: Console,
+    prepare: Callable[[int, Path], None],
+    more: More | None,
+    typed: Path,
+    parent_id: str | None,
+    owner: Owner,
+    heartbeat: Heartbeat,
+) -> SweepRecord:
+    """Carries the jobs out in the sweep's folder, which is this launch's; `typed` is that given."""
     _claim(sweep)
     taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
@@ -188,22 +208,22 @@ def carry_out(
     # otherwise than it began: sums by more threads differ in their last digits.
     whole = plan(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
     workers = min(workers, len(whole.groups))
-    planner = _Planner(sweep.launch, workers, store, taken, console)
+    planner = _Planner(sweep.launch, workers, store, taken, console, owner.launch)
     first = planner.round(sweep.jobs, None if sweep.resume else whole)
     sweep = replace(sweep, jobs=first.jobs)
     jobs, records = list(first.jobs), list(first.records)  # of all, in their order
     expected = max(len(jobs), sweep.search.n_trials if sweep.search else 0)
     with (
-        Owner(sweep.folder) as owner,
         telling_of_unsent(sweep.folder, jobs, store, console),
         store.start(
             _title(sweep),
             params=_params(sweep),
-            tags=_tags(sweep, owner),
+            tags=_tags(sweep, owner) | heartbeat.tags(),
             run_id=parent_id,
             folder=sweep.folder,
         ) as parent,
     ):
+        heartbeat.keep(parent)
         filing = Filing(store, parent.run_id, owner.name, figures=sweep.figures == "all")
         course = Course(jobs, records, sweep.launch, filing, prepare)
         executor = make_executor(sweep.launch, workers, sweep.folder, console.print)

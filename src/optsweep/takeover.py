@@ -8,8 +8,9 @@ from pathlib import Path
 from optsweep import folders
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.jobs import Job
+from optsweep.lease import Launches
 from optsweep.outbox import outboxes
-from optsweep.owner import is_dead
+from optsweep.owner import State
 from optsweep.reading import finished_records
 from optsweep.results import RunRecord
 from optsweep.run import new_record
@@ -44,17 +45,12 @@ def release_dead(store: Store) -> None:
 
 def _dead(store: Store) -> list[Run]:
     """The runs that are RUNNING in the store while nobody carries them out."""
-    verdicts: dict[str, bool] = {}
-    dead = []
-    for run in store.find(status="RUNNING"):
-        owner = run.data.tags.get("optsweep.owner")
-        if not owner:
-            continue
-        if owner not in verdicts:
-            verdicts[owner] = is_dead(owner)
-        if verdicts[owner]:
-            dead.append(run)
-    return dead
+    launches = Launches(store)
+    return [
+        run
+        for run in store.find(status="RUNNING")
+        if launches.state(run) in (State.GONE, State.SILENT)
+    ]
 
 
 def earlier_sweeps(store: Store, plan: str) -> list[Run]:
@@ -102,21 +98,24 @@ def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
 
 
 def taken_over(
-    jobs: Sequence[Job], store: Store, earlier: Earlier
+    jobs: Sequence[Job], store: Store, earlier: Earlier, launch: str = ""
 ) -> tuple[list[Job], list[RunRecord], list[int]]:
     """The jobs, a record for each, and the places of those that are still to be carried out.
 
     Jobs that an earlier sweep finished have their record already, and those that it began know the
-    MLflow run and the folder that they go on in, which is a new one where the old is gone.
+    MLflow run and the folder that they go on in, which is a new one where the old is gone. What
+    another launch than this one, `launch`, is still at is left to it.
     """
     jobs, todo = list(jobs), []
     reused: dict[int, Run] = {}
+    launches = Launches(store, launch)
     for place, job in enumerate(jobs):
         if job.fingerprint in earlier.finished:
             reused[place] = earlier.finished[job.fingerprint]
             continue
         todo.append(place)
-        if run := earlier.unfinished.get(job.fingerprint):
+        run = earlier.unfinished.get(job.fingerprint)
+        if run and not launches.living(run):
             folder = folder_of(run) or job.folder
             jobs[place] = replace(job, run_id=run.info.run_id, folder=folder)
     records = [new_record(job) for job in jobs]
