@@ -155,7 +155,7 @@ def test_a_lease_that_has_run_out_is_looked_at_twice_before_it_is_taken(
     launch.renewed(STALE + 100)
     with Owner(tmp_path) as mine, Heartbeat(store, mine) as beating:
         with monkeypatch.context() as patched:  # its store was away until now
-            patched.setattr(lease.time, "sleep", lambda seconds: launch.renewed(0))
+            patched.setattr(time, "sleep", lambda seconds: launch.renewed(0))
             with pytest.raises(FolderError, match="in use by"):
                 beating.claim(launch.as_stored())
         launch.renewed(STALE + 100)
