@@ -1,5 +1,6 @@
 """The device, threads and precision of a run."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,11 @@ from torch import nn
 
 from optsweep.errors import SettingsError
 from optsweep.settings import Settings
+
+# What torch, its CUDA libraries and the C library say; a message is all that tells these apart.
+_NO_MEMORY = re.compile(
+    "can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|STATUS_ALLOC_FAILED"
+)
 
 
 def resolve(name: str) -> str:
@@ -44,6 +50,20 @@ def check_precision(settings: Settings) -> None:
             f"precision=tf32 is NVIDIA's; device={settings.device} has fp32 and bf16: "
             "type precision=fp32"
         )
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that it was raised from, says that memory has run out.
+
+    On a CPU torch raises a `RuntimeError` of its allocator's, Python and numpy a `MemoryError`.
+    """
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextmanager

@@ -12,6 +12,7 @@ OptsweepError           the message is one line for a person: what was given, wh
 
 StackFailed             runs that were trained together have to go on in smaller company
 TaskFailed              a task could not be sent, run or answered; trying it again would not help
+TimedOut                a task took too long (a BaseException, which no handler of errors takes)
 Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
 """
 
@@ -68,6 +69,10 @@ class StackFailed(Exception):
 
 class TaskFailed(Exception):
     """A task could not be sent to a worker, run or answered; the message says why."""
+
+
+class TimedOut(BaseException):
+    """A task took too long. It is no error that a library's or a model's own handler could take."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -19,7 +19,7 @@ from optsweep import checkpoint, files, folders, model
 from optsweep.artifacts import describe_run, keep_figures, keep_weights, run_tags
 from optsweep.checkpoint import Journal, UnusableCheckpoint
 from optsweep.dataset import Dataset
-from optsweep.device import computing
+from optsweep.device import computing, ran_out_of_memory
 from optsweep.errors import StackFailed, describe
 from optsweep.heartbeat import Heartbeat
 from optsweep.jobs import Job, build, build_together, load_dataset, refuse_full, room
@@ -130,22 +130,20 @@ def run(
         StackFailed: something went wrong with several jobs; their runs are left open, to be gone
             on with in smaller company.
     """
-    with computing(jobs[0].settings) as device:
-        data = load_dataset(jobs[0].settings).to(device)
-        together = list(zip(jobs, records, strict=True))
-        models: list[torch.nn.Module] = []
-        if len(jobs) > 1:
-            together, models = _buildable(together, data, filing, progress)
-        if not together:
-            return
-        try:
-            with _left_open(len(together)):
+    together = list(zip(jobs, records, strict=True))
+    models: list[torch.nn.Module] = []
+    try:
+        with _left_open(len(jobs)), computing(jobs[0].settings) as device:
+            data = load_dataset(jobs[0].settings).to(device)
+            if len(jobs) > 1:
+                together, models = _buildable(together, data, filing, progress)
+            if together:
                 _carry_out(together, models, data, device, filing, progress)
-        except BaseException as error:
-            for _, record in together:
-                record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-                record.error = describe(error)
-            raise
+    except BaseException as error:
+        for _, record in together:
+            record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            record.error = describe(error)
+        raise
 
 
 @contextmanager
@@ -158,8 +156,7 @@ def _left_open(count: int) -> Iterator[None]:
     except BaseException as error:
         if count == 1:
             raise
-        too_large = isinstance(error, torch.OutOfMemoryError)
-        raise StackFailed(describe(error), out_of_memory=too_large) from error
+        raise StackFailed(describe(error), out_of_memory=ran_out_of_memory(error)) from error
 
 
 def _buildable(
@@ -171,6 +168,8 @@ def _buildable(
         try:
             models.append(build(job.settings, data, torch.device("cpu")).model)
         except Exception as error:
+            if ran_out_of_memory(error):  # which fewer runs may not do
+                raise
             record.status, record.error = "FAILED", describe(error)
             with suppress(type(error)), filing.start(job, 1) as tracked:
                 record.run_id = tracked.run_id

@@ -1,6 +1,7 @@
 """What happens in a worker process: one task after another, each with its output in a file."""
 
 import functools
+import gc
 import logging
 import os
 import pickle
@@ -15,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from optsweep import imports
-from optsweep.errors import StackFailed, TaskFailed, describe
+from optsweep.errors import StackFailed, TaskFailed, TimedOut, describe
 from optsweep.jobs import Job
 from optsweep.progress import NOTE, NotedProgress
 from optsweep.results import RunRecord
@@ -56,6 +57,7 @@ def carry(
         job.folder.mkdir(parents=True, exist_ok=True)
     output = task.jobs[0].folder / OUTPUT
     store = attached(task.uri, task.experiment_id)
+    failure: StackFailed | None = None
     with output_to(output):
         try:
             with _within(timeout, len(task.jobs)):
@@ -67,19 +69,30 @@ def carry(
                 )
         except KeyboardInterrupt:
             raise
-        except StackFailed:
+        except StackFailed as error:
             traceback.print_exc()
-            raise
+            failure = StackFailed(*error.args)
         except BaseException as error:  # SystemExit too: a run may not end its worker
             traceback.print_exc()
-            (record,) = records
-            record.status = "FAILED"
-            record.error = record.error or describe(error)
-            sys.stderr.flush()
-            record.output = last_lines(output)
+            if len(records) > 1:
+                failure = StackFailed(describe(error))
+            else:
+                _mark(records[0], error, output)
+    if failure or records[0].status == "FAILED":
+        gc.collect()  # what the traceback held: the next task may need that memory
+    if failure:
+        raise failure
     for job in task.jobs:
         (job.folder / NOTE).unlink(missing_ok=True)
     return records
+
+
+def _mark(record: RunRecord, error: BaseException, output: Path) -> None:
+    """Puts a run's failure into its record."""
+    record.status = "FAILED"
+    record.error = record.error or describe(error)
+    sys.stderr.flush()
+    record.output = last_lines(output)
 
 
 @contextmanager
@@ -90,7 +103,7 @@ def _within(timeout: float | None, runs: int) -> Iterator[None]:
         return
 
     def expire(number: int, frame: object) -> None:
-        raise TimeoutError(f"took longer than hydra.launcher.timeout={timeout:g} s")
+        raise TimedOut(f"took longer than hydra.launcher.timeout={timeout:g} s")
 
     kept = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, timeout * runs)
