@@ -27,7 +27,7 @@ Group = tuple[int, ...]  # the places of jobs that are carried out together
 
 log = logging.getLogger(__name__)
 
-_GLANCE = 0.2  # seconds between two looks at what is running
+_GLANCE = 1.0  # seconds between two looks at what is running
 
 
 class Course:
@@ -51,6 +51,9 @@ class Course:
         self._prepare = prepare
         self._attempts = [0] * len(self._jobs)
         self._in_hand: dict[Future[list[RunRecord]], Group] = {}
+        self._crashed: set[Group] = set()  # stacks whose worker has died once
+        self._shown: list[Future[list[RunRecord]]] = []
+        self._asked = 0  # in how many turns the others were asked whether they run
         self._unsent: list[Path] = []  # folders of ended runs that hold what the store did not take
         # Futures report here as they end: no look at all of them, however many there are.
         self._ended: queue.SimpleQueue[Future[list[RunRecord]]] = queue.SimpleQueue()
@@ -88,7 +91,7 @@ class Course:
             try:
                 future = self._ended.get(timeout=_GLANCE)
             except queue.Empty:
-                progress.running(self._notes())
+                progress.running(self._notes(progress.lines))
                 continue
             group = self._in_hand.pop(future)
             if again := self._to_be_tried_again(group, future):
@@ -128,8 +131,10 @@ class Course:
     def _to_be_tried_again(self, group: Group, future: "Future[list[RunRecord]]") -> list[Group]:
         """The groups that a group goes on in, each run in its own MLflow run; none if it ended.
 
-        A stack that did not fit is halved; one that failed otherwise is taken apart, so that only
-        the run at fault fails. A crash of one run is tried again where retries are left.
+        A stack that did not fit is halved. One whose worker died is tried once more as it was,
+        since its runs' last digits depend on it. One that failed otherwise, or again, is taken
+        apart, so that only the run at fault fails. A crash of one run is tried again where retries
+        are left.
         """
         again: list[Group] = []
         error = future.exception()
@@ -141,6 +146,9 @@ class Course:
         elif isinstance(error, StackFailed) and error.out_of_memory:
             half = len(group) // 2
             again = [group[:half], group[half:]]
+        elif isinstance(error, Crashed) and group not in self._crashed:
+            self._crashed.add(group)
+            again = [group]
         else:
             again = [(place,) for place in group]
         for place in group if again else ():
@@ -181,13 +189,27 @@ class Course:
                     return str(run.info.run_id)
         return ""
 
-    def _notes(self) -> dict[str, tuple[Mapping[str, object], int]]:
+    def _notes(self, most: int) -> dict[str, tuple[Mapping[str, object], int]]:
+        """What the workers of at most so many groups say: those shown last time, and some others.
+
+        Which groups run, only their files say. However many are in hand, few files are read: the
+        others are asked in turn.
+        """
         notes: dict[str, tuple[Mapping[str, object], int]] = {}
-        for group in self._in_hand.values():
+        if not most:
+            return notes
+        kept = [future for future in self._shown if future in self._in_hand]
+        others = [future for future in self._in_hand if future not in kept]
+        at = self._asked * most % max(1, len(others))
+        self._asked += 1
+        self._shown = []
+        for future in [*kept, *(others[at:] + others[:at])[:most]]:
+            group = self._in_hand[future]
             job = self._jobs[group[0]]
-            if note := read_note(job.folder / NOTE):
+            if len(notes) < most and (note := read_note(job.folder / NOTE)):
                 name = job.name if len(group) == 1 else f"{len(group)} runs from {job.name}"
                 notes[name] = (note, job.settings.epochs)
+                self._shown.append(future)
         return notes
 
     def abandon(self) -> None:

@@ -19,6 +19,7 @@ from rich.progress import Progress as Bars
 from optsweep.results import RunRecord, ranking_split
 from optsweep.training import Slices
 
+_LINES = 20  # running groups that a person can follow
 NOTE = ".progress.json"  # in a run's folder, while it is carried out by a worker
 
 
@@ -219,6 +220,11 @@ class SweepProgress:
         if self._bars is not None:
             self._bars.update(self._all, total=self._runs - self._reused, state=self._state())
 
+    @property
+    def lines(self) -> int:
+        """How many running groups it can show: none where the console is no terminal."""
+        return 0 if self._bars is None else max(1, min(_LINES, self._console.height - 4))
+
     def running(self, notes: Mapping[str, tuple[Mapping[str, object], int]]) -> None:
         """Shows the runs that are under way: name -> its worker's note and its epochs in all."""
         if self._bars is None:
@@ -233,9 +239,10 @@ class SweepProgress:
             self._bars.update(self._lines[name], completed=epoch, state=state)
 
     def split(self, runs: int, reason: str, rest: int) -> None:
-        """Shows at once why runs that were trained together go on in smaller company."""
-        how = "each alone" if rest == 1 else f"{rest} together"
-        text = f"[yellow]a stack of {runs} runs[/] goes on {how}: {escape(reason)}"
+        """Shows at once why a stack is tried again, whole or as stacks of `rest` runs."""
+        how = "goes on each alone" if rest == 1 else f"goes on {rest} together"
+        how = "is tried again" if rest == runs else how
+        text = f"[yellow]a stack of {runs} runs[/] {how}: {escape(reason)}"
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def ended(self, run: RunRecord) -> None:
