@@ -75,16 +75,15 @@ class Moment:
         return alive()
 
     def _has_come(self, begun: Progress, whole: Progress, project: Path, end: float) -> bool:
-        if self.phase == "time":
-            return time.monotonic() >= end
         now = Progress.of(project)
-        if self.phase == "training":
+        if self.phase == "summary":
+            closed = now.weights >= whole.weights > begun.weights
+            return now.table > begun.table or (self.share < 0.5 and closed)
+        if self.phase == "training" and begun.epochs < whole.epochs:
             return now.epochs > begun.epochs + self.share * (whole.epochs - begun.epochs - 1)
-        if self.phase == "closing":
+        if self.phase == "closing" and begun.weights < whole.weights:
             return now.weights > begun.weights + self.share * (whole.weights - begun.weights - 1)
-        if self.share < 0.5:
-            return now.weights >= whole.weights and begun.weights < whole.weights
-        return now.table > begun.table
+        return time.monotonic() >= end  # also where nothing is to be trained or closed any more
 
 
 def random_moment(chance: random.Random) -> Moment:

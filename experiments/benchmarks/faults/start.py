@@ -141,9 +141,12 @@ def start(
     if strike and whole and strike.moment.wait(place.project, watched.alive, whole):
         disk = place.disk or place.project
         target = Target(watched.session, place.project, disk, place.line, strike.chance)
-        with suppress(ProcessLookupError):  # it has just ended
-            if STRIKES[strike.kind](target):
-                struck_at = time.monotonic()
+        while struck_at is None and watched.alive():  # until there is what it strikes
+            with suppress(ProcessLookupError):  # it has just ended
+                if STRIKES[strike.kind](target):
+                    struck_at = time.monotonic()
+                else:
+                    time.sleep(_GLANCE)
         undo = target.undo
     code = watched.end()
     answered = struck_at is None or time.monotonic() < struck_at + _ANSWER
