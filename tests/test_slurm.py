@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ import slurms
 from carrying import job_in
 from conftest import run
 from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
-from optsweep.engines import SlurmLaunch
+from optsweep.engines import RayLaunch, SlurmLaunch
 from optsweep.executors import Crashed
 from optsweep.slurm import SlurmJobs
 from optsweep.slurm_job import gone_on_with
 from optsweep.worker import Task
 from slurms import Slurm
 from store import by_name
+from test_settings import changed
 
 ENGINE = "hydra/launcher=slurm"
 
@@ -103,11 +105,11 @@ def test_ctrl_c_leaves_no_job_in_the_queue(plain: Slurm, tmp_path: Path) -> None
     parallel = "hydra.launcher.max_parallel=2"
     sweep = Gate(project, ENGINE, "seed=0,1,2", parallel, env=plain.environment)
     sweep.wait_for(2)
-    assert len(plain.queue()) == 3
+    assert len(plain.queue()) == 2
     os.kill(sweep.process.pid, signal.SIGINT)
     code, output = sweep.end()
     assert code == 130, output
-    assert "cancelling 3 Slurm jobs" in output
+    assert "cancelling 2 Slurm jobs" in output
     assert plain.queue() == []
     assert {one.info.status for one in by_name(project).values()} == {"KILLED"}
 
@@ -129,7 +131,7 @@ def test_a_run_whose_node_is_lost_goes_on_when_it_is_back(plain: Slurm, tmp_path
 
 
 @pytest.mark.long
-def test_a_slurm_that_stays_silent_has_lost_its_jobs(
+def test_a_slurm_that_stays_silent_has_lost_nothing(
     plain: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("optsweep.slurm._PATIENCE", 3.0)
@@ -140,14 +142,62 @@ def test_a_slurm_that_stays_silent_has_lost_its_jobs(
     jobs = SlurmJobs(SlurmLaunch(options={"hold": True}), tmp_path, said.append)
     future = jobs.submit(Task([], "sqlite:///x", "1", None, "", False))
     jobs.start()
+    (job,) = plain.queue()
     try:
         plain.fall_silent()
-        with pytest.raises(Crashed, match="Slurm has not answered"):
-            future.result(timeout=200)
-    finally:
+        for _ in range(600):
+            if said:
+                break
+            time.sleep(0.2)
+        assert "Slurm does not answer" in said[0]
+        assert not future.done()
         plain.answer_again()
+        assert plain.queue() == [job]
+        plain.ask("scontrol", "release", job)
+        with pytest.raises(Crashed, match="IndexError"):  # it has no jobs
+            future.result(timeout=200)
+        assert said[1:] == ["Slurm answers again"]
+    finally:
         jobs.close()
         plain.ask("scancel", "--user=root")
+
+
+@pytest.mark.long
+def test_ctrl_c_while_slurm_is_silent_marks_the_runs_and_ends_the_jobs(
+    plain: Slurm, tmp_path: Path
+) -> None:
+    project = project_with(tmp_path)
+    sweep = Gate(project, ENGINE, "seed=0,1", env=plain.environment)
+    sweep.wait_for(2)
+    processes = jobs_of(project)
+    assert processes
+    plain.fall_silent()
+    try:
+        os.kill(sweep.process.pid, signal.SIGINT)
+        code, output = sweep.end()
+        assert code == 130, output
+        assert "type scancel" in output
+        assert {one.info.status for one in by_name(project).values()} == {"KILLED"}
+        assert list(project.glob("outputs/*/*/report.html")), output
+        for _ in range(600):  # nobody cancels them
+            if not jobs_of(project):
+                break
+            time.sleep(0.1)
+        assert not jobs_of(project)
+    finally:
+        plain.answer_again()
+        plain.ask("scancel", "--user=root")
+
+
+def jobs_of(project: Path) -> list[int]:
+    """The processes of a sweep's Slurm jobs."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if b"submitit.core._submit" in command and str(project).encode() in command:
+                found.append(int(process.name))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -182,7 +232,10 @@ def test_a_requeued_task_goes_on_with_the_runs_that_it_had_begun(tmp_path: Path)
     assert gone_on_with(task).jobs[0].run_id == "abc"
 
 
-def test_a_run_is_given_its_own_threads() -> None:
-    launch = SlurmLaunch(cpus=4)
-    assert launch.workers is None
-    assert launch.requeues == 10
+def test_a_run_computes_with_the_cores_that_it_is_given_unless_threads_are_typed() -> None:
+    settings = changed(device="auto", threads=None)
+    placed = SlurmLaunch(cpus=4).placed(settings)
+    assert (placed.threads, placed.device) == (4, "cpu")
+    assert SlurmLaunch(cpus=4).placed(changed(threads=3)).threads == 3
+    assert RayLaunch(cpus=0.5, gpus=0.5).placed(settings).threads == 1
+    assert RayLaunch(cpus=0.5, gpus=0.5).placed(settings).device == "cuda"

@@ -5,6 +5,7 @@ for a run that failed by itself; `Crashed`, `TimeoutError` and `TaskFailed` are 
 executor can see. Each executor has a file: `processes.py`, `slurm.py` and `ray_cluster.py`.
 """
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -64,6 +65,14 @@ class InProcess:
 
     def close(self) -> None:
         """Nothing was started."""
+
+
+def signal_name(number: int) -> str:
+    """A signal's name; most of the real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def make_executor(

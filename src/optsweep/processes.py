@@ -7,7 +7,6 @@ hand stops all others. Here it costs its own task, at whatever moment it dies.
 
 import atexit
 import pickle
-import signal
 import threading
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from optsweep.errors import TaskFailed, describe
-from optsweep.executors import Crashed
+from optsweep.executors import Crashed, signal_name
 from optsweep.results import RunRecord
 from optsweep.server import start_server
 from optsweep.worker import TAKEN, Task, carry, serve
@@ -269,7 +268,5 @@ def _how(exit_code: int | None) -> str:
     if exit_code is None or exit_code in _UNSEEN:
         return "its process was lost, or ended with exit code 255"
     if exit_code < 0:
-        with suppress(ValueError):  # most real-time signals have no name
-            return f"its process was killed by {signal.Signals(-exit_code).name}"
-        return f"its process was killed by signal {-exit_code}"
+        return f"its process was killed by {signal_name(-exit_code)}"
     return f"its process ended with exit code {exit_code}"

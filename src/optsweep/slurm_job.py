@@ -1,9 +1,11 @@
 """What happens in a job of Slurm's: its task is carried out, and gone on with when it is requeued.
 
 A job that is preempted or out of time is put into the queue again by submitit, and goes on from the
-checkpoint of its last epoch. One whose launcher gives no sign of life any more ends itself.
+checkpoint of its last epoch. One that its launcher has given up, or whose launcher gives no sign of
+life any more, ends itself.
 """
 
+import functools
 import os
 import signal
 import socket
@@ -22,6 +24,7 @@ from optsweep.worker import Task, carry, log_to_output
 
 ALIVE = "alive"  # in the folder of the sweep's jobs: the launcher's sign of life
 _ABANDONED = 300.0  # seconds without it after which a job ends itself
+_GLANCE = 5.0  # seconds between two looks for it
 
 
 class Carry:
@@ -32,12 +35,17 @@ class Carry:
 
     def __call__(self, task: Task) -> list[RunRecord] | StackFailed:
         """Returns the task's records; a stack's failure is returned too, for the launcher."""
+        import submitit
+
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
             task = gone_on_with(task)
         log_to_output()
         _leave_when_requeued()
-        folder = Path(os.environ["SUBMITIT_FOLDER"])
-        threading.Thread(target=_end_when_abandoned, args=(folder / ALIVE,), daemon=True).start()
+        paths = submitit.JobEnvironment().paths
+        unwanted = functools.partial(
+            _end_when_unwanted, paths.folder / ALIVE, paths.submitted_pickle, paths.result_pickle
+        )
+        threading.Thread(target=unwanted, daemon=True).start()
         try:
             return carry(task, self._timeout)
         except StackFailed as failure:
@@ -82,16 +90,22 @@ def _leave_when_requeued() -> None:
     signal.signal(signal.SIGUSR2, leave)
 
 
-def _end_when_abandoned(sign: Path) -> None:
-    """Ends the job when the launcher leaves no sign of life any more."""
-    seen, since = "", time.monotonic()
-    while time.monotonic() - since < _ABANDONED:
-        time.sleep(5)
+def _end_when_unwanted(sign: Path, submission: Path, result: Path) -> None:
+    """Ends the job when its launcher has taken its submission back, or leaves no sign of life.
+
+    Slurm may have lost sight of a job that lives: its task is another's then.
+    """
+    seen, since, missing = "", time.monotonic(), 0
+    while time.monotonic() - since < _ABANDONED and missing < 2:  # submitit may be replacing it
+        time.sleep(_GLANCE)
         try:
             found = sign.read_text()
-        except OSError:
-            found = ""
+            gone = not submission.exists() and not result.exists()
+        except (OSError, ValueError):
+            found, gone = seen, False  # the storage is away
+        missing = missing + 1 if gone else 0
         if found != seen:
             seen, since = found, time.monotonic()
-    print(f"no sign of the launcher on {socket.gethostname()}; ending", file=sys.stderr, flush=True)
+    why = "was given up" if missing else "has no sign of its launcher"
+    print(f"the job on {socket.gethostname()} {why}; ending", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
