@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import rays
-from conftest import run
+from conftest import environment, run
 from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
 from rays import Ray
 from store import by_name
@@ -127,6 +129,49 @@ def test_ctrl_c_leaves_no_task(address: str, tmp_path: Path) -> None:
     assert code == 130, output
     assert "cancelling 2 Ray tasks" in output
     assert {one.info.status for one in by_name(project).values()} == {"KILLED"}
+
+
+_SENT = """
+import os, subprocess, sys
+import ray
+from ray._private.state import state
+from ray._private.worker import global_worker
+from optsweep.engines import RayLaunch
+from optsweep.ray_cluster import RayTasks
+from optsweep.worker import Task
+
+secret = os.environ["MLFLOW_TRACKING_PASSWORD"]
+tasks = RayTasks(RayLaunch(address=sys.argv[1]), 1, print)
+future = tasks.submit(Task([], sys.argv[2], "1", None, "", False))
+tasks.start()
+print("outcome", future.exception())
+tables = state._connect_and_get_accessor()
+while not (events := tables.get_task_events()):
+    pass
+for name, rows in (("events", events), ("jobs", tables.get_job_table())):
+    print(name, len(rows) > 0, any(secret.encode() in row for row in rows))
+logs = global_worker.node.get_session_dir_path()
+found = subprocess.run(["grep", "-rl", secret, logs], capture_output=True, text=True)
+print("logs", os.path.isdir(logs), found.returncode != 1)
+tasks.close()
+"""
+
+
+@pytest.mark.long
+def test_what_ray_lists_and_logs_holds_no_password(ray: Ray) -> None:
+    secrets = {"MLFLOW_TRACKING_PASSWORD": "hunter2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _SENT, ray.address, "http://lab:hunter2@127.0.0.1:9"],
+        env=environment(secrets),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    expected = ["events True False", "jobs True False", "logs True False"]
+    assert lines[-3:] == expected, done.stdout + done.stderr
+    assert "outcome" in done.stdout
 
 
 @pytest.mark.parametrize(

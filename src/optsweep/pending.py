@@ -78,14 +78,17 @@ class Pending(Generic[_Key]):
             log.exception("the result of %s cannot be read", key)
             future.set_exception(Crashed(f"its result cannot be read: {last_line(error)}"))
 
-    def fail(self, keys: Sequence[_Key], reason: str) -> None:
-        """Settles futures as those of tasks that crashed."""
-
-        def crash() -> Records:
-            raise Crashed(reason)
-
-        for key in keys:
-            self.settle(key, crash)
+    def fail(
+        self, keys: Sequence[_Key], reason: str, end: Callable[[], object] = lambda: None
+    ) -> None:
+        """Settles futures as those of tasks that crashed, once `end` has ended what was sent."""
+        with self._lock:
+            futures = [self._sent.pop(key) for key in keys if key in self._sent]
+        try:
+            end()
+        finally:
+            for future in futures:
+                future.set_exception(Crashed(reason))
 
     def forget(self) -> list[_Key]:
         """Drops all tasks; returns what was sent, whose results nobody waits for any more."""

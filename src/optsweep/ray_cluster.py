@@ -11,24 +11,25 @@ import logging
 import os
 import socket
 import sys
-import tarfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import redirect_stderr
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from optsweep.address import PATIENCE
+from optsweep.checks import redact
 from optsweep.engines import RayLaunch
 from optsweep.errors import SettingsError, StackFailed, first_line
 from optsweep.executors import Crashed
+from optsweep.pending import Pending, ended_within, last_line, watch
+from optsweep.ray_node import Errand, Parcel, carry_errand, unpack
 from optsweep.results import RunRecord
 from optsweep.worker import Task
 
 _GLANCE = 10.0  # seconds between two looks at the cluster
 _PATIENCE = 60.0  # seconds that a run waits for a node which could take it
+_END = 60.0  # seconds that Ray is given to end tasks
 
 
 def join(launch: RayLaunch) -> None:
@@ -50,7 +51,8 @@ def join(launch: RayLaunch) -> None:
     _refuse_silent(launch.address)
     quiet: Any = {"log_to_driver": False, "configure_logging": False}
     try:
-        with redirect_stderr(io.StringIO()):  # what it says of itself; what is wrong, it raises
+        # What Ray says of itself goes nowhere; what is wrong, it raises.
+        with redirect_stderr(io.StringIO()), _command_redacted():
             if launch.address == "local":
                 ray.init(address="local", include_dashboard=False, **quiet)
             elif launch.address.startswith("ray://"):
@@ -66,6 +68,19 @@ def join(launch: RayLaunch) -> None:
             f"hydra/launcher=ray: no node has {_words(_needs(launch))} for a run; type less for "
             "hydra.launcher.cpus, gpus, memory or resources"
         )
+
+
+@contextmanager
+def _command_redacted() -> Iterator[None]:
+    """Has Ray, which lists the command line of who connects for all its users, list no password."""
+    from ray._private import utils
+
+    typed: Callable[[], str] = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: redact(typed())
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = typed
 
 
 def _refuse_silent(address: str) -> None:
@@ -132,14 +147,6 @@ def _nodes() -> list[Mapping[str, Any]]:
     return list(ray.nodes())  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class Parcel:
-    """What a run sends back: its records, or how its stack failed; and its folders' files."""
-
-    outcome: list[RunRecord] | StackFailed
-    folders: Mapping[str, bytes]
-
-
 class RayTasks:
     """Tasks of a Ray cluster that `join` has connected to."""
 
@@ -150,8 +157,8 @@ class RayTasks:
         self.workers = workers
         self._launch = launch
         self._say = say
-        self._running: dict[Any, Future[list[RunRecord]]] = {}
-        self._lock = threading.Lock()
+        self._pending = Pending[Any](launch.workers)
+        self._missed = 0.0
         self._closing = threading.Event()
         self._shared = shares_folder(launch)
         needs: Any = _needs(launch)
@@ -163,81 +170,100 @@ class RayTasks:
             resources=needs,
             max_retries=0,
             max_calls=100,
-        )(_carry)
-        threading.Thread(target=self._watch_nodes, daemon=True).start()
+        )(carry_errand)
+        watch(self._look_at_nodes, _GLANCE, self._closing, self._give_up)
 
     def submit(self, task: Task) -> "Future[list[RunRecord]]":
-        """Hands the task to Ray, which starts it where there is room."""
-        future: Future[list[RunRecord]] = Future()
-        future.set_running_or_notify_cancel()
-        secrets = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-        around = {"environment": secrets, "path": [entry for entry in sys.path if entry]}
-        reference = self._carry.remote(task, self._launch.timeout, self._shared, around)
-        with self._lock:
-            self._running[reference] = future
-        reference.future().add_done_callback(lambda done: self._settle(reference, done))
-        return future
+        """Keeps the task for `start`."""
+        return self._pending.add(task)
 
     def start(self) -> None:
-        """Ray starts a task by itself."""
+        """Hands what is kept to Ray, as far as it may run now; Ray starts it where it can."""
+        for task, future in self._pending.next(sys.maxsize):
+            self._send(task, future)
 
     def stop(self) -> None:
-        """Ends the running tasks' processes and drops waiting ones."""
-        import ray
-
+        """Ends the running tasks' processes and drops waiting ones, in a minute at most."""
         self._closing.set()
-        with self._lock:
-            running = list(self._running)
-            self._running.clear()
-        if running:
-            self._say(f"cancelling {len(running)} Ray tasks")
-        for reference in running:
-            ray.cancel(reference, force=True)
-        if running:
-            ray.wait(running, num_returns=len(running), timeout=30)
-        _leave()
+        if references := self._pending.forget():
+            self._say(f"cancelling {len(references)} Ray tasks")
+        if not ended_within(_END, lambda: _end(references)):
+            self._say("Ray does not confirm the end of its tasks; they end with this process")
 
     def close(self) -> None:
         """Leaves the cluster, all tasks being done."""
         self._closing.set()
-        _leave()
+        ended_within(_END, _leave)
 
-    def _settle(self, reference: Any, done: "Future[Any]") -> None:
-        with self._lock:
-            future = self._running.pop(reference, None)
-        if future is None:  # stopped, or given up
-            return
-        error = done.exception()
-        if error is not None:
+    def _send(self, task: Task, future: "Future[list[RunRecord]]") -> None:
+        import ray
+
+        secrets = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+        path = [entry for entry in sys.path if entry]
+        errand = Errand(task, self._launch.timeout, self._shared, secrets, path)
+        try:
+            # An object is for the task alone; what a task is called with, Ray may list and log.
+            reference = self._carry.remote(ray.put(errand))
+        except Exception as error:  # a cluster that is gone raises what it likes
             future.set_exception(Crashed(_how(error)))
             return
-        parcel: Parcel = done.result()
-        try:
-            for folder, files in parcel.folders.items():
-                _unpack(files, Path(folder))
-        except OSError as failure:
-            future.set_exception(failure)
-            return
-        if isinstance(parcel.outcome, StackFailed):
-            future.set_exception(parcel.outcome)
-        else:
-            future.set_result(parcel.outcome)
+        self._pending.sent(reference, future)
+        reference.future().add_done_callback(
+            lambda done: self._pending.settle(reference, lambda: _outcome(done, task))
+        )
 
-    def _watch_nodes(self) -> None:
+    def _look_at_nodes(self) -> None:
         """Gives tasks up that no node of the cluster could take any more."""
-        missed = 0.0
-        while not self._closing.wait(_GLANCE):
-            try:
-                missed = 0.0 if _takers(self._launch) else missed + _GLANCE
-            except Exception:  # a cluster that is gone raises what it likes
-                missed += _GLANCE
-            if missed < _PATIENCE:
-                continue
-            with self._lock:
-                given_up, self._running = dict(self._running), {}
-            for future in given_up.values():
-                words = _words(_needs(self._launch))
-                future.set_exception(Crashed(f"no node of the Ray cluster has {words} any more"))
+        try:
+            self._missed = 0.0 if _takers(self._launch) else self._missed + _GLANCE
+        except Exception:  # a cluster that is gone raises what it likes
+            self._missed += _GLANCE
+        if self._missed >= _PATIENCE:
+            self._give_up(f"no node of the Ray cluster has {_words(_needs(self._launch))} any more")
+
+    def _give_up(self, reason: str) -> None:
+        """Gives all tasks up, which Ray is not to start when a node is back."""
+        references = self._pending.keys()
+        self._pending.fail(
+            references, reason, lambda: ended_within(_END, lambda: _cancel(references))
+        )
+
+
+def _end(references: Sequence[Any]) -> None:
+    """Cancels tasks, waits for their end, and leaves the cluster."""
+    import ray
+
+    try:
+        _cancel(references)
+        if references:
+            ray.wait(list(references), num_returns=len(references), timeout=30)
+    finally:
+        _leave()
+
+
+def _cancel(references: Sequence[Any]) -> None:
+    import ray
+
+    for reference in references:
+        ray.cancel(reference, force=True)
+
+
+def _outcome(done: "Future[Parcel]", task: Task) -> list[RunRecord]:
+    """What a task gave, its runs' files being unpacked where they belong.
+
+    Raises:
+        Crashed: its process ended before it.
+        StackFailed: its runs were trained together and have to be tried otherwise.
+    """
+    if (error := done.exception()) is not None:
+        raise Crashed(_how(error)) from error
+    parcel = done.result()
+    for job in task.jobs:
+        if files := parcel.folders.get(str(job.folder)):
+            unpack(files, job.folder)
+    if isinstance(parcel.outcome, StackFailed):
+        raise parcel.outcome
+    return parcel.outcome
 
 
 def _how(error: BaseException) -> str:
@@ -255,43 +281,4 @@ def _how(error: BaseException) -> str:
     for kind, words in kinds.items():
         if isinstance(error, kind):
             return words
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"Ray could not carry it out: {lines[-1].strip()}"
-
-
-def _carry(task: Task, timeout: float | None, shared: bool, around: Mapping[str, Any]) -> Parcel:
-    """What happens on a node: the task is carried out as in any other worker."""
-    os.environ.update(around["environment"])
-    sys.path.extend(entry for entry in around["path"] if entry not in sys.path)
-    from optsweep.checkpoint_store import StoredProgress, fetch, forget
-    from optsweep.worker import attached, carry, log_to_output
-
-    log_to_output()
-    store = attached(task.uri, task.experiment_id)
-    progress = None
-    if not shared:
-        for job in task.jobs:
-            fetch(store, job)
-        progress = StoredProgress(store, task.jobs)
-    outcome: list[RunRecord] | StackFailed
-    try:
-        outcome = carry(task, timeout, progress)
-        if not shared:
-            forget(store, [record.run_id for record in outcome if record.status == "FINISHED"])
-    except StackFailed as failure:
-        outcome = failure
-    folders = {} if shared else {str(job.folder): _pack(job.folder) for job in task.jobs}
-    return Parcel(outcome, folders)
-
-
-def _pack(folder: Path) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.add(folder, arcname=".")
-    return packed.getvalue()
-
-
-def _unpack(files: bytes, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(files)) as archive:
-        archive.extractall(folder, filter="data")
+    return f"Ray could not run it: {last_line(error)}"

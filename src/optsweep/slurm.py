@@ -234,11 +234,10 @@ class SlurmJobs:
     def _give_up(self, reason: str) -> None:
         """Gives all jobs up, as nobody can watch over them."""
         ids = self._pending.keys()
-        self._withdraw(ids)
-        cancel(arrays_of(ids))
         for name in ids:
             self._submitted.pop(name, None)
-        self._pending.fail(ids, reason)
+        self._withdraw(ids)
+        self._pending.fail(ids, reason, lambda: cancel(arrays_of(ids)))
 
 
 def _outcome(job: Any) -> list[RunRecord]:
