@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from carrying import job_in
-from optsweep import ray_cluster
 from optsweep.engines import RayLaunch
 from optsweep.executors import Crashed
 from optsweep.ray_cluster import RayTasks
@@ -83,7 +82,7 @@ class _Reference:
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay()
-    monkeypatch.setitem(sys.modules, "ray", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr("optsweep.ray_cluster._GLANCE", 0.02)
     return fake
 
@@ -248,31 +247,3 @@ def test_no_task_is_called_with_a_secret(
     assert b"hunter2" not in pickle.dumps(called)
     errand: Errand = ray.objects[called[0]]
     assert errand.environment["MLFLOW_TRACKING_PASSWORD"] == "hunter2"
-
-
-def test_ray_learns_a_command_line_without_its_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A canary: Ray asks this private function for the command line when a driver connects."""
-    pytest.importorskip("ray")
-    import inspect
-
-    import psutil
-    from ray._private import utils, worker
-
-    assert "_private.utils.get_entrypoint_name()" in inspect.getsource(worker.init), (
-        "Ray has another way to learn the command line: see ray_cluster._command_redacted"
-    )
-    typed = ["python", "experiments/run.py", "tracking.uri=http://lab:hunter2@tracker"]
-    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: typed)
-    with ray_cluster._command_redacted():
-        listed = utils.get_entrypoint_name()
-    assert listed == "python experiments/run.py tracking.uri=http://lab:***@tracker"
-    assert "hunter2" in utils.get_entrypoint_name()
-
-
-def test_ray_still_knows_how_to_leave_the_folder_where_it_is() -> None:
-    """A canary: with another name of this variable Ray would copy the folder to each node."""
-    pytest.importorskip("ray")
-    from ray._private import ray_constants
-
-    name = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
-    assert hasattr(ray_constants, name), "Ray has renamed it: see ray_cluster.join"

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from optsweep.errors import StackFailed
+from optsweep.errors import StackFailed, TaskFailed
 from optsweep.executors import Crashed
 from optsweep.results import RunRecord
 from optsweep.worker import Task
@@ -72,7 +72,7 @@ class Pending(Generic[_Key]):
             return
         try:
             future.set_result(outcome())
-        except (Crashed, StackFailed, OSError) as error:
+        except (Crashed, StackFailed, TaskFailed) as error:
             future.set_exception(error)
         except Exception as error:
             log.exception("the result of %s cannot be read", key)

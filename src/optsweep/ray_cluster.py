@@ -18,12 +18,12 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from optsweep.address import PATIENCE
-from optsweep.checks import redact
 from optsweep.engines import RayLaunch
-from optsweep.errors import SettingsError, StackFailed, first_line
+from optsweep.errors import SettingsError, StackFailed, TaskFailed, first_line
 from optsweep.executors import Crashed
 from optsweep.pending import Pending, ended_within, last_line, watch
 from optsweep.ray_node import Errand, Parcel, carry_errand, unpack
+from optsweep.redaction import redact
 from optsweep.results import RunRecord
 from optsweep.worker import Task
 
@@ -254,13 +254,17 @@ def _outcome(done: "Future[Parcel]", task: Task) -> list[RunRecord]:
     Raises:
         Crashed: its process ended before it.
         StackFailed: its runs were trained together and have to be tried otherwise.
+        TaskFailed: its files cannot be written here.
     """
     if (error := done.exception()) is not None:
         raise Crashed(_how(error)) from error
     parcel = done.result()
     for job in task.jobs:
         if files := parcel.folders.get(str(job.folder)):
-            unpack(files, job.folder)
+            try:
+                unpack(files, job.folder)
+            except OSError as error:
+                raise TaskFailed(f"its files cannot be laid into {job.folder}: {error}") from error
     if isinstance(parcel.outcome, StackFailed):
         raise parcel.outcome
     return parcel.outcome
