@@ -123,6 +123,13 @@ class Slurm:
         """The ids of the jobs that are waiting or running."""
         return self.ask("squeue", "--noheader", "--array", "--format=%i").split()
 
+    def empties(self) -> bool:
+        """Whether the queue is empty once jobs that have left their results have ended."""
+        deadline = time.monotonic() + 30
+        while self.queue() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return not self.queue()
+
     def lose_node(self) -> None:
         """Ends the node with all that runs on it, as if its power were cut, and tells Slurm so."""
         node = self._named("slurmd")
@@ -238,9 +245,7 @@ class Slurm:
 
     def _end(self) -> None:
         if self.environment and (self.folder / "slurm.conf").exists():
-            deadline = time.monotonic() + 20
-            while self.queue() and time.monotonic() < deadline:
-                time.sleep(0.2)
+            self.empties()
         for daemon in reversed(self._daemons):
             daemon.terminate()
             try:

@@ -51,7 +51,7 @@ def test_a_sweep_is_the_same_as_on_this_machine(slurm: Slurm, tmp_path: Path) ->
     assert code == 1, output
     assert "2 of 6 runs did not finish" in output
     assert_as_on_this_machine(project, local)
-    assert slurm.queue() == []
+    assert slurm.empties()
 
 
 @pytest.mark.long
@@ -88,7 +88,7 @@ def test_a_preempted_run_goes_on_and_a_cancelled_one_is_noticed(
     }
     assert "Restarts=1" in plain.ask("scontrol", "show", "job", first)
     assert "Restarts=0" in plain.ask("scontrol", "show", "job", third)
-    assert plain.queue() == []
+    assert plain.empties()
 
 
 @pytest.mark.long
@@ -127,7 +127,7 @@ def test_a_run_whose_node_is_lost_goes_on_when_it_is_back(plain: Slurm, tmp_path
     assert code == 0, output
     assert {one.info.status for one in by_name(project).values()} == {"FINISHED"}
     assert list(steps(project).values()) == [[1, 2, 3, 4, 5]] * 2
-    assert plain.queue() == []
+    assert plain.empties()
 
 
 @pytest.mark.long
