@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         options |= parse(arguments, options)
         report(options)
     except OptsweepError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
             raise SettingsError(f"folder={folder}: there is no such folder; type folder=outputs")
         return sync(folder, options["tracking.uri"])
     except OptsweepError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
 
 
@@ -84,7 +84,7 @@ def sync(folder: Path, uri: str) -> int:
         except TrackingError as error:
             if isinstance(error, Unreachable) and not isinstance(error, CallFailed):
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {redact(str(error))}", file=sys.stderr)
             refused = True
         else:
             print(f"sent {sent} calls of {len(folders)} runs to {redact(uri)}")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from optsweep import environment, model
 from optsweep.dataset import Dataset
 from optsweep.jobs import Job, load_dataset
-from optsweep.redaction import redact
+from optsweep.redaction import redacted
 from optsweep.results import RunRecord
 from optsweep.tracking import DatasetNote, Store, TrackedRun
 from optsweep.training import predict
@@ -60,7 +60,7 @@ def describe_run(job: Job, data: Dataset, tracked: TrackedRun) -> None:
     target = job.settings.dataset.target
     tracked.log_dataset(DatasetNote(data.name, data.digest, target, data.input_shape, samples))
     tracked.log_text("config.yaml", job.config)
-    tracked.log_text("overrides.txt", redact("\n".join(job.overrides)))
+    tracked.log_text("overrides.txt", "\n".join(redacted(list(job.overrides))))
     tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))
 
 

@@ -18,6 +18,7 @@ from optsweep.executors import Crashed, Executor
 from optsweep.jobs import Job
 from optsweep.outbox import Outbox
 from optsweep.progress import NOTE, SweepProgress, read_note
+from optsweep.redaction import redact
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record
 from optsweep.settings import Launch
@@ -164,7 +165,7 @@ class Course:
         record = new_record(job)
         record.status, record.run_id = "FAILED", self._run_id(place)
         record.output = last_lines(job.folder / OUTPUT)
-        record.error = str(error)
+        record.error = redact(str(error))
         if isinstance(error, TimeoutError):
             record.error = f"took longer than hydra.launcher.timeout={self._launch.timeout:g} s"
         if record.run_id:

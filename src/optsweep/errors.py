@@ -19,6 +19,8 @@ Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInte
 import difflib
 from collections.abc import Iterable
 
+from optsweep.redaction import redact
+
 
 class OptsweepError(Exception):
     """Something that the person at the command line can put right."""
@@ -85,8 +87,8 @@ def first_line(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception as one line: its kind and the first line of its message."""
-    return ": ".join(filter(None, [type(error).__name__, _message(error)]))
+    """An exception as one line: its kind and the first line of its message, without secrets."""
+    return redact(": ".join(filter(None, [type(error).__name__, _message(error)])))
 
 
 def _message(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from optsweep.environment import user
 from optsweep.errors import FolderError
-from optsweep.redaction import redact
+from optsweep.redaction import redacted
 
 _PAUSE = 0.05  # seconds between two tries
 _LONGEST = 100_000  # bytes that are read of what a holder wrote
@@ -171,5 +171,5 @@ def this_process() -> dict[str, str]:
 
 @functools.lru_cache(maxsize=1)
 def _process(pid: int) -> dict[str, str]:
-    command = redact(shlex.join(sys.argv))
+    command = shlex.join(redacted(sys.argv))
     return {"pid": str(pid), "user": user(), "host": socket.gethostname(), "command": command}

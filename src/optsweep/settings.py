@@ -28,6 +28,7 @@ from optsweep.checks import (
     yes_or_no,
 )
 from optsweep.errors import SettingsError, nearest
+from optsweep.redaction import redacted
 
 GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
 
@@ -109,7 +110,8 @@ class Settings:
         """The run's parameters under the short flat names that MLflow shows.
 
         A group gives its option's name and each of its arguments dotted. `optimizer.lr` is left
-        out where it only repeats `lr`, and so are other repetitions of top-level values.
+        out where it only repeats `lr`, and so are other repetitions of top-level values. Addresses
+        are without their secrets.
         """
         params: dict[str, Any] = {}
         for group in GROUPS:
@@ -120,7 +122,7 @@ class Settings:
                     params[f"{group}.{key}"] = value
         for name in ("lr", "batch_size", "epochs", "seed", "device", "val_fraction", "precision"):
             params[name] = getattr(self, name)
-        return params
+        return redacted(params)
 
     def fingerprint(self, digest: str) -> str:
         """A hash of what decides the result: equal fingerprints give equal metrics.

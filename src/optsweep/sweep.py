@@ -27,7 +27,7 @@ from optsweep.jobs import Job
 from optsweep.owner import Owner
 from optsweep.plan import Plan, plan
 from optsweep.progress import SweepProgress
-from optsweep.redaction import redact
+from optsweep.redaction import redacted
 from optsweep.repeats import setting_name
 from optsweep.results import RunRecord, SweepRecord
 from optsweep.run import Filing
@@ -294,14 +294,14 @@ def _shared_out(
 
 
 def _title(sweep: Sweep) -> str:
-    return redact(shlex.join(sweep.overrides)) or "sweep"
+    return shlex.join(redacted(list(sweep.overrides))) or "sweep"
 
 
 def _params(sweep: Sweep) -> dict[str, Any]:
     grid = {f"grid.{key}": ",".join(map(str, values)) for key, values in sweep.grid.items()}
     if sweep.search is None:
         return {"overrides": _title(sweep), "runs": len(sweep.jobs), **grid}
-    search = {f"search.{key}": text for key, text in sweep.search.texts.items()}
+    search = {f"search.{key}": redacted(text) for key, text in sweep.search.texts.items()}
     how = {"sampler": sweep.search.sampler, "pruning": sweep.search.pruning}
     return {"overrides": _title(sweep), "runs": sweep.search.n_trials, **grid, **search, **how}
 
@@ -328,7 +328,7 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
     }
     return SweepRecord(
         run_id=run_id,
-        overrides=[redact(typed) for typed in sweep.overrides if not typed.startswith("resume=")],
+        overrides=[redacted(typed) for typed in sweep.overrides if not typed.startswith("resume=")],
         grid=sweep.grid,
         runs=records,
         environment=environment.describe(),
@@ -336,5 +336,5 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         target=sweep.target,
         intervals=sweep.intervals,
         extended=list(dict.fromkeys(map(setting_name, records[typed:]))) if sweep.extend else [],
-        search=sweep.search.texts if sweep.search else {},
+        search=redacted(sweep.search.texts) if sweep.search else {},
     )

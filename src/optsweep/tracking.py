@@ -27,7 +27,7 @@ from optsweep.address import absolute, refuse_unusable, sqlite_path
 from optsweep.errors import CallFailed, StackFailed, TrackingError, Unreachable
 from optsweep.locks import locked_if_allowed
 from optsweep.outbox import Call, Line, Outbox
-from optsweep.redaction import redact
+from optsweep.redaction import redact, redacted
 from optsweep.results import Entry
 from optsweep.sending import DatasetNote as DatasetNote
 from optsweep.store_errors import explained
@@ -277,15 +277,16 @@ class TrackedRun:
 
     def create(self, name: str, tags: Mapping[str, str]) -> None:
         """Creates the run in the store."""
-        self._tell("create", name=name, tags=dict(tags), again=False)
+        self._tell("create", name=redact(name), tags=_shown(tags), again=False)
 
     def reopen(self, tags: Mapping[str, str]) -> None:
         """Makes the run a running one again, without the error that it ended with."""
-        self._tell("reopen", tags=dict(tags))
+        self._tell("reopen", tags=_shown(tags))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters under flat names; values as Python writes them."""
-        self._tell("params", params={key: str(value)[:6000] for key, value in params.items()})
+        shown = {key: str(value)[:6000] for key, value in redacted(dict(params)).items()}
+        self._tell("params", params=shown)
 
     def log_dataset(self, note: DatasetNote) -> None:
         """The dataset as an MLflow input, with the digest of its content and its splits' sizes.
@@ -312,7 +313,7 @@ class TrackedRun:
 
     def tag(self, **tags: str) -> None:
         """Tags under `optsweep.`; MLflow cuts a value at 8,000 characters."""
-        self._tell("tags", tags={f"optsweep.{key}": value[:8000] for key, value in tags.items()})
+        self._tell("tags", tags={f"optsweep.{key}": text for key, text in _shown(tags).items()})
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """A file as an artifact, under `folder` where one is given."""
@@ -320,7 +321,7 @@ class TrackedRun:
 
     def log_text(self, name: str, text: str) -> None:
         """A text as the artifact `name`."""
-        self._tell("text", name=name, text=text)
+        self._tell("text", name=name, text=redact(text))
 
     def fail(self, error: BaseException) -> None:
         """Ends the run as FAILED, with the error as a tag and its traceback as an artifact."""
@@ -376,6 +377,11 @@ class TrackedRun:
     def _filed(self, call: Call) -> Call:
         filed = {"store": redact(self.store.uri), "experiment_id": self.store.experiment_id}
         return filed | call | {"run_id": self.run_id, "again": True}
+
+
+def _shown(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without secrets, cut where MLflow would cut them."""
+    return {key: redact(value)[:8000] for key, value in tags.items()}
 
 
 def _now() -> int:

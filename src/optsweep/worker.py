@@ -19,6 +19,7 @@ from optsweep import imports
 from optsweep.errors import StackFailed, TaskFailed, TimedOut, describe
 from optsweep.jobs import Job
 from optsweep.progress import NOTE, NotedProgress
+from optsweep.redaction import RedactingFormatter, redact
 from optsweep.results import RunRecord
 from optsweep.run import Filing, new_record, run
 from optsweep.server import end_with_parent
@@ -70,10 +71,10 @@ def carry(
         except KeyboardInterrupt:
             raise
         except StackFailed as error:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
             failure = StackFailed(*error.args)
         except BaseException as error:  # SystemExit too: a run may not end its worker
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
             if len(records) > 1:
                 failure = StackFailed(describe(error))
             else:
@@ -126,7 +127,7 @@ def last_lines(path: Path, count: int = 40) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(lines[-count:])
+    return redact("\n".join(lines[-count:]))
 
 
 @functools.lru_cache(maxsize=4)
@@ -199,9 +200,9 @@ def _prepare(launcher: Connection) -> None:
 
 def log_to_output() -> None:
     """Sends this process's log to stderr, which goes to a file while a task is carried out."""
-    logging.basicConfig(
-        level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s", force=True
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def _end_with(launcher: Connection) -> None:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from hydra_plugins.optsweep._yaml import to_yaml
 from optsweep import files
-from optsweep.redaction import redact
+from optsweep.redaction import redact, redacted
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Composed:
             ("hydra.yaml", {"hydra": hydra}),
             ("overrides.yaml", self.overrides),
         ):
-            files.write(target / name, redact(to_yaml(content)), durable=False)
+            files.write(target / name, to_yaml(redacted(content)), durable=False)
 
 
 def compose(
@@ -120,12 +120,13 @@ class _Base:
             hydra.job.num = number
             hydra.overrides.task = [o for o in overrides if not o.startswith("hydra.")]
             about = hydra.job.config.override_dirname
-            hydra.job.override_dirname = get_overrides_dirname(
+            dirname = get_overrides_dirname(
                 overrides=[o for o in parsed if not o.key_or_group.startswith("hydra.")],
                 kv_sep=about.kv_sep,
                 item_sep=about.item_sep,
                 exclude_keys=about.exclude_keys,
             )
+            hydra.job.override_dirname = redact(dirname)  # it may be in a folder's name
             folder = (Path(hydra.sweep.dir) / str(hydra.sweep.subdir)).absolute()
             hydra.runtime.output_dir = str(folder)
         if not self._hydra:

@@ -8,6 +8,7 @@ with an underscore for plugins.)
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,12 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.optsweep._arguments import unknown_flag
 from hydra_plugins.optsweep._composing import Composed
 from hydra_plugins.optsweep._messages import in_one_line, is_hydras
+from hydra_plugins.optsweep._saving import keep_secrets_from_hydra
 from hydra_plugins.optsweep._yaml import to_yaml
 from hydra_plugins.optsweep.sweeper import is_typed
-from optsweep import files, imports
+from optsweep import imports
 from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
 from optsweep.folders import is_used, refuse_used
-from optsweep.redaction import redact
+from optsweep.redaction import redact, redacted
 from optsweep.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,36 +47,39 @@ def main(hydra_main: Callable[[], None]) -> int:
     """Runs a Hydra main function and answers what goes wrong: the exit code.
 
     What a person can put right is one line on stderr and code 2; failed runs, of which the sweep
-    has told, give 1; Ctrl-C 130 and SIGTERM 143. Any other exception is a fault of the program
-    and goes on with its traceback.
+    has told, give 1; Ctrl-C 130 and SIGTERM 143. Any other exception is a fault of the program:
+    its traceback, and 1.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    keep_secrets_from_hydra()
     if refusal := unknown_flag(sys.argv[1:]):
-        print(f"error: {refusal}", file=sys.stderr)
+        print(f"error: {redact(refusal)}", file=sys.stderr)
         return BAD_INPUT
     try:
         refuse_typed_folder(sys.argv[1:])
         hydra_main()
-    except (OptsweepError, HydraException, OmegaConfBaseException) as error:
-        return _answer(error)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        return _answer(error)
     except Terminated:
         return TERMINATED
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if not is_hydras(error):
-            raise
         return _answer(error)
     return 0
 
 
 def _answer(error: Exception) -> int:
-    print(f"error: {in_one_line(error, sys.argv[1:])}", file=sys.stderr)
-    return FAILED if isinstance(error, RunsFailed) else BAD_INPUT
+    if _can_be_put_right(error):
+        print(f"error: {in_one_line(error, sys.argv[1:])}", file=sys.stderr)
+        return FAILED if isinstance(error, RunsFailed) else BAD_INPUT
+    print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    return FAILED
+
+
+def _can_be_put_right(error: Exception) -> bool:
+    """Whether a person can do something about it, other than mend the program."""
+    if isinstance(error, OptsweepError | HydraException | OmegaConfBaseException):
+        return True
+    return error.filename is not None if isinstance(error, OSError) else is_hydras(error)
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -86,15 +91,13 @@ def single_run(config: DictConfig) -> float:
     try:
         with leaving_nothing(Path(HydraConfig.get().runtime.output_dir)):
             return _single_run(config)
-    except (OptsweepError, OmegaConfBaseException) as error:
-        # Hydra would print its own line above the message of an Exception that it is given.
+    except Exception as error:
+        # Hydra would print a line of its own above, with what was typed, secrets included.
         sys.exit(_answer(error))
 
 
 def _single_run(config: DictConfig) -> float:
     hydra = HydraConfig.get()
-    if hydra.output_subdir is not None:
-        forget_passwords(Path(hydra.runtime.output_dir, hydra.output_subdir))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     given = {str(key): value for key, value in values.items()}
@@ -168,14 +171,6 @@ def refuse_typed_folder(arguments: Sequence[str]) -> None:
         refuse_used(folder, key)
 
 
-def forget_passwords(folder: Path) -> None:
-    """Takes the passwords of addresses out of the files that Hydra has written into a folder."""
-    for path in folder.glob("*.yaml"):
-        text = path.read_text()
-        if (redacted := redact(text)) != text:
-            files.write(path, redacted)
-
-
 @contextmanager
 def telling_how_to_go_on() -> Iterator[None]:
     """On an interrupt, prints the command that goes on where it stopped."""
@@ -183,7 +178,10 @@ def telling_how_to_go_on() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         typed = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
-        print(f"go on with: {shlex.join(['python', sys.argv[0], *typed, 'resume=true'])}")
+        shown = redacted(typed)
+        print(f"go on with: {shlex.join(['python', sys.argv[0], *shown, 'resume=true'])}")
+        if shown != typed:
+            print("(*** stands for a password or a token that is not shown; type it instead)")
         raise
 
 
@@ -209,7 +207,7 @@ def job_from_composed(
     Raises:
         OptsweepError: the job cannot be carried out.
     """
-    values = {key: _value_of(key, composed.values, composed.choices) for key in swept}
+    values = {key: redacted(_value_of(key, composed.values, composed.choices)) for key in swept}
     return new_job(settings, composed.values, composed.folder, composed.overrides, values, device)
 
 
@@ -238,7 +236,7 @@ def new_job(
         check_precision(settings)
         ready(replace(settings, device="cpu", precision="fp32"))
     fingerprint = settings.fingerprint(load_dataset(settings).digest)
-    config = redact(to_yaml(values))
+    config = to_yaml(redacted(values))
     return Job(settings, folder, fingerprint, overrides, swept, config)
 
 

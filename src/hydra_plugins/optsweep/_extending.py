@@ -14,6 +14,7 @@ from hydra_plugins.optsweep._existing import key_of
 from optsweep.contenders import contenders
 from optsweep.edges import Step, further
 from optsweep.errors import OptsweepError
+from optsweep.redaction import redact
 from optsweep.repeats import label, named
 from optsweep.results import RunRecord, SweepRecord
 
@@ -70,7 +71,7 @@ class Extension:
             jobs = self._compose(wanted)
         except (OptsweepError, HydraException, OmegaConfBaseException) as error:
             self._refused.add(name)
-            said = " ".join(str(error).split())
+            said = redact(" ".join(str(error).split()))
             self._tell(f"extend: {step.key}={label(step.value)} is not tried: {said}")
             return []
         self._overrides += wanted

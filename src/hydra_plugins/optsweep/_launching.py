@@ -123,7 +123,6 @@ class PlannedLauncher(Launcher):
         """
         from hydra_plugins.optsweep._composing import compose, plain
         from hydra_plugins.optsweep._door import (
-            forget_passwords,
             job_from_composed,
             refuse_silent_store,
             refuse_swept,
@@ -134,7 +133,7 @@ class PlannedLauncher(Launcher):
         from hydra_plugins.optsweep._searching import begin
         from hydra_plugins.optsweep._yaml import to_yaml
         from optsweep.folders import refuse_used
-        from optsweep.redaction import redact
+        from optsweep.redaction import redacted
         from optsweep.search import refuse_pruning_apart, refuse_with_search
 
         launch = self.read(self._given)
@@ -161,7 +160,6 @@ class PlannedLauncher(Launcher):
             job_from_composed(one, given, keys, self.device(launch, given))
             for one, given in zip(composed, settings, strict=True)
         ]
-        forget_passwords(folder)
         refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
 
         with imports.importing():
@@ -182,7 +180,7 @@ class PlannedLauncher(Launcher):
             target=asked.target,
             intervals=asked.intervals,
             extend=asked.extend,
-            config=redact(to_yaml(plain(self._config))),
+            config=to_yaml(redacted(plain(self._config))),
         )
         if asked.resume and not first and not search:
             earlier = earlier_sweeps(store, sweep.plan)[:1]
