@@ -9,6 +9,8 @@ import yaml
 
 from conftest import run
 from hydra_plugins.optsweep._door import telling_how_to_go_on
+from optsweep.download import Archive, _refuse_unreachable
+from optsweep.errors import DatasetError
 from store import QUICK, runs
 
 PASSWORD, TOKEN, KEY, ODBC = "pass:w0rd@1", "ghp-t0ken-2", "sig-k3y-3", "pwd-s3cret-4"
@@ -136,6 +138,15 @@ def test_a_refused_sweep_leaves_no_secret_and_no_file_of_others_changed(
     assert done.returncode == 2
     assert_kept(project, done.stdout + done.stderr)
     assert (folder / "own.yaml").read_text() == "address: http://a:b@c\n"
+
+
+def test_a_mirror_that_cannot_be_asked_is_named_without_its_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    archive = Archive(tmp_path / "x.gz", None, (f"http://me:{PASSWORD}@localhost/x.gz",))
+    with pytest.raises(DatasetError, match=r"http://me:\*\*\*@localhost/x.gz: InvalidURL") as error:
+        _refuse_unreachable(archive)
+    assert PASSWORD not in str(error.value) + capfd.readouterr().err
 
 
 def test_what_was_typed_is_shown_on_an_interrupt_without_its_secrets(

@@ -5,6 +5,7 @@ lies there is checked first, by the checksums that the dataset's class carries, 
 tried for a bounded time before the download starts.
 """
 
+import http.client
 import queue
 import socket
 import struct
@@ -22,6 +23,7 @@ from typing import Any
 from torchvision.datasets.utils import check_integrity
 
 from optsweep.errors import DatasetError, FolderError
+from optsweep.redaction import redacted
 
 PATIENCE = 5.0  # seconds until an address that does not answer counts as out of reach
 
@@ -169,8 +171,10 @@ def _refuse_unreachable(archive: Archive) -> None:
         try:
             with urllib.request.urlopen(url, timeout=PATIENCE):
                 answers.put(None)
+        except http.client.HTTPException as error:  # which may quote a password
+            answers.put(f"{redacted(url)}: {type(error).__name__}")
         except (OSError, ValueError) as error:
-            answers.put(f"{url}: {getattr(error, 'reason', error)}")
+            answers.put(f"{redacted(url)}: {getattr(error, 'reason', error)}")
 
     for url in archive.urls:
         threading.Thread(target=ask, args=(url,), daemon=True).start()
@@ -179,7 +183,7 @@ def _refuse_unreachable(archive: Archive) -> None:
         try:
             reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            reasons.append(f"{url}: no answer within {PATIENCE:.0f} s")
+            reasons.append(f"{redacted(url)}: no answer within {PATIENCE:.0f} s")
             break
         if reason is None:
             return
