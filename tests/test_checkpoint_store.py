@@ -3,14 +3,19 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from carrying import job_in
-from optsweep import checkpoint
-from optsweep.checkpoint import CHECKPOINT, Journal
+from optsweep import checkpoint, checkpoint_store, tracking
+from optsweep.checkpoint import CHECKPOINT, JOURNAL, Journal
 from optsweep.checkpoint_store import StoredProgress, fetch, forget
+from optsweep.errors import TrackingError
 from optsweep.jobs import Job
 from optsweep.results import Entry
-from optsweep.run import JOURNAL
 from optsweep.tracking import Store
 
 ENTRIES = [
@@ -98,6 +103,67 @@ def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_p
     forget(store, list(runs.values()))
     for run_id in runs.values():
         assert store.client.list_artifacts(run_id) == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "",
+        "[1]",
+        "\0",
+        '{"run_id": "RUN"}',
+        '{"run_id": "RUN", "name": "VICTIM"}',
+        '{"run_id": "RUN", "name": "../../victim"}',
+        '{"run_id": "RUN", "name": ["0123456789abcdef.bin"]}',
+        "RUN VICTIM",
+    ],
+)
+def test_a_name_from_the_store_overwrites_no_file_outside_of_the_folder(
+    tmp_path: Path, kept: str
+) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    with store.start("run", folder=tmp_path / "other") as tracked:
+        text = kept.replace("RUN", tracked.run_id).replace("VICTIM", str(victim))
+        for name in ("stack.json", "stack.txt"):
+            tracked.log_text(f"resume/{name}", text)
+        tracked.log_text("resume/victim", "theirs")
+        tracked.log_text(f"resume{victim}", "theirs")
+    job = replace(job_in(tmp_path / "sweep/run"), run_id=tracked.run_id)
+    fetch(store, job)
+    assert victim.read_text() == "mine"
+    assert list(job.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("times", [1, 9])
+@pytest.mark.parametrize(
+    "error", [MlflowException("away"), OSError("no route"), ConnectionError("reset")]
+)
+@pytest.mark.parametrize("call", ["download_artifacts", "list_artifacts"])
+def test_a_store_that_is_away_is_not_one_without_a_checkpoint(
+    tmp_path: Path, call: str, error: Exception, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner: Any = tracking if call == "download_artifacts" else MlflowClient
+    monkeypatch.setattr(checkpoint_store, "_PAUSES", (0.0, 0.0))
+    store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
+    job = job_in(tmp_path / "run")
+    run_id = told_of(store, job)
+    shutil.rmtree(job.folder)
+    real, failures = getattr(owner, call), [error] * times
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(owner, call, failing)
+    if times == 1 and type(error) is not OSError:
+        fetch(store, replace(job, run_id=run_id))
+        assert (job.folder / CHECKPOINT).read_text() == "after epoch 2"
+        return
+    with pytest.raises(TrackingError, match=str(error.args[0])):
+        fetch(store, replace(job, run_id=run_id))
 
 
 def test_a_run_that_never_began_has_nothing_to_fetch(tmp_path: Path) -> None:

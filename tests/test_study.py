@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from damages import DAMAGES
+
 pytest.importorskip("optuna")
 
 import optuna
@@ -21,7 +23,7 @@ from optuna.trial import TrialState
 from optsweep.results import RunRecord
 from optsweep.search import Search
 from optsweep.space import Choice, Dimension, Interval
-from optsweep.study import JOURNAL, NAME, Rungs, Study
+from optsweep.study import JOURNAL, NAME, Rungs, Study, _open
 
 SPACE: list[Dimension] = [
     Choice("optimizer", ("sgd", "adam", "rmsprop")),
@@ -114,6 +116,18 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     resumed = Study(Search(SPACE, 12), tmp_path / "begun", 1, 9)
     assert resumed.points == begun
     assert carried_out(resumed)[0] == whole
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_search_whose_journal_was_damaged_is_the_same(tmp_path: Path, how: str) -> None:
+    whole, _ = carried_out(Study(Search(SPACE, 12), tmp_path / "whole", 1, 9))
+    carried_out(Study(Search(SPACE, 12), tmp_path / "begun", 1, 9), most=10)
+    journal = tmp_path / "begun" / JOURNAL
+    journal.write_bytes(DAMAGES[how](journal.read_bytes()))
+    for _ in range(2):  # what is written behind the damage is read again
+        _open.cache_clear()
+        resumed = Study(Search(SPACE, 12), tmp_path / "begun", 1, 9)
+        assert carried_out(resumed)[0] == whole
 
 
 def test_more_trials_go_on_with_the_same_study(tmp_path: Path) -> None:

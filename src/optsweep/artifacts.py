@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from optsweep import environment, model
+from optsweep import environment, files, model
 from optsweep.dataset import Dataset
 from optsweep.jobs import Job, load_dataset
 from optsweep.redaction import redacted
@@ -19,6 +20,10 @@ from optsweep.tracking import DatasetNote, Store, TrackedRun
 from optsweep.training import predict
 
 WEIGHTS = "weights.safetensors"
+
+
+class UnusableWeights(Exception):
+    """The file is empty, torn, foreign or of another model."""
 
 
 def run_tags(job: Job, owner: str, stack: int) -> dict[str, str]:
@@ -69,15 +74,24 @@ def keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> Non
     path = job.folder / WEIGHTS
     # The parameters are views of one buffer, and safetensors keeps no views.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, path, metadata={"format": "pt"})
+    with files.replacing(path) as unfinished:
+        save_file(weights, unfinished, metadata={"format": "pt"})
     tracked.log_file(path)
 
 
 def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
-    """Draws the pictures of a run that was carried out before, from its weights."""
+    """Draws the pictures of a run that was carried out before, from its weights.
+
+    Raises:
+        UnusableWeights: they cannot be read; the message says why.
+    """
     data = load_dataset(job.settings)
     network = model.build(job.settings, data.input_shape, len(data.classes))
-    network.load_state_dict(load_file(job.folder / WEIGHTS))
+    path = job.folder / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UnusableWeights(f"{path} cannot be read ({error})") from error
     keep_figures(job, record, data, network, TrackedRun(store, record.run_id, job.folder))
 
 

@@ -13,7 +13,9 @@ together, bit for bit, or any of them alone.
 import hashlib
 import io
 import json
+import logging
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -24,14 +26,18 @@ from typing import Any
 
 import torch
 
-from optsweep import optimizer
+from optsweep import files, optimizer
 from optsweep.results import Entry
 from optsweep.stacking import Stacked
 from optsweep.training import Stack
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT = "checkpoint.bin"
+JOURNAL = "history.jsonl"
 _STACKS = "stacks"  # beside the runs' folders: the checkpoints of stacks
-_NOTE = "stack.txt"  # in a run's folder: where the checkpoint of its stack lies
+_NOTE = "stack.txt"  # in a run's folder: the path from there to the checkpoint of its stack
+_STACKED = re.compile(rf"[^\0\n]*{_STACKS}/([0-9a-f]{{16}}\.bin)")
 _FORMAT = b"optsweep checkpoint 2\n"  # changes whenever what is saved does
 
 
@@ -62,7 +68,7 @@ def leave_notes(path: Path, folders: Sequence[Path]) -> None:
 
 def leave_note(path: Path, folder: Path) -> None:
     """Notes in a run's folder where the checkpoint of its stack lies."""
-    (folder / _NOTE).write_text(os.path.relpath(path, folder))
+    files.write(folder / _NOTE, os.path.relpath(path, folder))
 
 
 def stack_of(folder: Path) -> Path | None:
@@ -70,7 +76,16 @@ def stack_of(folder: Path) -> Path | None:
     note = folder / _NOTE
     if (folder / CHECKPOINT).exists() or not note.exists():
         return None
-    return (folder / note.read_text()).resolve()
+    path = note.read_text(errors="replace")
+    if not _STACKED.fullmatch(path):
+        log.warning("%s names no checkpoint; left out", note)
+        return None
+    return (folder / path).resolve()
+
+
+def is_stack(name: str) -> bool:
+    """Whether a file's name is one that the checkpoint of a stack has."""
+    return _STACKED.fullmatch(f"{_STACKS}/{name}") is not None
 
 
 def forget(folder: Path) -> None:
@@ -113,11 +128,9 @@ def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> N
     content = io.BytesIO()
     torch.save({"epoch": epoch, "runs": runs}, content)
     payload = content.getvalue()
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
+    with files.replacing(path) as unfinished, unfinished.open("wb") as file:
         file.write(_FORMAT + zlib.crc32(payload).to_bytes(4, "big"))
         file.write(payload)
-    temporary.replace(path)
 
 
 def _weights(stack: Stack, run: int) -> dict[str, torch.Tensor]:
@@ -173,7 +186,8 @@ def _read(path: Path) -> dict[str, Any]:
 def set_aside(path: Path) -> Path:
     """Renames a file that cannot be used, so that it is neither in the way nor lost."""
     aside = path.with_name(f"{path.name}.unusable")
-    path.replace(aside)
+    with suppress(FileNotFoundError):  # another run of the stack was quicker
+        path.replace(aside)
     return aside
 
 
@@ -182,11 +196,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.entries = _entries(path)
-        if path.exists():  # without what a kill in the middle of a line left at its end
-            temporary = path.with_suffix(".part")
-            temporary.write_text("".join(map(_line, self.entries)))
-            temporary.replace(path)
+        lines = _lines(path)
+        self.entries = _entries(lines)
+        if len(self.entries) < len(lines):  # a crash has torn the end, or something wrote over it
+            log.warning("%s cannot be read after epoch %d", path, max(self.last, 0))
+            files.write(path, "".join(_line(entry) + "\n" for entry in self.entries))
 
     @property
     def last(self) -> int:
@@ -201,26 +215,31 @@ class Journal:
         """
         if entry.epoch <= self.last:
             return next(kept for kept in self.entries if kept.epoch == entry.epoch), False
-        with self._path.open("a") as file:
-            file.write(_line(entry))
+        files.append(self._path, _line(entry))
         self.entries.append(entry)
         return entry, True
 
 
 def _line(entry: Entry) -> str:
-    return json.dumps(asdict(entry)) + "\n"
+    return json.dumps(asdict(entry))
 
 
-def _entries(path: Path) -> list[Entry]:
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        return []
+
+
+def _entries(lines: Sequence[str]) -> list[Entry]:
+    """The epochs up to the first line that is none: nothing after it is trusted."""
     entries: list[Entry] = []
-    if not path.exists():
-        return entries
-    for line in path.read_text().splitlines():
+    for line in lines:
         try:
             given = json.loads(line)
-            batches = {int(samples): loss for samples, loss in given["batches"].items()}
-            entry = Entry(given["epoch"], given["time"], given["metrics"], batches)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            break  # a torn line can only be the last; nothing after it is trusted
-        entries.append(entry)
+            batches = {int(samples): float(loss) for samples, loss in given["batches"].items()}
+            metrics = {name: float(value) for name, value in given["metrics"].items()}
+            entries.append(Entry(int(given["epoch"]), int(given["time"]), metrics, batches))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            break
     return entries

@@ -4,26 +4,31 @@
 folder of whoever goes on with the run, with the journal of the epochs that MLflow has been told.
 """
 
+import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from optsweep import checkpoint, limits
-from optsweep.checkpoint import Journal
+from optsweep import checkpoint, files, limits
+from optsweep.checkpoint import JOURNAL, Journal
+from optsweep.errors import Unreachable
 from optsweep.jobs import Job
 from optsweep.logged import logged
 from optsweep.progress import NotedProgress
-from optsweep.run import JOURNAL
 from optsweep.tracking import Store, TrackedRun
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 _FOLDER = "resume"  # among a run's artifacts
-_KEPT = "stack.txt"  # in it: which run's artifacts hold the checkpoint of its stack, and its name
+_KEPT = "stack.json"  # in it: which run's artifacts hold the checkpoint of its stack, and its name
+_PAUSES = (1.0, 4.0, 15.0)  # seconds between tries to reach a store that is away
 
 
 class StoredProgress(NotedProgress):
@@ -50,7 +55,8 @@ class StoredProgress(NotedProgress):
         tracked = [TrackedRun(self._store, run_ids[job.folder], job.folder) for job in jobs]
         self._keeper = tracked[0]
         for run in tracked if len(tracked) > 1 else ():
-            run.log_text(f"{_FOLDER}/{_KEPT}", f"{tracked[0].run_id} {self._checkpoint.name}")
+            kept = {"run_id": tracked[0].run_id, "name": self._checkpoint.name}
+            run.log_text(f"{_FOLDER}/{_KEPT}", json.dumps(kept))
 
     def finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Sends the checkpoint, where the epoch left one."""
@@ -66,12 +72,16 @@ def fetch(store: Store, job: Job) -> None:
     """Lays what MLflow holds of a run that was begun into its folder.
 
     What lies there is left alone, unless the run has gone further on another machine since.
+
+    Raises:
+        TrackingError: the store does not give what it holds; the run may be tried again.
     """
     if job.run_id is None:
         return
     job.folder.mkdir(parents=True, exist_ok=True)
-    run_id = store.id_of(job.run_id)
-    told = list(logged(store, run_id))
+    given = job.run_id
+    run_id = _answered(lambda: store.id_of(given))
+    told = _answered(lambda: list(logged(store, run_id)))
     if told and told[-1].epoch > Journal(job.folder / JOURNAL).last:
         checkpoint.forget(job.folder)
         (job.folder / JOURNAL).unlink(missing_ok=True)
@@ -86,27 +96,54 @@ def fetch(store: Store, job: Job) -> None:
 
 
 def _fetch_stack(store: Store, run_id: str, job: Job) -> None:
-    """Lays the checkpoint of the stack that a run was in beside its folder, with a note of it."""
+    """Lays the checkpoint of the stack that a run was in beside its folder, and says so there."""
     if not _download(store, run_id, _KEPT, job.folder):
         return
-    note = job.folder / _KEPT
-    keeper, name = note.read_text().split()
-    note.unlink()
+    kept = job.folder / _KEPT
+    try:
+        keeper, name = map(json.loads(kept.read_text()).__getitem__, ("run_id", "name"))
+        sound = isinstance(keeper, str) and checkpoint.is_stack(name)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = False
+    kept.unlink()
+    if not sound:  # a name from a store is used in no path unlooked at
+        log.warning("%s/%s of run %s names no checkpoint; left out", _FOLDER, _KEPT, run_id)
+        return
     stacks = checkpoint.stacks_beside(job.folder)
-    if _download(store, store.id_of(keeper), name, stacks):
+    if _download(store, _answered(lambda: store.id_of(keeper)), name, stacks):
         checkpoint.leave_note(stacks / name, job.folder)
 
 
 def _download(store: Store, run_id: str, name: str, folder: Path) -> bool:
-    """Fetches a file that is kept with a run into a folder, whole or not at all."""
+    """Fetches a file that is kept with a run into a folder; false where none is kept.
+
+    Raises:
+        TrackingError: the store does not say what is kept, or does not give it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as own:
         try:
-            copy = store.download(run_id, _FOLDER, name, Path(own))
-        except Exception:  # each kind of artifact store has its own for what is not there
+            copy = _answered(lambda: store.download(run_id, _FOLDER, name, Path(own)))
+        except FileNotFoundError:
             return False
-        copy.replace(folder / name)
+        with files.replacing(folder / name) as unfinished:
+            copy.replace(unfinished)
     return True
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    """What a store answers; one that is away is asked again, a few times.
+
+    Raises:
+        TrackingError: it refuses, or is still away.
+    """
+    for pause in _PAUSES:
+        try:
+            return ask()
+        except Unreachable as error:
+            log.warning("%s; asking again in %g s", error, pause)
+            time.sleep(pause)
+    return ask()
 
 
 def forget(store: Store, run_ids: Sequence[str]) -> None:

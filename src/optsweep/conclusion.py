@@ -12,7 +12,7 @@ from rich.console import Console
 
 from optsweep import report, verdict_tags
 from optsweep.address import ui_command
-from optsweep.artifacts import WEIGHTS, keep_best_figures
+from optsweep.artifacts import WEIGHTS, UnusableWeights, keep_best_figures
 from optsweep.jobs import Job
 from optsweep.results import RunRecord, SweepRecord, best
 from optsweep.statistics import judge
@@ -53,7 +53,10 @@ def conclude(
         parent.tag(**verdict_tags.tags(verdict))
         parent.log_metrics(verdict_tags.metrics(verdict))
         if figures == "best":
-            _draw_best(first, jobs, record, store)
+            try:
+                _draw_best(first, jobs, record, store)
+            except UnusableWeights as reason:
+                tell(f"no pictures of {first.name}: {' '.join(str(reason).split())}")
     for path in written:
         inside = path.parent.relative_to(folder)
         parent.log_file(path, None if inside == Path() else str(inside))

@@ -6,7 +6,6 @@ and without a display.
 """
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from math import ceil
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from optsweep import files
 from optsweep.drawing import DRAWABLE, INCH, PLAIN, Floats, fitted, new_figure, spread, width_of
 
 Images = NDArray[np.uint8]
@@ -155,14 +155,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the folder does not exist or cannot be written.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.png")
-    try:
+    with files.replacing(Path(path)) as unfinished:
         # Without the version of matplotlib, equal pictures are equal files.
         figure.savefig(unfinished, format="png", dpi="figure", metadata={"Software": None})
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _indices(labels: Labels, classes: Sequence[str]) -> NDArray[np.int64]:

@@ -22,6 +22,14 @@ def mark(folder: Path, kind: str, identity: str) -> None:
         files.append(folder / _MARK, f"{kind} {identity}")
 
 
+def claim(folder: Path, plan: str, config: str) -> None:
+    """Makes a folder that of a sweep, and keeps the config that it was started with there."""
+    mark(folder, "sweep", plan)
+    path = folder / "multirun.yaml"
+    if config and not path.exists():
+        files.write(path, config)
+
+
 def is_marked(folder: Path, kind: str, identity: str) -> bool:
     """Whether this project made the folder for that run or sweep."""
     return f"{kind} {identity}" in _marks(folder)

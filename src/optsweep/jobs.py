@@ -7,8 +7,8 @@ work is refused while it costs nothing. A `Job` then holds all that a worker nee
 import errno
 import math
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -185,17 +185,14 @@ def refuse_full(folder: Path, needed: int, key: str) -> None:
     Raises:
         FolderError: it cannot or has not; `key` is what to give another folder with.
     """
-    probe = folder / ".room"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise OSError(errno.ENOSPC, f"{free / 2**20:.1f} MB are free")
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(b"0" * 4096)
     except OSError as error:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
         raise FolderError(
             f"{folder} cannot take the {needed / 2**20:.1f} MB that are needed "
             f"({error.strerror}); free or open it, or give another with {key}=/path/to/folder"

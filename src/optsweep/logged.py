@@ -4,8 +4,9 @@ import logging
 import math
 from collections.abc import Iterator
 
-from optsweep.checkpoint import Journal
+from optsweep.checkpoint import JOURNAL, Journal, forget
 from optsweep.errors import TrackingError
+from optsweep.jobs import Job
 from optsweep.outbox import ticket_of
 from optsweep.results import Entry
 from optsweep.store_errors import explained
@@ -14,20 +15,27 @@ from optsweep.tracking import Store
 log = logging.getLogger(__name__)
 
 
-def complete(journal: Journal, store: Store, run_id: str) -> None:
-    """Adds to a journal the epochs that MLflow holds beyond its last one.
+def journal_of(job: Job, store: Store) -> Journal:
+    """The journal of a run that begins, or is resumed with what MLflow holds beyond its last epoch.
 
-    They keep the times that they were logged at: logged again, MLflow keeps each point once.
+    Those epochs keep the times that they were logged at: logged again, MLflow keeps each once.
     """
+    path = job.folder / JOURNAL
+    if job.run_id is None:  # a folder that was used before holds what another run left
+        forget(job.folder)
+        path.unlink(missing_ok=True)
+        return Journal(path)
+    journal = Journal(path)
     try:
-        missing = [entry for entry in logged(store, run_id) if entry.epoch > journal.last]
+        missing = [entry for entry in logged(store, job.run_id) if entry.epoch > journal.last]
     except TrackingError as error:
-        log.warning("%s; the epochs of run %s are taken from its journal alone", error, run_id)
-        return
+        log.warning("%s; %s alone says which epochs were logged", error, path)
+        return journal
     if missing:
-        log.warning("the journal lacks %d epochs, which MLflow holds", len(missing))
+        log.warning("%s lacks %d epochs, which MLflow holds", path, len(missing))
     for entry in missing:
         journal.keep(entry)
+    return journal
 
 
 def logged(store: Store, run_id: str) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ not block those behind it; `experiments/sync.py` sends it again.
 """
 
 import json
+import logging
 import re
 import threading
 import uuid
@@ -22,6 +23,8 @@ from optsweep.locks import locked
 
 Call = dict[str, Any]
 Finder = Callable[[str], str | None]  # the id of a ticket's run, where it was created
+
+log = logging.getLogger(__name__)
 
 NAME = "unsent.jsonl"
 REFUSED = "refused.jsonl"  # what the store answered, and did not take
@@ -151,9 +154,14 @@ def _read(path: Path) -> Iterator[Call]:
     if not path.exists():
         return
     for line in path.read_text(errors="replace").splitlines():
-        with suppress(ValueError):  # torn
-            if isinstance(call := json.loads(line), dict):
-                yield call
+        try:
+            call = json.loads(line)
+        except ValueError:  # torn
+            call = None
+        if isinstance(call, dict) and "call" in call:
+            yield call
+        else:
+            log.warning("%s: %d characters that are no call are left out", path, len(line))
 
 
 def joined(calls: Iterable[Call]) -> Iterator[Call]:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from optsweep import files
 from optsweep.results import RunRecord, ranking_split
 from optsweep.training import Slices
 
@@ -167,18 +168,18 @@ class NotedProgress:
         self._write()
 
     def _write(self) -> None:
-        temporary = self._path.with_suffix(".part")  # whoever reads it finds a whole one
-        temporary.write_text(json.dumps(self._note))
-        temporary.replace(self._path)
+        files.write(self._path, json.dumps(self._note), durable=False)
 
 
 def read_note(path: Path) -> dict[str, object]:
-    """A worker's note; empty where there is none, or where it is just being written."""
+    """A worker's note; empty where there is none that can be read."""
     try:
         note = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return note if isinstance(note, dict) else {}
+    kinds = {"run_id": str, "epoch": int, "scores": str}
+    sound = isinstance(note, dict) and all(isinstance(note.get(key), kinds[key]) for key in kinds)
+    return note if sound else {}
 
 
 class SweepProgress:

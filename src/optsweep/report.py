@@ -9,7 +9,6 @@ import base64
 import io
 import json
 import math
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from optsweep import files
 from optsweep.repeats import Setting, label, merge, printable, repeats
 from optsweep.results import SCORES, RunRecord, SweepRecord, best, rank, table_csv
 from optsweep.sensitivity import Sensitivity
@@ -231,10 +231,5 @@ def _last_lines(text: str) -> str:
 
 def _put(path: Path, text: str) -> Path:
     """Writes a text file: the whole of it, or nothing."""
-    unfinished = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        unfinished.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    files.write(path, text.encode(errors="replace"))
     return path

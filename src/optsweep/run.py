@@ -17,13 +17,13 @@ import torch
 
 from optsweep import checkpoint, files, folders, model
 from optsweep.artifacts import describe_run, keep_figures, keep_weights, run_tags
-from optsweep.checkpoint import Journal, UnusableCheckpoint
+from optsweep.checkpoint import JOURNAL, Journal, UnusableCheckpoint
 from optsweep.dataset import Dataset
 from optsweep.device import computing, ran_out_of_memory
 from optsweep.errors import StackFailed, describe
 from optsweep.heartbeat import Heartbeat
 from optsweep.jobs import Job, build, build_together, load_dataset, refuse_full, room
-from optsweep.logged import complete
+from optsweep.logged import journal_of
 from optsweep.progress import Progress
 from optsweep.results import Entry, RunRecord, objective
 from optsweep.stacking import Stacked
@@ -31,8 +31,6 @@ from optsweep.tracking import Store, TrackedRun
 from optsweep.training import Epoch, Stack, evaluate_splits, train
 
 log = logging.getLogger(__name__)
-
-JOURNAL = "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -199,13 +197,8 @@ def _carry_out(
             files.remove_unfinished(job.folder)
             tracked = open_runs.enter_context(filing.start(job, len(together)))
             record.run_id, record.stack = tracked.run_id, len(together)
-            if job.run_id is None:  # a folder that was used before holds what another run left
-                checkpoint.forget(job.folder)
-                (job.folder / JOURNAL).unlink(missing_ok=True)
             describe_run(job, data, tracked)
-            journal = Journal(job.folder / JOURNAL)
-            if job.run_id:
-                complete(journal, filing.store, tracked.run_id)
+            journal = journal_of(job, filing.store)
             members.append(Member(job, record, tracked, journal))
         progress.started({member.job.folder: member.tracked.run_id for member in members})
         path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])

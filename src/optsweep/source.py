@@ -7,6 +7,7 @@ map into memory rather than read: all processes of a machine then share its page
 import glob
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from optsweep import files
 from optsweep.errors import DatasetError
 from optsweep.locks import locked_if_allowed
 from optsweep.splits import Split
@@ -24,6 +26,8 @@ TEST_SHARE = 0.2  # kept for test where a source comes without test pictures
 # Changes whenever what is decoded does: files of another version are decoded anew.
 _VERSION = 2
 _DECODING = 3600.0  # seconds that another process is waited for, which decodes the same pictures
+log = logging.getLogger(__name__)
+
 _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 
 
@@ -95,8 +99,12 @@ def cached(
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     with locked_if_allowed(folder / ".lock", _DECODING):
-        with suppress(*_UNREADABLE):
-            return _load_source(folder / f"{name}-{stamp()}.safetensors")
+        file = folder / f"{name}-{stamp()}.safetensors"
+        try:
+            return _load_source(file)
+        except _UNREADABLE as error:
+            if file.exists():
+                log.warning("%s cannot be read (%s); it is made anew", file, error)
         source = read()
         try:
             file = _save_source(source, folder, name, stamp())
@@ -109,7 +117,6 @@ def _save_source(source: Source, folder: Path, name: str, stamp: str) -> Path:
     for stale in folder.glob(f"{glob.escape(name)}-*.safetensors"):
         stale.unlink(missing_ok=True)  # who has it mapped keeps it until they end
     file = folder / f"{name}-{stamp}.safetensors"
-    temporary = file.with_suffix(".part")
     tensors = {
         "train.images": source.train.images.contiguous(),
         "train.labels": source.train.labels,
@@ -121,11 +128,8 @@ def _save_source(source: Source, folder: Path, name: str, stamp: str) -> Path:
         "peak": str(source.peak),
         "digest": source.digest,
     }
-    try:
-        save_file(tensors, temporary, metadata=about)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.replacing(file) as unfinished:
+        save_file(tensors, unfinished, metadata=about)
     return file
 
 

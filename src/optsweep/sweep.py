@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from optsweep import environment, files, folders
+from optsweep import environment, folders
 from optsweep.artifacts import source_tags
 from optsweep.checkpoint import forget_stacks
 from optsweep.conclusion import conclude
@@ -201,7 +201,7 @@ def _carry_out(
     heartbeat: Heartbeat,
 ) -> SweepRecord:
     """Carries the jobs out in the sweep's folder, which is this launch's; `typed` is that given."""
-    _claim(sweep)
+    folders.claim(sweep.folder, sweep.plan, sweep.config)
     taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
@@ -256,14 +256,6 @@ def _carry_out(
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
     """The sweep in the folder of the one that it goes on with."""
     return replace(sweep, folder=folder, jobs=_in_folder(sweep.jobs, sweep.folder, folder))
-
-
-def _claim(sweep: Sweep) -> None:
-    """Marks the folder as this sweep's, and keeps the config that it was started with there."""
-    folders.mark(sweep.folder, "sweep", sweep.plan)
-    config = sweep.folder / "multirun.yaml"
-    if sweep.config and not config.exists():
-        files.write(config, sweep.config)
 
 
 def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
