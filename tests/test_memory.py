@@ -42,10 +42,14 @@ def leave(room, left=[]):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what is taken")
 @pytest.mark.parametrize(
-    ("room", "where"), [(650, "while the stack is built"), (250, "while its models are")]
+    "room",
+    [
+        pytest.param(650, id="while the stack is built"),
+        pytest.param(250, id="while its models are built", marks=pytest.mark.long),
+    ],
 )
 def test_a_stack_for_which_memory_runs_out_is_halved_until_it_does(
-    room: int, where: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    room: int, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "large.py").write_text(LARGE)
     (project / "conf/model/large.yaml").write_text("_target_: large.Large\nroom: 0\n")

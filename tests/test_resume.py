@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,17 @@ class Started:
                 found.append(int(entry.name))
         return found
 
+    def servers(self) -> list[int]:
+        """The server that workers are forked from: started by the launcher, not forked."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+                if parent == self.process.pid and b"multiprocessing.forkserver" in command:
+                    found.append(int(entry.name))
+        return found
+
     def _is_worker(self, entry: Path) -> bool:
         try:
             of_group = os.getpgid(int(entry.name)) == self.process.pid
@@ -169,6 +181,12 @@ def kill_worker(started: Started) -> None:
     os.kill(started.workers()[0], signal.SIGKILL)
 
 
+def kill_server(started: Started) -> None:
+    """Kills the server that workers are forked from, and so those that it has forked."""
+    (server,) = started.servers()
+    os.kill(server, signal.SIGKILL)
+
+
 def interrupt_launcher(started: Started) -> None:
     os.kill(started.process.pid, signal.SIGINT)
 
@@ -184,6 +202,7 @@ def terminate_launcher(started: Started) -> None:
 CODES: dict[Callable[[Started], None], set[int]] = {
     kill_launcher: {-signal.SIGKILL},
     kill_worker: {0, 1},
+    kill_server: {0, 1},
     interrupt_launcher: {130},
     interrupt_group: {130},
     terminate_launcher: {143},
@@ -231,8 +250,8 @@ def trials() -> Iterator[object]:
     for hit, moment in itertools.product(CODES, MOMENTS):
         if hit is interrupt_launcher and moment is not in_the_middle:
             continue  # as `interrupt_group`, which workers see too
-        if hit is kill_worker and moment is in_the_summary:
-            continue  # there is none
+        if hit in (kill_worker, kill_server) and moment is in_the_summary:
+            continue  # there is none, or nothing that it would do any more
         marks = [] if (hit, moment) in QUICKEST else [pytest.mark.long]
         yield pytest.param(hit, moment, marks=marks, id=f"{hit.__name__}-{moment.__name__}")
 
@@ -247,7 +266,11 @@ def test_a_sweep_that_is_hit_resumes_bit_for_bit(
     trial(project, hit, moment, expected)
 
 
-@pytest.mark.parametrize("hit", [kill_launcher, interrupt_group], ids=lambda hit: str(hit.__name__))
+@pytest.mark.parametrize(
+    "hit",
+    [kill_launcher, interrupt_group, pytest.param(kill_server, marks=pytest.mark.long)],
+    ids=lambda hit: str(hit.__name__),
+)
 def test_a_stack_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None], project: Path, stacked: Points
 ) -> None:
