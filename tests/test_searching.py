@@ -55,6 +55,14 @@ def test_a_seed_is_not_searched() -> None:
         read("lr=interval(0,1)", "seed=0,1")
 
 
+def test_what_holds_a_secret_is_not_searched() -> None:
+    with pytest.raises(
+        SettingsError, match=r"dataset\.mirror=.*password.*keeps its choices"
+    ) as error:
+        read('dataset.mirror="http://me:secret@a","http://b"')
+    assert "secret" not in str(error.value)
+
+
 def refusal(project: Path, *arguments: str) -> str:
     done = run(project, *arguments)
     assert done.returncode == 2, done.stdout + done.stderr

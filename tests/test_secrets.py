@@ -11,6 +11,7 @@ from conftest import run
 from hydra_plugins.optsweep._door import telling_how_to_go_on
 from optsweep.download import Archive, _refuse_unreachable
 from optsweep.errors import DatasetError
+from optsweep.tracking import Store
 from store import QUICK, runs
 
 PASSWORD, TOKEN, KEY, ODBC = "pass:w0rd@1", "ghp-t0ken-2", "sig-k3y-3", "pwd-s3cret-4"
@@ -167,3 +168,22 @@ def test_what_was_typed_is_shown_on_an_interrupt_without_its_secrets(
     with pytest.raises(KeyboardInterrupt), telling_how_to_go_on():
         raise KeyboardInterrupt
     assert capsys.readouterr().out == "go on with: python experiments/run.py lr=1 resume=true\n"
+
+
+def test_what_waits_for_a_store_that_is_away_holds_no_secret(tmp_path: Path) -> None:
+    store = Store.attach(f"postgresql://ann:{PASSWORD}@127.0.0.1:1/x?sslpassword={KEY}", "1")
+    address = f"https://{TOKEN}@h/?api_key={KEY}"
+    with (
+        pytest.raises(RuntimeError),
+        store.start(
+            f"sgd dataset.mirror={address}",
+            params={"dataset.places": [address, {"deep": address}]},
+            tags={"optsweep.best": address},
+            folder=tmp_path,
+        ) as tracked,
+    ):
+        tracked.log_text("overrides.txt", f"dataset.mirror={address}\nlr=0.1")
+        raise RuntimeError(f"no answer from {address}")
+    waiting = (tmp_path / "unsent.jsonl").read_text()
+    assert waiting.count("https://***@h/?api_key=***") == 7
+    assert [secret for secret in SECRETS if secret in waiting] == []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Sweep
 
 from optsweep.errors import SettingsError
+from optsweep.redaction import redact, redacted
 from optsweep.results import RunRecord
 from optsweep.space import Choice, Dimension, interval, typed
 
@@ -54,6 +55,11 @@ def _dimension(override: Override) -> Dimension:
     texts = tuple(dict.fromkeys(map(str, override.sweep_string_iterator())))
     if not texts:
         raise SettingsError(f"{given}: it holds no value; type {key}=interval(1e-5,1) or a list")
+    if redacted(texts) != texts:
+        raise SettingsError(
+            f"{redact(given)}: these hold a password or a token, and a search keeps its choices in "
+            f"a file; type one value for {key}"
+        )
     step = value.step if isinstance(value, RangeSweep) and not value.shuffle else None
     whole = isinstance(step, int) and step > 0 and all(text.lstrip("-").isdigit() for text in texts)
     return Choice(key, texts, int(step) if whole and step and len(texts) > 1 else None)
