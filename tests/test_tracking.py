@@ -3,8 +3,12 @@
 import json
 import math
 import multiprocessing
+import signal
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,6 +42,34 @@ def test_store_and_experiment_are_created_with_artifacts_beside_the_file(
 
 def test_opening_again_finds_the_same_experiment(uri: str) -> None:
     assert Store.open(uri, "mine").experiment_id == Store.open(uri, "mine").experiment_id
+
+
+DIE_HALF_MADE = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from optsweep.tracking import Store
+
+@event.listens_for(Engine, "before_cursor_execute")
+def die(connection, cursor, statement, *rest):
+    if statement.strip().startswith("INSERT INTO _alembic_tmp_"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Store.open(sys.argv[1], "mine")
+"""
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(uri: str, tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", DIE_HALF_MADE, uri], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "mlflow.db").exists(), "only a whole one is there"
+    Store.open(uri, "mine")
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        *(f"mlflow.db{end}" for end in ("", "-wal", "-shm")),
+        ".mlflow.db.lock",
+    }
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import re
 import shutil
 import socket
 import sqlite3
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import create_engine
@@ -98,7 +99,10 @@ def _refuse_unwritable(path: Path) -> None:
         free = shutil.disk_usage(path.parent).free
         if free < _ROOM:
             raise OSError(f"{free // 1024} KB are free, {_ROOM // 1024} KB are needed")
-        with sqlite3.connect(path, timeout=PATIENCE) as database:
+        if not path.exists():  # `new_store` makes it, whole
+            with tempfile.TemporaryFile(dir=path.parent):
+                return
+        with closing(sqlite3.connect(path, timeout=PATIENCE)) as database:
             database.execute("PRAGMA journal_mode=wal")  # readers and writers side by side
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
@@ -107,9 +111,6 @@ def _refuse_unwritable(path: Path) -> None:
             f"the MLflow store {path} cannot be written ({error}); free or open its folder, or "
             "give another store with tracking.uri=sqlite:////path/to/mlflow.db"
         ) from error
-    finally:
-        with suppress(UnboundLocalError):
-            database.close()
 
 
 def _refuse_silent_server(uri: str) -> None:

@@ -22,7 +22,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run as Run  # what `find` gives, for those who type it
 from mlflow.exceptions import MlflowException
 
-from optsweep import delivery, limits, outbox, sending
+from optsweep import delivery, limits, new_store, outbox, sending
 from optsweep.address import absolute, refuse_unusable, sqlite_path
 from optsweep.errors import CallFailed, StackFailed, TrackingError, Unreachable
 from optsweep.locks import locked_if_allowed
@@ -84,6 +84,7 @@ class Store:
             # MLflow sets up an empty database without a lock: of several that start together
             # on one, all but the first fail.
             with locked_if_allowed(path.with_name(f".{path.name}.lock"), _OPENING), _quiet():
+                new_store.create(path)
                 client = sending.connected(uri)
                 artifacts = (path.parent / "mlartifacts").as_uri()
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
