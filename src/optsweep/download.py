@@ -7,6 +7,7 @@ tried for a bounded time before the download starts.
 
 import http.client
 import queue
+import shutil
 import socket
 import struct
 import tempfile
@@ -14,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ from typing import Any
 
 from torchvision.datasets.utils import check_integrity
 
+from optsweep import files
 from optsweep.errors import DatasetError, FolderError
 from optsweep.redaction import redacted
 
+_APART = ".downloading"  # in `data_dir`: made here, and removed again
 PATIENCE = 5.0  # seconds until an address that does not answer counts as out of reach
 
 
@@ -54,13 +57,43 @@ def fetch(cls: type[Any], data_dir: Path, mirror: str | None = None) -> None:
     if missing:
         _refuse_unreachable(missing[0])
     try:
-        with _socket_timeout(PATIENCE):
+        with _set_apart(mirrored, data_dir) as apart, _socket_timeout(PATIENCE):
             for train in (True, False):
-                mirrored(str(data_dir), train=train, download=True)
+                mirrored(str(apart), train=train, download=True)
     except (OSError, EOFError, RuntimeError, ValueError) as error:
-        if not isinstance(error, OSError):  # the address has sent something else
-            refuse_corrupt(cls, data_dir)
         raise _unavailable(missing, data_dir, error) from error
+
+
+@contextmanager
+def _set_apart(cls: type[Any], data_dir: Path) -> Iterator[Path]:
+    """A folder to download into, whose files get their places once they are whole.
+
+    So a download that was killed leaves nothing that looks like the file. Where another file than
+    the whole dataset's is at fault, the archives that are whole keep their places all the same.
+    """
+    apart = data_dir / _APART
+    shutil.rmtree(apart, ignore_errors=True)  # of one that was killed
+    there = {archive.path.relative_to(data_dir): archive for archive in archives(cls, data_dir)}
+    try:
+        for place in there:
+            (apart / place).parent.mkdir(parents=True, exist_ok=True)
+            if (data_dir / place).is_file():
+                (apart / place).symlink_to((data_dir / place).absolute())
+        yield apart
+        _give_places(apart, data_dir, (path.relative_to(apart) for path in apart.rglob("*")))
+    except BaseException:
+        whole = (at for at, one in there.items() if check_integrity(apart / at, one.md5))
+        _give_places(apart, data_dir, whole)
+        raise
+    finally:
+        shutil.rmtree(apart, ignore_errors=True)
+
+
+def _give_places(apart: Path, data_dir: Path, places: Iterable[Path]) -> None:
+    for place in list(places):
+        if (apart / place).is_file() and not (apart / place).is_symlink():
+            (data_dir / place).parent.mkdir(parents=True, exist_ok=True)
+            files.move(apart / place, data_dir / place)
 
 
 def with_mirror(cls: type[Any], mirror: str | None) -> type[Any]:
@@ -200,9 +233,11 @@ def _by_hand(archive: Archive, reason: str) -> DatasetError:
 
 
 def _unavailable(missing: list[Archive], data_dir: Path, error: Exception) -> DatasetError:
+    lacking = [archive for archive in missing if not archive.path.is_file()]
     if missing and isinstance(error, urllib.error.URLError | TimeoutError):
-        lacking = [archive for archive in missing if not archive.path.is_file()]
         return _by_hand((lacking or missing)[0], str(error))
+    if lacking and not isinstance(error, OSError):
+        return _by_hand(lacking[0], f"the address sends another file: {error}")
     return DatasetError(
         f"the dataset cannot be brought to {data_dir} ({type(error).__name__}: {error}); "
         "free or open that folder, or give another with data_dir=/path/to/folder"

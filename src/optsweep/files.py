@@ -36,13 +36,18 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix}")
     try:
         yield unfinished
-        if durable:
-            _sync(unfinished)
-        unfinished.replace(path)
-        if durable:
-            sync_folder(path.parent)
+        move(unfinished, path, durable=durable)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def move(unfinished: Path, path: Path, *, durable: bool = True) -> None:
+    """Gives a file that is complete its place, on the same filesystem."""
+    if durable:
+        _sync(unfinished)
+    unfinished.replace(path)
+    if durable:
+        sync_folder(path.parent)
 
 
 def append(path: Path, line: str, *, durable: bool = True) -> None:

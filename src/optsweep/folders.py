@@ -15,11 +15,11 @@ _MARK = ".optsweep"
 _BEFORE = frozenset({".hydra", "multirun.yaml", "optsweep.log", ".owner"})
 
 
-def mark(folder: Path, kind: str, identity: str) -> None:
+def mark(folder: Path, kind: str, identity: str, *, durable: bool = True) -> None:
     """Makes a folder that of a run or a sweep; it may be that of several, one after another."""
     folder.mkdir(parents=True, exist_ok=True)
     if not is_marked(folder, kind, identity):
-        files.append(folder / _MARK, f"{kind} {identity}")
+        files.append(folder / _MARK, f"{kind} {identity}", durable=durable)
 
 
 def claim(folder: Path, plan: str, config: str) -> None:

@@ -193,7 +193,8 @@ def _carry_out(
         members = []
         for job, record in together:
             refuse_full(job.folder, needed, "hydra.run.dir")
-            folders.mark(job.folder, "run", job.fingerprint)
+            # In a sweep's folder a run is found without its mark.
+            folders.mark(job.folder, "run", job.fingerprint, durable=not filing.parent)
             files.remove_unfinished(job.folder)
             tracked = open_runs.enter_context(filing.start(job, len(together)))
             record.run_id, record.stack = tracked.run_id, len(together)
