@@ -10,6 +10,7 @@ import pytest
 import torchvision
 
 from optsweep import download
+from optsweep.errors import DatasetError
 
 
 def published(folder: Path) -> type[Any]:
@@ -72,7 +73,7 @@ def test_a_file_that_is_another_than_was_published_is_not_kept(
     monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", copy)
     cls, data_dir = published(tmp_path / "there"), tmp_path / "data"
     (tmp_path / "there/t10k-images-idx3-ubyte.gz").write_bytes(b"<html>not here</html>")
-    with pytest.raises(download.DatasetError, match="t10k-images-idx3-ubyte"):
+    with pytest.raises(DatasetError, match="t10k-images-idx3-ubyte"):
         download.fetch(cls, data_dir)
     names = {path.name for path in (data_dir / "Tiny/raw").iterdir()}
     assert names == {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"}

@@ -31,7 +31,7 @@ KINDS = [
     "table.csv",
     "verdict.json",
     "report.html",
-    "figures/ranking.png",
+    "figures/*.png",
     "unsent.jsonl",
     "0/.optsweep",
     "0/history.jsonl",
@@ -112,7 +112,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
 
 
 def damage(project: Path, pattern: str, how: str) -> None:
-    (path,) = (project / "outputs").glob(pattern)
+    path = min((project / "outputs").glob(pattern))
     path.write_bytes(DAMAGES[how](path.read_bytes()))
 
 
