@@ -6,8 +6,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from optsweep.errors import OptsweepError, SettingsError, nearest
-from optsweep.imports import leave
-from optsweep.redaction import redact
+from optsweep.system.process import leave
+from optsweep.system.redaction import redact
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,10 +87,10 @@ def report(options: dict[str, str]) -> None:
     """
     from rich.console import Console  # these imports take seconds: not before a typing error
 
-    from optsweep.address import sqlite_path
-    from optsweep.reading import latest_sweep, read_sweep
-    from optsweep.report import few_sentences, judge, merge, sentence, terminal_table, write
-    from optsweep.tracking import Store
+    from optsweep.report.page import few_sentences, judge, merge, sentence, terminal_table, write
+    from optsweep.tracking.address import sqlite_path
+    from optsweep.tracking.reading import latest_sweep, read_sweep
+    from optsweep.tracking.store import Store
 
     path = sqlite_path(options["tracking.uri"])
     if path is not None and not path.exists():

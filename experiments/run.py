@@ -6,8 +6,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.optsweep._door import main, single_run
-from optsweep.imports import leave
+from optsweep.cli.main import main, single_run
+from optsweep.system.process import leave
 
 ROOT = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)

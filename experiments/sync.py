@@ -13,9 +13,9 @@ from optsweep.errors import (
     TrackingError,
     Unreachable,
 )
-from optsweep.imports import leave
-from optsweep.outbox import REFUSED, Outbox, outboxes
-from optsweep.redaction import redact
+from optsweep.system.process import leave
+from optsweep.system.redaction import redact
+from optsweep.tracking.outbox import REFUSED, Outbox, outboxes
 
 HELP = """\
 Sends what a tracking server that was away could not take. Each run keeps it in its own folder,
@@ -65,8 +65,8 @@ def sync(folder: Path, uri: str) -> int:
     if not kept:
         print(f"nothing is waiting to be sent in {folder}")
         return 0
-    from optsweep.address import absolute, refuse_unusable
-    from optsweep.tracking import Store  # this import takes seconds
+    from optsweep.tracking.address import absolute, refuse_unusable
+    from optsweep.tracking.store import Store  # this import takes seconds
 
     uri, refused = absolute(uri), False
     for (address, experiment_id), folders in kept.items():

@@ -8,14 +8,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from hydra_plugins.optsweep._door import new_job
-from optsweep.jobs import Job
-from optsweep.results import RunRecord, SweepRecord
-from optsweep.settings import Launch, Settings
-from optsweep.single import carry_out
-from optsweep.sweep import Sweep
-from optsweep.sweep import carry_out as carry_out_sweep
-from optsweep.tracking import Store
+from optsweep.cli.main import new_job
+from optsweep.config.settings import Launch, Settings
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.runs.job import Job
+from optsweep.sweep.single_run import carry_out
+from optsweep.sweep.sweep import Sweep
+from optsweep.sweep.sweep import carry_out as carry_out_sweep
+from optsweep.tracking.store import Store
 
 
 def new(project: Path, *overrides: str, folder: str = "", swept: tuple[str, ...] = ()) -> Job:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optsweep.results import RunRecord, SweepRecord
+from optsweep.records.run import RunRecord, SweepRecord
 
 # Where each optimizer learns best, and how high it gets.
 _BEST = {

@@ -25,8 +25,8 @@ from hydra.errors import ConfigCompositionException, HydraException, OverridePar
 from PIL import Image
 
 from conftest import run
-from hydra_plugins.optsweep._messages import in_one_line
-from optsweep.tracking import Store
+from optsweep.cli.messages import in_one_line
+from optsweep.tracking.store import Store
 
 SOON = 15.0  # seconds within which what does not answer has to be told of
 

@@ -31,7 +31,7 @@ def canary(sentence: str) -> Iterator[None]:
 
 def test_optimizers_are_made_without_the_compiler() -> None:
     with canary(
-        "optsweep.optimizer sets `__dynamo_disable` on torch's optimizer methods, so that no "
+        "optsweep.optim.optimizers sets `__dynamo_disable` on torch's optimizer methods, so that no "
         "process imports torch._dynamo: a second less for every start of the program and of the "
         "server of its workers. Without it all works, a second later."
     ):
@@ -46,7 +46,7 @@ def test_optimizers_are_made_without_the_compiler() -> None:
 
 def test_fused_adam_without_momentum_and_corrections_is_rmsprop() -> None:
     with canary(
-        "optsweep.rmsprop calls `torch.optim.adam.adam(fused=True)` with beta1=0 at step 2**30, "
+        "optsweep.optim.rmsprop calls `torch.optim.adam.adam(fused=True)` with beta1=0 at step 2**30, "
         "where it is RMSprop in one pass over the weights instead of five. Without it RMSprop is "
         "wrong or does not start: take torch's own then."
     ):
@@ -79,7 +79,7 @@ def test_fused_adam_without_momentum_and_corrections_is_rmsprop() -> None:
 
 def test_the_warning_about_a_step_outside_of_a_capture_can_be_silenced() -> None:
     with canary(
-        "optsweep.capture sets `_warned_capturable_if_run_uncaptured`, so that the steps which "
+        "optsweep.training.cuda_graph sets `_warned_capturable_if_run_uncaptured`, so that the steps which "
         "warm a CUDA graph up print no warning. Without it each such sweep prints one."
     ):
         from torch.optim import Optimizer
@@ -92,7 +92,7 @@ def test_the_warning_about_a_step_outside_of_a_capture_can_be_silenced() -> None
 
 def test_hydra_applies_single_values_to_a_config() -> None:
     with canary(
-        "hydra_plugins.optsweep._composing applies a job's single values to a copy of a composed "
+        "optsweep.cli.composing applies a job's single values to a copy of a composed "
         "config with `ConfigLoaderImpl._apply_overrides_to_config`, because Hydra takes some 50 ms "
         "to compose a job. Without it no sweep starts: use `load_sweep_config` for each job then."
     ):
@@ -110,7 +110,7 @@ def test_hydra_applies_single_values_to_a_config() -> None:
 
 def test_hydra_resolves_its_own_values_from_one_place() -> None:
     with canary(
-        "hydra_plugins.optsweep._composing sets `HydraConfig.instance().cfg`, as `set_config` "
+        "optsweep.cli.composing sets `HydraConfig.instance().cfg`, as `set_config` "
         "does after a copy that takes longer than all else of a job. Without it ${hydra:...} in "
         "conf/ does not resolve in sweeps: call `set_config` then."
     ):
@@ -131,7 +131,7 @@ def test_hydra_resolves_its_own_values_from_one_place() -> None:
 
 def test_hydras_sweeper_asks_whether_a_batch_is_legal() -> None:
     with canary(
-        "hydra_plugins.optsweep.sweeper is Hydra's BasicSweeper without "
+        "hydra_plugins.optsweep.grid is Hydra's BasicSweeper without "
         "`validate_batch_is_legal`, which composes every job a second time. "
         "Without that method jobs are composed twice again; without the class no grid starts."
     ):
@@ -146,7 +146,7 @@ def test_hydras_sweeper_asks_whether_a_batch_is_legal() -> None:
 
 def test_hydras_flags_can_be_parsed_without_its_usage() -> None:
     with canary(
-        "hydra_plugins.optsweep._arguments asks Hydra's own parser whether a flag exists, for one "
+        "optsweep.cli.arguments asks Hydra's own parser whether a flag exists, for one "
         "line instead of eight of usage. Without it a mistyped flag is answered by Hydra again."
     ):
         import argparse
@@ -162,7 +162,7 @@ def test_hydras_flags_can_be_parsed_without_its_usage() -> None:
 
 def test_omegaconf_quotes_texts_that_look_like_numbers() -> None:
     with canary(
-        "hydra_plugins.optsweep._yaml writes texts by `OmegaConfDumper.str_representer`, with "
+        "optsweep.cli.yaml writes texts by `OmegaConfDumper.str_representer`, with "
         "PyYAML's C code: a tenth of the time. Without it '1e-3' could be read back as a number: "
         "write by OmegaConf.to_yaml then."
     ):
@@ -178,7 +178,7 @@ def test_omegaconf_quotes_texts_that_look_like_numbers() -> None:
 
 def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
     with canary(
-        "optsweep.reading asks `client._tracking_client.store.get_metric_history_bulk` for the "
+        "optsweep.tracking.reading asks `client._tracking_client.store.get_metric_history_bulk` for the "
         "points of 500 runs at once. Without it each run is asked by itself: a report of 1,000 "
         "runs makes a thousand calls for each metric."
     ):
@@ -197,7 +197,7 @@ def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
 
 def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
     with canary(
-        "optsweep.reading asks a server at the address of MLflow's own page, with MLflow's own "
+        "optsweep.tracking.reading asks a server at the address of MLflow's own page, with MLflow's own "
         "credentials. Without it each run is asked by itself: a report of 1,000 runs "
         "makes a thousand calls for each metric."
     ):
@@ -205,7 +205,7 @@ def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request
 
-        from optsweep.reading import _BULK
+        from optsweep.tracking.reading import _BULK
 
         assert _BULK in {rule.rule for rule in app.url_map.iter_rules()}
         assert {"host_creds", "endpoint", "method"} <= inspect.signature(
@@ -217,7 +217,7 @@ def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
 
 def test_artifacts_can_be_deleted_where_they_lie(tmp_path: Path) -> None:
     with canary(
-        "optsweep.checkpoint_store removes a finished run's checkpoint from MLflow by "
+        "optsweep.runs.checkpoint_store removes a finished run's checkpoint from MLflow by "
         "`get_artifact_repository(...).delete_artifacts`, which no client offers. Without it "
         "checkpoints of Ray's runs stay in the store."
     ):
@@ -235,7 +235,7 @@ def test_artifacts_can_be_deleted_where_they_lie(tmp_path: Path) -> None:
 
 def test_a_trial_is_gone_on_with_by_its_number_in_the_storage() -> None:
     with canary(
-        "optsweep.study reports to a trial that another process began, as "
+        "optsweep.search.study reports to a trial that another process began, as "
         "`Trial(study, frozen._trial_id)`: Optuna has no public way. Without it a search with "
         "pruning does not start."
     ):
@@ -253,7 +253,7 @@ def test_a_trial_is_gone_on_with_by_its_number_in_the_storage() -> None:
 
 def test_the_program_can_be_ended_without_taking_its_objects_apart() -> None:
     with canary(
-        "optsweep.imports.leave calls `threading._shutdown` and `atexit._run_exitfuncs`, as the "
+        "optsweep.system.process.leave calls `threading._shutdown` and `atexit._run_exitfuncs`, as the "
         "interpreter does at its end, and then `os._exit`: 1.5 s less for each start, in which "
         "some 640,000 objects would be taken apart. Without them it has to be sys.exit."
     ):
@@ -311,7 +311,7 @@ def test_workers_are_children_of_a_server_that_imports_and_forks_in_its_main_thr
     tmp_path: Path,
 ) -> None:
     with canary(
-        "optsweep.server and optsweep.processes rely on how multiprocessing's forkserver works: "
+        "optsweep.execution.forkserver and optsweep.execution.local rely on how multiprocessing's forkserver works: "
         "it imports what it is given and forks its workers, as its own children, in its main "
         "thread; when it is killed, its workers' sentinels fire, their exit code is 255, and the "
         "next worker starts another server. So all processes end within two seconds of a "

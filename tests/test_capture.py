@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from carrying import new
-from optsweep import jobs, model
-from optsweep.capture import capturable
-from optsweep.jobs import load_dataset
-from optsweep.optimizer import ScratchSGD
-from optsweep.training import train
+from optsweep.models import architectures as model
+from optsweep.optim.optimizers import ScratchSGD
+from optsweep.runs import job as jobs
+from optsweep.runs.job import load_dataset
+from optsweep.training.cuda_graph import capturable
+from optsweep.training.loop import train
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optsweep.checkpoint import (
+from optsweep.records.run import Entry
+from optsweep.training.checkpoint import (
     Journal,
     UnusableCheckpoint,
     forget_stack,
@@ -22,8 +23,7 @@ from optsweep.checkpoint import (
     set_aside,
     stack_of,
 )
-from optsweep.results import Entry
-from optsweep.training import Stack
+from optsweep.training.loop import Stack
 from test_training import constant, make_dataset, make_stack, run
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from conftest import ROOT, copy_project, run
-from hydra_plugins.optsweep._composing import compose
-from hydra_plugins.optsweep.sweeper import new_folder
+from hydra_plugins.optsweep.grid import new_folder
+from optsweep.cli.composing import compose
 from optsweep.errors import FolderError
-from optsweep.owner import Owner
+from optsweep.runs.owner import Owner
 from store import QUICK
 
 

@@ -15,10 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from torchvision.datasets import VisionDataset
 
 from conftest import ROOT
-from optsweep import dataset, loss, model, optimizer, schedule
-from optsweep.building import check_arguments, resolve
-from optsweep.settings import GROUPS, Option, Settings
-from optsweep.sources import torchvision_source
+from optsweep.config.instantiate import check_arguments, resolve
+from optsweep.config.settings import GROUPS, Option, Settings
+from optsweep.data import dataset
+from optsweep.data.builtin import torchvision_source
+from optsweep.models import architectures as model
+from optsweep.models import losses as loss
+from optsweep.optim import optimizers as optimizer
+from optsweep.optim import schedules as schedule
 
 CONF = ROOT / "conf"
 OPTIONS = sorted(

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from carrying import new
-from optsweep.cores import cores
-from optsweep.executors import count_workers
-from optsweep.settings import Launch
+from optsweep.config.settings import Launch
+from optsweep.execution.executor import count_workers
+from optsweep.system.cores import cores
 
 
 @pytest.fixture
@@ -92,5 +92,5 @@ def test_without_cgroups_all_cores_count(machine: Path) -> None:
 
 
 def test_workers_are_counted_by_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optsweep.executors.cores", lambda: 3)
+    monkeypatch.setattr("optsweep.execution.executor.cores", lambda: 3)
     assert count_workers(Launch(), new(project).settings, 100) == 3

@@ -13,16 +13,16 @@ import pytest
 from rich.console import Console
 
 from carrying import new
-from optsweep import course
-from optsweep.course import Course
+from optsweep.config.settings import Launch
 from optsweep.errors import StackFailed
-from optsweep.executors import Crashed
-from optsweep.jobs import Job
-from optsweep.progress import NOTE, SweepProgress, read_note
-from optsweep.results import RunRecord
-from optsweep.run import Filing, new_record
-from optsweep.settings import Launch
-from optsweep.worker import Task
+from optsweep.execution.executor import Crashed
+from optsweep.execution.worker import Task
+from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job
+from optsweep.runs.progress import NOTE, SweepProgress, read_note
+from optsweep.runs.run import Filing, new_record
+from optsweep.sweep import scheduler as course
+from optsweep.sweep.scheduler import Course
 
 KILLED = Crashed("its process was killed by SIGKILL")
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from optsweep import dataset
-from optsweep.dataset import Dataset
+from optsweep.config.settings import Option, Settings
+from optsweep.data import dataset
+from optsweep.data.builtin import Source, make_source
+from optsweep.data.dataset import Dataset
+from optsweep.data.splits import Split
 from optsweep.errors import DatasetError, SettingsError
-from optsweep.settings import Option, Settings
-from optsweep.sources import Source, make_source
-from optsweep.splits import Split
 from test_conf import composed
 from test_sources import make_cifar10, pictures
 
@@ -187,8 +187,8 @@ def test_a_function_of_one_s_own_is_a_new_file_in_conf(
     )
     (project / "pictures_of_mine.py").write_text(
         "import torch\n"
-        "from optsweep.sources import make_source\n"
-        "from optsweep.splits import Split\n"
+        "from optsweep.data.builtin import make_source\n"
+        "from optsweep.data.splits import Split\n"
         "def load(*, data_dir, shade):\n"
         "    images = torch.full((6, 1, 2, 2), shade, dtype=torch.uint8)\n"
         "    split = Split(images, torch.arange(6) % 2)\n"
@@ -209,13 +209,18 @@ def text(*, data_dir: Path) -> str:
 @pytest.mark.parametrize(
     ("target", "arguments", "error", "message"),
     [
-        ("test_dataset.text", {}, SettingsError, "must return an optsweep.sources.Source .* str"),
+        (
+            "test_dataset.text",
+            {},
+            SettingsError,
+            "must return an optsweep.data.builtin.Source .* str",
+        ),
         ("test_dataset.colours", {"blue": 1}, SettingsError, "dataset.blue: .* no such argument"),
         ("test_dataset.colours", {"count": 0}, DatasetError, r"N > 0"),
         ("torchvision.datasets.MNIST", {"miror": "x"}, SettingsError, r"mean dataset.mirror\?"),
         ("torchvision.datasets.MNIST", {"train_on": "val"}, SettingsError, "train or test"),
         ("torchvision.datasets.MNISTT", {}, SettingsError, "cannot be imported"),
-        ("optsweep.sources.TEST_SHARE", {}, SettingsError, "cannot be called"),
+        ("optsweep.data.builtin.TEST_SHARE", {}, SettingsError, "cannot be called"),
     ],
 )
 def test_a_dataset_that_cannot_be_used_is_refused(

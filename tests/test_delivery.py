@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from conftest import copy_project, run
-from optsweep import delivery
 from optsweep.errors import CallFailed, TrackingError, Unreachable
-from optsweep.outbox import Call, Outbox, outboxes, pending_id
-from optsweep.tracking import Store, TrackedRun
-from optsweep.unsent import telling_of_unsent
+from optsweep.sweep.send_outbox import telling_of_unsent
+from optsweep.tracking import delivery
+from optsweep.tracking.outbox import Call, Outbox, outboxes, pending_id
+from optsweep.tracking.store import Store, TrackedRun
 from servers import FakeStore
 
 RUN = "0" * 32

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torchvision
 
-from optsweep import download
+from optsweep.data import download
 from optsweep.errors import DatasetError
 
 

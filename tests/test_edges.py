@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import pytest
 
-from hydra_plugins.optsweep._extending import Extension, changed
-from optsweep.contenders import contenders
-from optsweep.edges import edges, further, step
 from optsweep.errors import SettingsError
-from optsweep.jobs import Job
-from optsweep.results import RunRecord, SweepRecord
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.runs.job import Job
+from optsweep.sweep.extension import Extension, changed
+from optsweep.verdict.boundaries import edges, further, step
+from optsweep.verdict.candidates import contenders
 from sweeps import Scores, failed, scored, with_runs
 
 

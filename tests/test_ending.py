@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from carrying import swept_out
-from optsweep import jobs, limits, run
-from optsweep.outbox import Outbox
+from optsweep.runs import job as jobs
+from optsweep.runs import run
+from optsweep.tracking import limits
+from optsweep.tracking.outbox import Outbox
 from servers import FakeStore
 from store import QUICK, runs
 

@@ -7,10 +7,11 @@ import torch
 from mlflow.exceptions import MlflowException
 
 from carrying import new
-from optsweep import loss, model
+from optsweep.config.settings import Option
 from optsweep.errors import SettingsError, TrackingError, describe, first_line
-from optsweep.settings import Option
-from optsweep.store_errors import explained
+from optsweep.models import architectures as model
+from optsweep.models import losses as loss
+from optsweep.tracking.errors import explained
 
 
 class Mute(Exception):

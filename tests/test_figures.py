@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 from numpy.typing import NDArray
 
-from optsweep import figures
+from optsweep.report.figures import run as figures
 
 # A glyph that no font has, an overflow, a division by zero: nothing passes unnoticed.
 pytestmark = pytest.mark.filterwarnings("error")

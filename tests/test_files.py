@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from optsweep import files
+from optsweep.system import files
 
 
 class Interrupted(BaseException):

@@ -7,8 +7,8 @@ import pytest
 
 from carrying import carried_out, swept_out
 from conftest import run
-from optsweep import folders
 from optsweep.errors import FolderError
+from optsweep.system import folders
 from store import QUICK, client, runs
 
 GRID = ("lr=1e-3,1e-2", *QUICK)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from optsweep import heartbeat, lease, owner
 from optsweep.errors import FolderError, Unreachable
-from optsweep.heartbeat import Heartbeat
-from optsweep.lease import STALE, TAG, Launches, Lease, fetched
-from optsweep.owner import Owner, State, machine
-from optsweep.takeover import release_dead
-from optsweep.tracking import Store, TrackedRun
+from optsweep.runs import heartbeat, lease, owner
+from optsweep.runs.heartbeat import Heartbeat
+from optsweep.runs.lease import STALE, TAG, Launches, Lease, fetched
+from optsweep.runs.owner import Owner, State, machine
+from optsweep.sweep.resume import release_dead
+from optsweep.tracking.store import Store, TrackedRun
 from users import as_user, shared_folder
 
 
@@ -54,7 +54,7 @@ class Launch:
 
     def create(self, name: str, tags: dict[str, str]) -> TrackedRun:
         tracked = TrackedRun(self.store, "pending-" + "0" * 32)
-        tracked.create(name, {"optsweep.owner": self.owner.name, "optsweep.kind": name} | tags)
+        tracked.create(name, {"optsweep.runs.owner": self.owner.name, "optsweep.kind": name} | tags)
         return tracked
 
     def renewed(self, seconds_ago: float) -> None:
@@ -102,7 +102,7 @@ def test_a_run_of_a_sweep_that_was_marked_shares_its_lease(store: Store, tmp_pat
 
 def test_what_has_no_lease_is_left_alone_on_another_host(store: Store, tmp_path: Path) -> None:
     tracked = TrackedRun(store, "pending-" + "0" * 32)
-    tracked.create("old", {"optsweep.owner": f"elsewhere:{tmp_path}/.owner"})
+    tracked.create("old", {"optsweep.runs.owner": f"elsewhere:{tmp_path}/.owner"})
     release_dead(store)
     assert fetched(store, tracked.run_id).info.status == "RUNNING"
 

@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from optsweep import locks, outbox, tracking
 from optsweep.errors import FolderError
-from optsweep.locks import Lock, holder, locked
-from optsweep.outbox import Outbox
-from optsweep.tracking import Store
+from optsweep.system import locks
+from optsweep.system.locks import Lock, holder, locked
+from optsweep.tracking import outbox
+from optsweep.tracking import store as tracking
+from optsweep.tracking.outbox import Outbox
+from optsweep.tracking.store import Store
 from users import as_user, shared_folder
 
 _HOLD = """
 import fcntl, sys
 from pathlib import Path
 if sys.argv[2:] == ["as us"]:
-    from optsweep.locks import Lock
+    from optsweep.system.locks import Lock
     lock = Lock(Path(sys.argv[1]))
     assert lock.acquire(0)
 else:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from optsweep import loss
+from optsweep.config.settings import Option
 from optsweep.errors import SettingsError
-from optsweep.settings import Option
+from optsweep.models import losses as loss
 from test_conf import composed
 
 ON_LOGITS = ["cross_entropy", "nll", "mse"]
@@ -167,9 +167,13 @@ def test_a_function_of_one_s_own_is_a_loss() -> None:
         ("torch.nn.functional.cross_entropy", {}, r"reduction: none"),
         ("torch.nn.CrossEntropyLoss", {}, "loss=own: torch.nn.CrossEntropyLoss"),
         ("test_loss.weighted", {"weights": [1.0]}, "loss=own: test_loss.weighted fails"),
-        ("optsweep.loss.cross_entropy", {"label_smoothing": 1.5}, "label_smoothing must be"),
-        ("optsweep.loss.cross_entropy", {"label_smoothing": "much"}, "fails"),
-        ("optsweep.loss.cross_entropy", {"smoothing": 0.1}, "mean loss.label_smoothing?"),
+        (
+            "optsweep.models.losses.cross_entropy",
+            {"label_smoothing": 1.5},
+            "label_smoothing must be",
+        ),
+        ("optsweep.models.losses.cross_entropy", {"label_smoothing": "much"}, "fails"),
+        ("optsweep.models.losses.cross_entropy", {"smoothing": 0.1}, "mean loss.label_smoothing?"),
     ],
 )
 def test_a_loss_that_cannot_work_is_refused_before_the_first_batch(

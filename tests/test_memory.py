@@ -8,9 +8,9 @@ import torch
 from rich.console import Console
 
 from carrying import swept_out
-from optsweep.device import ran_out_of_memory
+from optsweep.config.settings import Launch
 from optsweep.errors import SettingsError
-from optsweep.settings import Launch
+from optsweep.training.device import ran_out_of_memory
 
 LARGE = '''
 import multiprocessing

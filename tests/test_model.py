@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from optsweep.config.settings import Option
 from optsweep.errors import SettingsError
-from optsweep.model import CNN, MLP, ScratchSoftmax, Softmax, build, gives, weigh
-from optsweep.settings import Option
+from optsweep.models.architectures import CNN, MLP, ScratchSoftmax, Softmax, build, gives, weigh
 from test_conf import composed
 
 Shape = tuple[int, int, int]

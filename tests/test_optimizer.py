@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from optsweep import optimizer
-from optsweep.building import resolve
+from optsweep.config.instantiate import resolve
+from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
-from optsweep.optimizer import ScratchSGD, build, flatten, is_elementwise, load_state
-from optsweep.rmsprop import OnePassRMSprop
-from optsweep.settings import Option, Settings
+from optsweep.optim import optimizers as optimizer
+from optsweep.optim.optimizers import ScratchSGD, build, flatten, is_elementwise, load_state
+from optsweep.optim.rmsprop import OnePassRMSprop
 from test_conf import NAMES, composed
 
 Shapes = st.lists(st.lists(st.integers(1, 7), min_size=0, max_size=4), min_size=1, max_size=6)

@@ -11,9 +11,18 @@ import pytest
 from mlflow import MlflowClient
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.outbox import REFUSED, Call, Line, Outbox, joined, outboxes, pending_id, ticket_of
-from optsweep.results import Entry
-from optsweep.tracking import DatasetNote, Store, TrackedRun
+from optsweep.records.run import Entry
+from optsweep.tracking.outbox import (
+    REFUSED,
+    Call,
+    Line,
+    Outbox,
+    joined,
+    outboxes,
+    pending_id,
+    ticket_of,
+)
+from optsweep.tracking.store import DatasetNote, Store, TrackedRun
 from servers import TrackingServer
 
 

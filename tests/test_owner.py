@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from optsweep import owner
 from optsweep.errors import FolderError
-from optsweep.owner import Machine, Owner, State, launch_of, machine, state_by_lock
+from optsweep.runs import owner
+from optsweep.runs.owner import Machine, Owner, State, launch_of, machine, state_by_lock
 from users import as_user, shared_folder
 
 _OWN = """
 import sys
 from pathlib import Path
-from optsweep.owner import Owner
+from optsweep.runs.owner import Owner
 with Owner(Path(sys.argv[1])) as owner:
     print(owner.name, flush=True)
     sys.stdin.read()

@@ -22,7 +22,7 @@ names = {plugin.__name__ for plugins in found for plugin in plugins}
 assert {"LocalLauncher", "GridSweeper", "OptunaSweeper"} <= names, names
 import optsweep
 print(optsweep.__file__)
-from optsweep import report
+from optsweep.report import page as report
 report._template()
 """
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carrying import new
-from optsweep.jobs import Job
-from optsweep.plan import plan
-from optsweep.settings import Launch
+from optsweep.config.settings import Launch
+from optsweep.runs.job import Job
+from optsweep.sweep.stack_planner import plan
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 
 import databases
 from conftest import ROOT, run
-from optsweep import limits
 from optsweep.errors import Unreachable
-from optsweep.tracking import Store
+from optsweep.tracking import limits
+from optsweep.tracking.store import Store
 from pages import commands
 from servers import TrackingServer, free_port
 from store import QUICK

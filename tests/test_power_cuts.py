@@ -16,10 +16,10 @@ from rich.console import Console
 from carrying import swept_out
 from conftest import copy_project
 from damages import DAMAGES
-from optsweep import checkpoint
-from optsweep.outbox import Outbox
-from optsweep.progress import NotedProgress
-from optsweep.settings import Launch
+from optsweep.config.settings import Launch
+from optsweep.runs.progress import NotedProgress
+from optsweep.tracking.outbox import Outbox
+from optsweep.training import checkpoint
 from store import runs
 from test_resume import points
 

@@ -10,7 +10,7 @@ import torchvision
 from torchvision.datasets.utils import calculate_md5
 
 from carrying import carried_out
-from optsweep.results import RunRecord
+from optsweep.records.run import RunRecord
 
 
 def at(result: RunRecord, name: str, epoch: int) -> float:

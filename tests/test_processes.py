@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from carrying import job_in
-from optsweep import processes
 from optsweep.errors import StackFailed, TaskFailed
-from optsweep.executors import Crashed
-from optsweep.processes import LocalProcesses
-from optsweep.results import RunRecord
-from optsweep.worker import Task
+from optsweep.execution import local as processes
+from optsweep.execution.executor import Crashed
+from optsweep.execution.local import LocalProcesses
+from optsweep.execution.worker import Task
+from optsweep.records.run import RunRecord
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux ends children with their parent")
 
@@ -255,7 +255,7 @@ def test_the_servers_death_between_tasks_costs_nothing(
 LAUNCHER = """
 import sys
 from pathlib import Path
-from optsweep.processes import LocalProcesses
+from optsweep.execution.local import LocalProcesses
 from test_processes import meet, task
 if __name__ == "__main__":
     workers = LocalProcesses(2, run=meet)

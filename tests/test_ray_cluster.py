@@ -136,9 +136,9 @@ import os, subprocess, sys
 import ray
 from ray._private.state import state
 from ray._private.worker import global_worker
-from optsweep.engines import RayLaunch
-from optsweep.ray_cluster import RayTasks
-from optsweep.worker import Task
+from optsweep.config.launchers import RayLaunch
+from optsweep.execution.ray.executor import RayTasks
+from optsweep.execution.worker import Task
 
 secret = os.environ["MLFLOW_TRACKING_PASSWORD"]
 tasks = RayTasks(RayLaunch(address=sys.argv[1]), 1, print)

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from carrying import job_in
-from optsweep.engines import RayLaunch
-from optsweep.executors import Crashed
-from optsweep.ray_cluster import RayTasks
-from optsweep.ray_node import Errand, Parcel, unpack
-from optsweep.worker import Task
+from optsweep.config.launchers import RayLaunch
+from optsweep.execution.executor import Crashed
+from optsweep.execution.ray.executor import RayTasks
+from optsweep.execution.ray.node import Errand, Parcel, unpack
+from optsweep.execution.worker import Task
 
 _KINDS = (
     "OutOfMemoryError WorkerCrashedError NodeDiedError TaskCancelledError ObjectLostError "
@@ -83,7 +83,7 @@ class _Reference:
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.setattr("optsweep.ray_cluster._GLANCE", 0.02)
+    monkeypatch.setattr("optsweep.execution.ray.executor._GLANCE", 0.02)
     return fake
 
 
@@ -180,7 +180,7 @@ def test_max_parallel_holds_for_all_tasks_of_a_sweep(
 def test_a_task_that_is_given_up_is_not_started_when_a_node_is_back(
     ray: FakeRay, tasks: RayTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.ray_cluster._PATIENCE", 0.05)
+    monkeypatch.setattr("optsweep.execution.ray.executor._PATIENCE", 0.05)
     (future,) = submitted(tasks, tmp_path)
 
     def cancel(reference: Any, force: bool) -> None:
@@ -198,7 +198,7 @@ def test_an_error_of_the_watching_thread_settles_all_that_is_owed(
     ray: FakeRay, tasks: RayTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     futures = submitted(tasks, tmp_path, 2)
-    monkeypatch.setattr("optsweep.ray_cluster._PATIENCE", "a minute")
+    monkeypatch.setattr("optsweep.execution.ray.executor._PATIENCE", "a minute")
     for future in futures:
         with pytest.raises(Crashed, match="watching over it failed"):
             future.result(timeout=10)
@@ -220,7 +220,7 @@ def test_a_cluster_that_is_gone_when_a_task_is_sent_has_crashed_it(
 def test_stopping_ends_whatever_ray_does(
     ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr("optsweep.ray_cluster._END", 0.2)
+    monkeypatch.setattr("optsweep.execution.ray.executor._END", 0.2)
     hung = threading.Event()
 
     def cancel(reference: Any, force: bool) -> None:

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from optsweep.redaction import RedactingFormatter, redact, redacted
+from optsweep.system.redaction import RedactingFormatter, redact, redacted
 
 LETTERS = string.ascii_letters + string.digits
 words = st.text(LETTERS + "-_", min_size=1, max_size=12)

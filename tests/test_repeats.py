@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from optsweep.repeats import common, identity, label, merge, named, printable, repeats
-from optsweep.results import RunRecord
+from optsweep.records.grouping import common, identity, label, merge, named, printable, repeats
+from optsweep.records.run import RunRecord
 from sweeps import FOUR, SIXTY, TWELVE, failed, sweep, with_runs
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from optsweep.repeats import merge, repeats
-from optsweep.report import duration, page, sentence, write
-from optsweep.results import SweepRecord, rank, table_csv
-from optsweep.statistics import judge
-from optsweep.verdict_words import few_sentences
+from optsweep.records.grouping import merge, repeats
+from optsweep.records.run import SweepRecord, rank, table_csv
+from optsweep.report.page import duration, page, sentence, write
+from optsweep.verdict.judge import judge
+from optsweep.verdict.sentences import few_sentences
 from sweeps import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> & {{ 7*7 }} {% raw %} 犬 \u202e"

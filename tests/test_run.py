@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from carrying import carried_out, new
 from conftest import copy_project, environment, run
-from optsweep.reading import finished_records
-from optsweep.single import carry_out
-from optsweep.tracking import Store
+from optsweep.sweep.single_run import carry_out
+from optsweep.tracking.reading import finished_records
+from optsweep.tracking.store import Store
 from store import QUICK, artifacts, history, runs
 
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import Optimizer, lr_scheduler
 
-from optsweep import optimizer, schedule
+from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
-from optsweep.settings import Option, Settings
+from optsweep.optim import optimizers as optimizer
+from optsweep.optim import schedules as schedule
 from test_conf import NAMES, composed
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from optsweep.engines import RayLaunch, SlurmLaunch
+from optsweep.config.launchers import RayLaunch, SlurmLaunch
+from optsweep.config.settings import Launch
 from optsweep.errors import SettingsError
-from optsweep.search import Search, refuse_pruning_apart, refuse_with_search
-from optsweep.settings import Launch
-from optsweep.space import Choice, Dimension, Interval
+from optsweep.search.search import Search, refuse_pruning_apart, refuse_with_search
+from optsweep.search.space import Choice, Dimension, Interval
 
 SPACE: list[Dimension] = [
     Choice("optimizer", ("sgd", "adam", "rmsprop")),

@@ -9,9 +9,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from conftest import copy_project, run
-from hydra_plugins.optsweep._searching import read_space
+from optsweep.cli.searching import read_space
 from optsweep.errors import SettingsError
-from optsweep.space import Choice, Dimension
+from optsweep.search.space import Choice, Dimension
 from store import by_name, history, runs
 from test_resume import Points, Started, no_process_is_left, points
 

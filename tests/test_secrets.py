@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from conftest import run
-from hydra_plugins.optsweep._door import telling_how_to_go_on
-from optsweep.download import Archive, _refuse_unreachable
+from optsweep.cli.main import telling_how_to_go_on
+from optsweep.data.download import Archive, _refuse_unreachable
 from optsweep.errors import DatasetError
-from optsweep.tracking import Store
+from optsweep.tracking.store import Store
 from store import QUICK, runs
 
 PASSWORD, TOKEN, KEY, ODBC = "pass:w0rd@1", "ghp-t0ken-2", "sig-k3y-3", "pwd-s3cret-4"
@@ -22,7 +22,7 @@ MIRRORS = (f"https://me:{PASSWORD}@one.example/x", f"https://{TOKEN}@two.example
 MINE = '''
 import logging
 import torch
-from optsweep.sources import digits
+from optsweep.data.builtin import digits
 
 def source(*, data_dir, mirror=None, places=(), login=None):
     return digits(data_dir=data_dir)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from optsweep.contenders import contenders
-from optsweep.results import RunRecord, SweepRecord
-from optsweep.sensitivity import Sensitivity, TargetTime, sensitivity, time_to_target
-from optsweep.statistics import judge
-from optsweep.verdict_words import sentences
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.verdict.candidates import contenders
+from optsweep.verdict.judge import judge
+from optsweep.verdict.sensitivity import Sensitivity, TargetTime, sensitivity, time_to_target
+from optsweep.verdict.sentences import sentences
 from sweeps import Scores, failed, scored, sweep, with_runs
 
 

@@ -12,8 +12,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from optsweep.config.settings import GROUPS, Option, Settings
 from optsweep.errors import SettingsError
-from optsweep.settings import GROUPS, Option, Settings
 from test_conf import composed, config_of
 
 DIGEST = "d" * 32

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from optsweep import limits, reading
-from optsweep.address import refuse_unusable
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.outbox import Line, Outbox
-from optsweep.tracking import Store, TrackedRun
+from optsweep.tracking import limits, reading
+from optsweep.tracking.address import refuse_unusable
+from optsweep.tracking.outbox import Line, Outbox
+from optsweep.tracking.store import Store, TrackedRun
 from servers import babbling, silent
 
 SOON = 20.0  # seconds: many times each limit, and far below what MLflow would wait
@@ -78,7 +78,7 @@ def test_a_server_known_to_be_silent_is_not_asked_again(store: Store) -> None:
 def test_opening_a_store_on_a_silent_server_or_database_is_bounded(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.address.PATIENCE", 0.5)
+    monkeypatch.setattr("optsweep.tracking.address.PATIENCE", 0.5)
     with silent() as address:
         for uri in (f"http://{address}", f"postgresql://ann:pw@{address}/x"):
             began = time.monotonic()
@@ -182,7 +182,7 @@ def test_what_does_not_speak_http_is_refused_before_training(kind: str) -> None:
 
 
 def test_a_server_that_trickles_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optsweep.address.PATIENCE", 0.5)
+    monkeypatch.setattr("optsweep.tracking.address.PATIENCE", 0.5)
     with (
         babbling(b"HTTP/1.1 200 OK\r\n" + b"X-More: x\r\n" * 99, pause=0.05) as address,
         pytest.raises(TrackingError, match="does not answer"),

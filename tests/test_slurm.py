@@ -13,11 +13,11 @@ import slurms
 from carrying import job_in
 from conftest import run
 from engines import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
-from optsweep.engines import RayLaunch, SlurmLaunch
-from optsweep.executors import Crashed
-from optsweep.slurm import SlurmJobs
-from optsweep.slurm_job import gone_on_with
-from optsweep.worker import Task
+from optsweep.config.launchers import RayLaunch, SlurmLaunch
+from optsweep.execution.executor import Crashed
+from optsweep.execution.slurm.executor import SlurmJobs
+from optsweep.execution.slurm.job import gone_on_with
+from optsweep.execution.worker import Task
 from slurms import Slurm
 from store import by_name
 from test_settings import changed
@@ -134,8 +134,8 @@ def test_a_run_whose_node_is_lost_goes_on_when_it_is_back(plain: Slurm, tmp_path
 def test_a_slurm_that_stays_silent_has_lost_nothing(
     plain: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm._PATIENCE", 3.0)
-    monkeypatch.setattr("optsweep.slurm._QUESTION", 0.5)
+    monkeypatch.setattr("optsweep.execution.slurm.executor._PATIENCE", 3.0)
+    monkeypatch.setattr("optsweep.execution.slurm.executor._QUESTION", 0.5)
     for name, value in plain.environment.items():
         monkeypatch.setenv(name, value)
     said: list[str] = []

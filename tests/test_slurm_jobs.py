@@ -12,14 +12,14 @@ import pytest
 
 from carrying import job_in
 from fake_slurm import FakeSlurm
-from optsweep.engines import SlurmLaunch
+from optsweep.config.launchers import SlurmLaunch
 from optsweep.errors import SettingsError
-from optsweep.executors import Crashed
-from optsweep.results import RunRecord
-from optsweep.slurm import SlurmJobs
-from optsweep.slurm_commands import cancel, end_of
-from optsweep.slurm_job import _end_when_unwanted
-from optsweep.worker import Task
+from optsweep.execution.executor import Crashed
+from optsweep.execution.slurm.commands import cancel, end_of
+from optsweep.execution.slurm.executor import SlurmJobs
+from optsweep.execution.slurm.job import _end_when_unwanted
+from optsweep.execution.worker import Task
+from optsweep.records.run import RunRecord
 
 pytest.importorskip("submitit")
 
@@ -29,7 +29,7 @@ Submitted = list["Future[list[RunRecord]]"]
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     for name in ("_GLANCE", "_QUESTION", "_GRACE", "_AGAIN"):
-        monkeypatch.setattr(f"optsweep.slurm.{name}", 0.05)
+        monkeypatch.setattr(f"optsweep.execution.slurm.executor.{name}", 0.05)
     return FakeSlurm(tmp_path, monkeypatch)
 
 
@@ -106,7 +106,7 @@ def test_an_error_of_the_watching_thread_settles_all_that_is_owed_and_what_comes
 ) -> None:
     sweep = made(2)
     with monkeypatch.context() as broken:
-        broken.setattr("optsweep.slurm.queue", lambda: 1 / 0)
+        broken.setattr("optsweep.execution.slurm.executor.queue", lambda: 1 / 0)
         for future in sweep.futures:
             with pytest.raises(Crashed, match="watching over it failed: division by zero"):
                 future.result(timeout=30)
@@ -121,7 +121,7 @@ def test_an_error_of_the_watching_thread_settles_all_that_is_owed_and_what_comes
 def test_a_scancel_that_hangs_is_waited_for_no_longer_than_a_minute(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm_commands._CANCEL", 0.2)
+    monkeypatch.setattr("optsweep.execution.slurm.commands._CANCEL", 0.2)
     sweep = made(3)
     slurm.set("hang")
     sweep.jobs.stop()
@@ -133,7 +133,7 @@ def test_a_scancel_that_hangs_is_waited_for_no_longer_than_a_minute(
 def test_stopping_while_slurm_is_silent_names_what_to_cancel(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm_commands._CONFIRM", 0.2)
+    monkeypatch.setattr("optsweep.execution.slurm.commands._CONFIRM", 0.2)
     sweep = made(2)
     slurm.set("silent")
     sweep.jobs.stop()
@@ -143,11 +143,11 @@ def test_stopping_while_slurm_is_silent_names_what_to_cancel(
 def test_a_job_launch_that_fails_while_scancel_hangs_settles_its_future(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm_commands._CANCEL", 0.2)
+    monkeypatch.setattr("optsweep.execution.slurm.commands._CANCEL", 0.2)
     slurm.set("hang")
     sweep = made()
     state = "PENDING launch failed requeued held"
-    monkeypatch.setattr("optsweep.slurm.queue", lambda: {"1": state})
+    monkeypatch.setattr("optsweep.execution.slurm.executor.queue", lambda: {"1": state})
     with pytest.raises(Crashed, match="Slurm could not start it"):
         sweep.futures[0].result(timeout=30)
 
@@ -155,7 +155,7 @@ def test_a_job_launch_that_fails_while_scancel_hangs_settles_its_future(
 def test_max_parallel_holds_for_all_jobs_of_a_sweep(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm._AT_ONCE", 2)
+    monkeypatch.setattr("optsweep.execution.slurm.executor._AT_ONCE", 2)
     sweep = made(7, workers=3)
     most = 0
     while slurm.jobs:
@@ -174,7 +174,7 @@ def test_max_parallel_holds_for_all_jobs_of_a_sweep(
 def test_without_max_parallel_all_is_submitted_in_arrays_that_slurm_takes(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm._AT_ONCE", 2)
+    monkeypatch.setattr("optsweep.execution.slurm.executor._AT_ONCE", 2)
     made(5)
     assert slurm.jobs == ["1_0", "1_1", "2_0", "2_1", "3"]
 
@@ -182,7 +182,7 @@ def test_without_max_parallel_all_is_submitted_in_arrays_that_slurm_takes(
 def test_a_slurm_that_stays_silent_has_lost_nothing(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm._PATIENCE", 0.1)
+    monkeypatch.setattr("optsweep.execution.slurm.executor._PATIENCE", 0.1)
     sweep = made(2)
     slurm.set("silent")
     until(lambda: sweep.said)
@@ -224,7 +224,7 @@ def test_what_slurm_refuses_at_first_ends_the_sweep_in_the_words_of_sbatch(
 def test_jobs_of_a_launcher_that_was_killed_are_ended_before_the_next_one_submits(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm_commands._CONFIRM", 0.2)
+    monkeypatch.setattr("optsweep.execution.slurm.commands._CONFIRM", 0.2)
     first = made(2)
     first.jobs._closing.set()  # nobody cancels
     slurm.set("silent")
@@ -275,10 +275,10 @@ def test_a_job_asks_slurm_for_what_the_launcher_was_given(
 def test_a_job_ends_when_it_is_given_up_or_its_launcher_gives_no_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr("optsweep.slurm_job._GLANCE", 0.02)
-    monkeypatch.setattr("optsweep.slurm_job._ABANDONED", 0.3 if what == "sign" else 60.0)
+    monkeypatch.setattr("optsweep.execution.slurm.job._GLANCE", 0.02)
+    monkeypatch.setattr("optsweep.execution.slurm.job._ABANDONED", 0.3 if what == "sign" else 60.0)
     ended = threading.Event()
-    monkeypatch.setattr("optsweep.slurm_job.os.kill", lambda process, number: ended.set())
+    monkeypatch.setattr("optsweep.execution.slurm.job.os.kill", lambda process, number: ended.set())
     sign, submission, result = (tmp_path / name for name in ("sign", "submission", "result"))
     sign.touch()
     submission.touch()
@@ -291,7 +291,7 @@ def test_a_job_ends_when_it_is_given_up_or_its_launcher_gives_no_sign(
         result.touch()
         submission.unlink()
     assert ended.wait(0.5 if what == "nothing" else 30) == (what != "nothing")
-    monkeypatch.setattr("optsweep.slurm_job._ABANDONED", 0.0)
+    monkeypatch.setattr("optsweep.execution.slurm.job._ABANDONED", 0.0)
     watching.join(30)
 
 

@@ -22,11 +22,12 @@ from safetensors.torch import save_file
 from torchvision import datasets
 
 from conftest import environment
-from optsweep import source, sources
+from optsweep.data import builtin as sources
+from optsweep.data import source
+from optsweep.data.builtin import Source, digits, make_source, torchvision_source
+from optsweep.data.folder import image_folder
+from optsweep.data.splits import Split
 from optsweep.errors import DatasetError, SettingsError
-from optsweep.image_folder import image_folder
-from optsweep.sources import Source, digits, make_source, torchvision_source
-from optsweep.splits import Split
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -474,7 +475,7 @@ def test_a_read_only_disk_is_read_from(tmp_path: Path) -> None:
 LOADER = """
 import sys, time
 from pathlib import Path
-from optsweep import image_folder
+from optsweep.data import folder as image_folder
 root, data_dir, slow = sys.argv[1:]
 decode, decoded = image_folder._decode, []
 def counted(*arguments):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optsweep.errors import SettingsError
-from optsweep.space import (
+from optsweep.search.space import (
     BEGINNING,
     Choice,
     Interval,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optsweep.splits import Split, allot, hold_out, stratified
+from optsweep.data.splits import Split, allot, hold_out, stratified
 
 Labels = st.lists(st.integers(0, 9), min_size=1, max_size=200).map(torch.tensor)
 Sizes = st.lists(st.integers(1, 10**9), min_size=1, max_size=30)

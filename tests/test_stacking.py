@@ -13,12 +13,13 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from carrying import new, swept_out
-from optsweep import jobs, model
-from optsweep.jobs import Job, load_dataset
-from optsweep.loss import cross_entropy
-from optsweep.settings import Launch
-from optsweep.stacking import Stacked, why_not
-from optsweep.training import Epoch, batch_order, train
+from optsweep.config.settings import Launch
+from optsweep.models import architectures as model
+from optsweep.models.losses import cross_entropy
+from optsweep.runs import job as jobs
+from optsweep.runs.job import Job, load_dataset
+from optsweep.training.loop import Epoch, batch_order, train
+from optsweep.training.stacked import Stacked, why_not
 from store import artifacts, by_name, history, runs
 
 CPU = torch.device("cpu")

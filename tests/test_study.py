@@ -20,10 +20,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from optsweep.results import RunRecord
-from optsweep.search import Search
-from optsweep.space import Choice, Dimension, Interval
-from optsweep.study import JOURNAL, NAME, Rungs, Study, _open
+from optsweep.records.run import RunRecord
+from optsweep.search.search import Search
+from optsweep.search.space import Choice, Dimension, Interval
+from optsweep.search.study import JOURNAL, NAME, Rungs, Study, _open
 
 SPACE: list[Dimension] = [
     Choice("optimizer", ("sgd", "adam", "rmsprop")),

@@ -15,10 +15,10 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from optsweep.figures import save
-from optsweep.results import SweepRecord
-from optsweep.sweep_figures import CAPTIONS, heat_map, ranking, sweep_figures
-from optsweep.sweep_rates import learning_rates
+from optsweep.records.run import SweepRecord
+from optsweep.report.figures.rates import learning_rates
+from optsweep.report.figures.run import save
+from optsweep.report.figures.sweep import CAPTIONS, heat_map, ranking, sweep_figures
 from sweeps import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 from test_figures import AWKWARD, box
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from optsweep.repeats import repeats
-from optsweep.results import SweepRecord, best
-from optsweep.sweep_table import counts, score, sentence, terminal_table
+from optsweep.records.grouping import repeats
+from optsweep.records.run import SweepRecord, best
+from optsweep.report.table import counts, score, sentence, terminal_table
 from sweeps import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [bold]b[/] :smile: \udcff \x00"

@@ -15,10 +15,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from optsweep.address import absolute, ui_command
 from optsweep.errors import Terminated, TrackingError
-from optsweep.results import Entry
-from optsweep.tracking import DatasetNote, Store, TrackedRun
+from optsweep.records.run import Entry
+from optsweep.tracking.address import absolute, ui_command
+from optsweep.tracking.store import DatasetNote, Store, TrackedRun
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ DIE_HALF_MADE = """
 import os, signal, sys
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from optsweep.tracking import Store
+from optsweep.tracking.store import Store
 
 @event.listens_for(Engine, "before_cursor_execute")
 def die(connection, cursor, statement, *rest):

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from optsweep import loss
-from optsweep.dataset import Dataset
-from optsweep.loss import cross_entropy
-from optsweep.schedule import Schedule
-from optsweep.splits import Split
-from optsweep.training import (
+from optsweep.data.dataset import Dataset
+from optsweep.data.splits import Split
+from optsweep.models import losses as loss
+from optsweep.models.losses import cross_entropy
+from optsweep.optim.schedules import Schedule
+from optsweep.training.loop import (
     Epoch,
     Stack,
     batch_order,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from optsweep.repeats import label
-from optsweep.results import SweepRecord
-from optsweep.statistics import judge
-from optsweep.verdict_tags import metrics, tags
-from optsweep.verdict_words import few_sentences, headline, points, probability, sentences
+from optsweep.records.grouping import label
+from optsweep.records.run import SweepRecord
+from optsweep.tracking.verdict_tags import metrics, tags
+from optsweep.verdict.judge import judge
+from optsweep.verdict.sentences import few_sentences, headline, points, probability, sentences
 from sweeps import FOUR, LRS, SEARCH, Scores, failed, pruned, scored, sweep, with_runs
 
 

@@ -10,8 +10,8 @@ import torch
 
 from carrying import new
 from optsweep.errors import StackFailed
-from optsweep.tracking import Store
-from optsweep.worker import Task, carry
+from optsweep.execution.worker import Task, carry
+from optsweep.tracking.store import Store
 
 
 class Sleepy(torch.nn.Module):

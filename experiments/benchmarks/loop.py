@@ -15,11 +15,11 @@ from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
 from benchmarks.shared import ROOT, Options, Row, aligned, composed, paragraphs, timed
-from optsweep.dataset import Dataset
-from optsweep.jobs import build, load_dataset
-from optsweep.settings import Settings
-from optsweep.splits import Split
-from optsweep.training import batch_order, evaluate, train_epoch
+from optsweep.config.settings import Settings
+from optsweep.data.dataset import Dataset
+from optsweep.data.splits import Split
+from optsweep.runs.job import build, load_dataset
+from optsweep.training.loop import batch_order, evaluate, train_epoch
 
 CPU = torch.device("cpu")
 Product = tuple[Tensor, Tensor]
@@ -95,7 +95,7 @@ class Ours:
         self.batches = [slice(start, start + size) for start in range(0, count, size)]
 
     def train(self) -> None:
-        """As `optsweep.training.train` has it done for each epoch."""
+        """As `optsweep.training.loop.train` has it done for each epoch."""
         train_epoch(self.stack, self.data, self.order, self.batches)
 
     def evaluate(self) -> tuple[float, float]:

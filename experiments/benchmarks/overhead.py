@@ -11,8 +11,8 @@ import sklearn.datasets  # noqa: F401 (imported here, so that no run is charged 
 from rich.console import Console
 
 from benchmarks.shared import Options, aligned, composed, paragraphs, timed
-from optsweep.single import carry_out
-from optsweep.tracking import Store
+from optsweep.sweep.single_run import carry_out
+from optsweep.tracking.store import Store
 
 
 def overhead(options: Options) -> str:

@@ -11,10 +11,10 @@ from typing import TypeVar
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hydra_plugins.optsweep._door import new_job
-from optsweep import environment
-from optsweep.jobs import Job
-from optsweep.settings import Settings
+from optsweep.cli.main import new_job
+from optsweep.config.settings import Settings
+from optsweep.runs.job import Job
+from optsweep.system import environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)

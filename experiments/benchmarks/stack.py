@@ -20,12 +20,12 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.loop import operations
 from benchmarks.shared import Options, Row, aligned, composed, paragraphs, timed
-from optsweep import model
-from optsweep.dataset import Dataset
-from optsweep.jobs import build, build_together, load_dataset
-from optsweep.settings import Settings
-from optsweep.splits import Split
-from optsweep.training import Stack, batch_order, train_epoch
+from optsweep.config.settings import Settings
+from optsweep.data.dataset import Dataset
+from optsweep.data.splits import Split
+from optsweep.models import architectures as model
+from optsweep.runs.job import build, build_together, load_dataset
+from optsweep.training.loop import Stack, batch_order, train_epoch
 
 CPU = torch.device("cpu")
 EPOCHS = 20
@@ -241,7 +241,7 @@ def _contests() -> Iterator[tuple[str, int, str]]:
 
 
 def _gpu_rounds(size: int, precision: str, data: Dataset, options: Options) -> Iterator[Trained]:
-    from optsweep.device import computing
+    from optsweep.training.device import computing
 
     with TemporaryDirectory() as folder:
         runs = [

@@ -19,7 +19,7 @@ Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInte
 import difflib
 from collections.abc import Iterable
 
-from optsweep.redaction import redact
+from optsweep.system.redaction import redact
 
 
 class OptsweepError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core import utils
 from omegaconf import DictConfig, OmegaConf
 
-from optsweep.redaction import redacted
+from optsweep.system.redaction import redacted
 
 _save = utils._save_config  # private: Hydra has no way to be given another config to save
 

@@ -1,6 +1,6 @@
 """The sweeper `optuna`: `lr=interval(1e-5,1) optimizer=sgd,adam`, searched.
 
-Hydra's overrides in, a search for the launcher out: `optsweep.search` proposes the trials.
+Hydra's overrides in, a search for the launcher out: `optsweep.search.search` proposes the trials.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.optsweep._launching import PlannedLauncher
-from hydra_plugins.optsweep.sweeper import own_folder
+from hydra_plugins.optsweep.grid import own_folder
+from optsweep.cli.launching import PlannedLauncher
 
 
 @dataclass
@@ -59,10 +59,10 @@ class OptunaSweeper(Sweeper):
             OptsweepError: it cannot be carried out; no run was started then.
             RunsFailed: some runs failed.
         """
-        from hydra_plugins.optsweep._searching import read_space
+        from optsweep.cli.searching import read_space
         from optsweep.errors import SettingsError
-        from optsweep.search import Search
-        from optsweep.study import require_optuna
+        from optsweep.search.search import Search
+        from optsweep.search.study import require_optuna
 
         require_optuna()
         if not isinstance(self._launcher, PlannedLauncher):

@@ -8,9 +8,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.optsweep._launching import LauncherConf, PlannedLauncher
-from optsweep.engines import RayLaunch
-from optsweep.settings import Launch, Settings
+from optsweep.cli.launching import LauncherConf, PlannedLauncher
+from optsweep.config.launchers import RayLaunch
+from optsweep.config.settings import Launch, Settings
 
 
 @dataclass
@@ -39,8 +39,8 @@ class RayLauncher(PlannedLauncher):
 
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Connects to the cluster, whose nodes have to reach the store."""
-        from optsweep.address import refuse_out_of_reach
-        from optsweep.ray_cluster import hosts, join
+        from optsweep.execution.ray.executor import hosts, join
+        from optsweep.tracking.address import refuse_out_of_reach
 
         assert isinstance(launch, RayLaunch)
         join(launch)
@@ -48,7 +48,7 @@ class RayLauncher(PlannedLauncher):
 
     def shares_folder(self, launch: Launch) -> bool:
         """As it was said, or as it is where the cluster is one machine."""
-        from optsweep.ray_cluster import shares_folder
+        from optsweep.execution.ray.executor import shares_folder
 
         assert isinstance(launch, RayLaunch)
         return shares_folder(launch)

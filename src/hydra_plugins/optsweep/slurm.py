@@ -8,9 +8,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.optsweep._launching import LauncherConf, PlannedLauncher
-from optsweep.engines import SlurmLaunch
-from optsweep.settings import Launch, Settings
+from optsweep.cli.launching import LauncherConf, PlannedLauncher
+from optsweep.config.launchers import SlurmLaunch
+from optsweep.config.settings import Launch, Settings
 
 
 @dataclass
@@ -42,8 +42,8 @@ class SlurmLauncher(PlannedLauncher):
 
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Makes sure that jobs can be submitted, and that they will reach the store."""
-        from optsweep.address import refuse_out_of_reach
-        from optsweep.slurm_commands import hosts, refuse_missing
+        from optsweep.execution.slurm.commands import hosts, refuse_missing
+        from optsweep.tracking.address import refuse_out_of_reach
 
         assert isinstance(launch, SlurmLaunch)
         refuse_missing(launch)

@@ -1,0 +1,43 @@
+"""The launcher `local`: a sweep in processes of this machine.
+
+Nothing heavy is imported here: Hydra imports this file whenever it lists its plugins.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from optsweep.cli.launching import LauncherConf, PlannedLauncher
+from optsweep.config.settings import Launch, Settings
+
+
+@dataclass
+class LocalConf(LauncherConf):
+    """The settings of the launcher, `hydra.launcher.*` on the command line."""
+
+    _target_: str = "hydra_plugins.optsweep.local.LocalLauncher"
+    workers: Any = "auto"  # runs side by side; 0: in this process, without isolation
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="local", node=LocalConf, provider="optsweep"
+)
+
+
+class LocalLauncher(PlannedLauncher):
+    """Carries a sweep out on this machine."""
+
+    def read(self, config: dict[str, Any]) -> Launch:
+        """The launcher's settings, checked."""
+        return Launch.from_config(config)
+
+    def begin(self, launch: Launch, settings: Settings) -> None:
+        """Starts what workers are forked from: it imports on another core meanwhile."""
+        if launch.workers != 0:
+            from optsweep.execution.forkserver import start_server
+
+            if settings.dataset.target.startswith("torchvision."):
+                start_server("torchvision.datasets")  # a second more, for those who need it
+            else:
+                start_server()

@@ -1,0 +1,1 @@
+"""From the command line to checked jobs, and from errors to one line and an exit code."""

@@ -1,0 +1,274 @@
+"""From Hydra's config to a job, and from Hydra's errors to one line.
+
+`experiments/run.py` hands its command line to `main`. A composed config is turned into settings
+here, once; behind this file nobody knows Hydra. (Hydra does not scan a module whose name starts
+with an underscore for plugins.)
+"""
+
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hydra_plugins.optsweep._saving import keep_secrets_from_hydra
+from hydra_plugins.optsweep.grid import is_typed
+from optsweep.cli.arguments import unknown_flag
+from optsweep.cli.composing import Composed
+from optsweep.cli.messages import in_one_line, is_hydras
+from optsweep.cli.yaml import to_yaml
+from optsweep.config.settings import Settings
+from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
+from optsweep.system import process as imports
+from optsweep.system.folders import is_used, refuse_used
+from optsweep.system.redaction import redact, redacted
+
+if TYPE_CHECKING:
+    from optsweep.runs.job import Job
+
+FAILED = 1  # exit code: runs failed, the others were carried out
+BAD_INPUT = 2  # exit code: nothing was trained
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TERMINATED = 143  # 128 + SIGTERM
+
+_HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes into `.hydra`
+
+
+def main(hydra_main: Callable[[], None]) -> int:
+    """Runs a Hydra main function and answers what goes wrong: the exit code.
+
+    What a person can put right is one line on stderr and code 2; failed runs, of which the sweep
+    has told, give 1; Ctrl-C 130 and SIGTERM 143. Any other exception is a fault of the program:
+    its traceback, and 1.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    keep_secrets_from_hydra()
+    if refusal := unknown_flag(sys.argv[1:]):
+        print(f"error: {redact(refusal)}", file=sys.stderr)
+        return BAD_INPUT
+    try:
+        refuse_typed_folder(sys.argv[1:])
+        hydra_main()
+    except Terminated:
+        return TERMINATED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        return _answer(error)
+    return 0
+
+
+def _answer(error: Exception) -> int:
+    if _can_be_put_right(error):
+        print(f"error: {in_one_line(error, sys.argv[1:])}", file=sys.stderr)
+        return FAILED if isinstance(error, RunsFailed) else BAD_INPUT
+    print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    return FAILED
+
+
+def _can_be_put_right(error: Exception) -> bool:
+    """Whether a person can do something about it, other than mend the program."""
+    if isinstance(error, OptsweepError | HydraException | OmegaConfBaseException):
+        return True
+    return error.filename is not None if isinstance(error, OSError) else is_hydras(error)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def single_run(config: DictConfig) -> float:
+    """Carries out the one run that a composed config describes; returns its ranking accuracy."""
+    try:
+        with leaving_nothing(Path(HydraConfig.get().runtime.output_dir)):
+            return _single_run(config)
+    except Exception as error:
+        # Hydra would print a line of its own above, with what was typed, secrets included.
+        sys.exit(_answer(error))
+
+
+def _single_run(config: DictConfig) -> float:
+    hydra = HydraConfig.get()
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    given = {str(key): value for key, value in values.items()}
+    settings = Settings.from_config(given, hydra.runtime.choices)
+    refuse_silent_store(settings.tracking_uri)
+    folder, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+    with imports.importing():
+        job = new_job(settings, given, folder, typed, {})
+
+        # Not before: importing mlflow takes seconds, which a refusal need not wait for.
+        from rich.console import Console
+
+        from optsweep.records.run import objective
+        from optsweep.sweep.resume import refuse_others
+        from optsweep.sweep.single_run import carry_out
+        from optsweep.tracking.store import Store
+
+        store = Store.open(settings.tracking_uri, settings.experiment)
+    if is_used(folder):
+        same = {"kind": "run", "fingerprint": job.fingerprint}
+        earlier = store.find(**same) if settings.resume else []
+        identity = job.fingerprint if settings.resume else ""
+        refuse_others(earlier, "run", identity, folder, "hydra.run.dir")
+    with telling_how_to_go_on():
+        return objective(carry_out(job, store, Console()).metrics)
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Removes what Hydra wrote for a run that is refused, and the folder where nothing is left."""
+    try:
+        yield
+    except (OptsweepError, HydraException, OmegaConfBaseException):
+        config, log = folder / ".hydra", folder / "optsweep.log"
+        with suppress(OSError):
+            if set(folder.iterdir()) <= {config, log} and not (log.exists() and log.stat().st_size):
+                for path in (*(config / name for name in _HYDRAS), log):
+                    path.unlink(missing_ok=True)
+                config.rmdir()
+                if not any(typed.startswith("hydra.run.dir=") for typed in sys.argv[1:]):
+                    folder.rmdir()
+        raise
+
+
+@contextmanager
+def sweep_folder(config: DictConfig) -> Iterator[None]:
+    """Makes a sweep's folder, and in the end removes it again where it has stayed empty."""
+    folder = Path(config.hydra.sweep.dir)
+    is_new = not is_typed(config) or not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
+def refuse_typed_folder(arguments: Sequence[str]) -> None:
+    """Looks into a folder that was typed for a single run, before Hydra writes into it.
+
+    Raises:
+        FolderError: it holds something.
+    """
+    key = "hydra.run.dir"
+    typed = dict(argument.partition("=")[::2] for argument in arguments)
+    folder = Path(typed.get(key, "").strip("'\"")).absolute()
+    resumed = typed.get("resume") == "true" and is_used(folder)
+    many = {"-m", "--multirun"} & set(arguments)
+    if key in typed and "${" not in typed[key] and not many and not resumed:
+        refuse_used(folder, key)
+
+
+@contextmanager
+def telling_how_to_go_on() -> Iterator[None]:
+    """On an interrupt, prints the command that goes on where it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typed = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
+        shown = redacted(typed)
+        print(f"go on with: {shlex.join(['python', sys.argv[0], *shown, 'resume=true'])}")
+        if shown != typed:
+            print("(*** stands for a password or a token that is not shown; type it instead)")
+        raise
+
+
+def refuse_silent_store(uri: str) -> None:
+    """Tries a store's server now rather than after the imports and checks that take seconds.
+
+    A file is left alone: it would be created, for a run that may yet be refused.
+
+    Raises:
+        TrackingError: the server does not answer.
+    """
+    from optsweep.tracking.address import refuse_unusable, sqlite_path
+
+    if sqlite_path(uri) is None:
+        refuse_unusable(uri)
+
+
+def job_from_composed(
+    composed: Composed, settings: Settings, swept: Iterable[str], device: str | None = None
+) -> "Job":
+    """A composed job of a sweep, checked; `device` is that of the machine it will run on.
+
+    Raises:
+        OptsweepError: the job cannot be carried out.
+    """
+    values = {key: redacted(_value_of(key, composed.values, composed.choices)) for key in swept}
+    return new_job(settings, composed.values, composed.folder, composed.overrides, values, device)
+
+
+def new_job(
+    settings: Settings,
+    values: dict[str, Any],
+    folder: Path,
+    overrides: list[str],
+    swept: dict[str, Any],
+    device: str | None = None,
+) -> "Job":
+    """A checked job of `settings`, which `values`, the resolved config, gave.
+
+    A `device` of another machine cannot be tried here; all else is, on this one's CPU.
+
+    Raises:
+        OptsweepError: the job cannot be carried out.
+    """
+    from optsweep.runs.job import Job, load_dataset, ready
+    from optsweep.training.device import check_precision
+
+    if device is None:
+        settings = ready(settings)
+    else:
+        settings = replace(settings, device=device)
+        check_precision(settings)
+        ready(replace(settings, device="cpu", precision="fp32"))
+    fingerprint = settings.fingerprint(load_dataset(settings).digest)
+    config = to_yaml(redacted(values))
+    return Job(settings, folder, fingerprint, overrides, swept, config)
+
+
+def _value_of(key: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -> Any:
+    """The value of a swept key: a group's option, or the value at a dotted path."""
+    if key in choices:
+        return choices[key]
+    node: Any = config
+    for part in key.split("."):
+        node = node[part]
+    return node
+
+
+def refuse_swept(keys: Iterable[str], settings: Sequence[Settings]) -> None:
+    """Makes sure that what is asked of a sweep as a whole has one value.
+
+    Raises:
+        SettingsError: it was given several.
+    """
+    for key in keys:
+        if key in ("target", "extend", "intervals"):
+            values = list(dict.fromkeys(str(getattr(given, key)) for given in settings))
+            raise SettingsError(
+                f"{key}={','.join(values)}: a sweep has one {key}; type {key}={values[0]}"
+            )
+
+
+def swept_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
+    """The keys whose values differ between jobs, in the order in which they were typed."""
+    seen: dict[str, set[str]] = {}
+    for overrides in job_overrides:
+        for override in overrides:
+            key, _, value = override.partition("=")
+            seen.setdefault(key.lstrip("+~").partition("@")[0], set()).add(value)
+    return [key for key, values in seen.items() if len(values) > 1 and not key.startswith("hydra.")]

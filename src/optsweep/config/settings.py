@@ -1,0 +1,259 @@
+"""The schema of conf/: what a run is told to do, typed and checked.
+
+`Settings.from_config` is given Hydra's composed config once, at the door, as plain containers.
+It returns a frozen dataclass that everything below works with, or raises one `SettingsError`
+that says what was given, what is allowed and what to type instead. Nothing here imports torch,
+so that a typing error is answered at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from optsweep.config.validators import (
+    Check,
+    check_address,
+    device,
+    folder,
+    fraction,
+    one_of,
+    optional,
+    positive,
+    share,
+    text,
+    whole,
+    yes_or_no,
+)
+from optsweep.errors import SettingsError, nearest
+from optsweep.system.redaction import redacted
+
+GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
+
+# What says where data lies or how it gets here: the dataset's digest stands for its content.
+_PLACES = ("path", "mirror")
+
+# Fields that conf/config.yaml has under another name.
+_NESTED = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}
+
+
+def _checked(check: Check) -> Any:
+    """A dataclass field with the check that its value has to pass."""
+    return field(metadata={"check": check})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One file of a config group: the option's name, what it builds, and with which arguments."""
+
+    name: str
+    target: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run, as typed and checked values. Fields are the words of conf/config.yaml."""
+
+    dataset: Option
+    model: Option
+    optimizer: Option
+    loss: Option
+    schedule: Option
+    preset: str | None = None
+
+    lr: float = _checked(positive)
+    batch_size: int = _checked(whole(1, "64"))
+    epochs: int = _checked(whole(1, "10"))
+    seed: int = _checked(whole(0, "0"))
+    device: str = _checked(device)
+    val_fraction: float = _checked(fraction)
+    threads: int | None = _checked(optional(whole(1, "2")))
+    precision: str = _checked(one_of("fp32", "tf32", "bf16"))
+    evaluate_first: bool = _checked(yes_or_no)
+    figures: str = _checked(one_of("none", "best", "all"))
+    log_every: int = _checked(whole(1, "100"))
+    checkpoint_every: int = _checked(whole(1, "1"))
+    resume: bool = _checked(yes_or_no)
+    target: float | None = _checked(optional(share))
+    extend: int = _checked(whole(0, "3"))
+    intervals: str = _checked(one_of("t", "bootstrap"))
+    data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
+    experiment: str = _checked(text("optsweep"))
+    tracking_uri: str = _checked(check_address)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], choices: Mapping[str, Any]) -> "Settings":
+        """Checks a composed config and turns it into settings.
+
+        `config` holds plain containers with interpolations resolved; `choices` maps each config
+        group to the name of the option chosen (Hydra's `hydra.runtime.choices`).
+
+        Raises:
+            SettingsError: a value is missing, unknown, of the wrong type or out of its range.
+        """
+        given = {key: value for key, value in config.items() if key not in (*GROUPS, "tracking")}
+        given |= _dotted("tracking", config.get("tracking"))
+        schema = {_NESTED.get(f.name, f.name): f for f in fields(cls) if "check" in f.metadata}
+        _refuse_unknown(given, schema)
+        values = {f.name: _read(name, f, given) for name, f in schema.items()}
+        options: dict[str, Any] = {
+            group: _option(group, config.get(group), choices) for group in GROUPS
+        }
+        _check_dataset_options(options["dataset"].arguments)
+        preset = choices.get("preset")
+        return cls(**options, **values, preset=None if preset in (None, "none") else str(preset))
+
+    def params(self) -> dict[str, Any]:
+        """The run's parameters under the short flat names that MLflow shows.
+
+        A group gives its option's name and each of its arguments dotted. `optimizer.lr` is left
+        out where it only repeats `lr`, and so are other repetitions of top-level values. Addresses
+        are without their secrets.
+        """
+        params: dict[str, Any] = {}
+        for group in GROUPS:
+            option: Option = getattr(self, group)
+            params[group] = option.name
+            for key, value in option.arguments.items():
+                if not _repeats(self, key, value):
+                    params[f"{group}.{key}"] = value
+        for name in ("lr", "batch_size", "epochs", "seed", "device", "val_fraction", "precision"):
+            params[name] = getattr(self, name)
+        return redacted(params)
+
+    def fingerprint(self, digest: str) -> str:
+        """A hash of what decides the result: equal fingerprints give equal metrics.
+
+        `digest` is the dataset's. Threads, the device's index, folders, addresses, logging and
+        the option's names are left out: they change where and how fast, not what.
+        """
+        content = {
+            "digest": digest,
+            "device": self.device.partition(":")[0],
+            **{group: _identity(getattr(self, group)) for group in GROUPS},
+            **{
+                name: getattr(self, name)
+                for name in ("lr", "batch_size", "epochs", "seed", "val_fraction")
+            },
+            "precision": self.precision,
+            "evaluate_first": self.evaluate_first,
+        }
+        canonical = json.dumps(_as_floats(content), sort_keys=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a sweep is carried out: `hydra.launcher.*`.
+
+    `workers` and `stack` None stand for auto, `timeout` is in seconds.
+    """
+
+    workers: int | None = None
+    stack: int | None = None
+    retries: int = 0
+    timeout: float | None = None
+    fail_fast: bool = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Launch":
+        """Checks the launcher's config.
+
+        Raises:
+            SettingsError: a value is of the wrong type or out of its range.
+        """
+
+        def named(name: str, check: Check) -> Any:
+            return check(f"hydra.launcher.{name}", config[name])
+
+        workers = config["workers"]
+        return cls(
+            workers=None if workers == "auto" else named("workers", whole(0, "auto")),
+            stack=None if config["stack"] == "auto" else named("stack", whole(1, "auto")),
+            retries=named("retries", whole(0, "1")),
+            timeout=named("timeout", optional(positive)),
+            fail_fast=named("fail_fast", yes_or_no),
+        )
+
+
+def _repeats(settings: Settings, key: str, value: Any) -> bool:
+    """Whether a group's argument only repeats a top-level value (`lr: ${lr}`)."""
+    source = {"lr": "lr", "max_lr": "lr", "T_max": "epochs", "epochs": "epochs"}.get(key)
+    return source is not None and value == getattr(settings, source)
+
+
+def _as_floats(value: Any) -> Any:
+    """The same content with whole numbers as floats: `lr=1` and `lr=1.0` are one rate."""
+    if isinstance(value, Mapping):
+        return {key: _as_floats(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_floats(item) for item in value]
+    # A float holds whole numbers up to 2**53; a larger one (a seed) stays what it is.
+    is_small = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**53
+    return float(value) if is_small else value
+
+
+def _identity(option: Option) -> dict[str, Any]:
+    kept = {key: value for key, value in option.arguments.items() if key not in _PLACES}
+    return {"target": option.target, **kept}
+
+
+def _read(name: str, f: "Field[Any]", given: Mapping[str, Any]) -> Any:
+    if name not in given:
+        raise SettingsError(
+            f"{name} is missing from conf/config.yaml; put it back, or leave ~{name} out"
+        )
+    value = given[name]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        raise SettingsError(
+            f"{name}={list(value)}: one value is needed; several make a sweep: "
+            f"python experiments/run.py -m {name}={','.join(map(str, value))}"
+        )
+    return f.metadata["check"](name, value)
+
+
+def _dotted(name: str, node: Any) -> dict[str, Any]:
+    """A nested node's values under their dotted names."""
+    if node is not None and not isinstance(node, Mapping):
+        inside = " or ".join(f"{key}=VALUE" for key in _NESTED.values() if key.startswith(name))
+        raise SettingsError(f"{name}={node}: it holds several values; type {inside}")
+    return {f"{name}.{key}": value for key, value in (node or {}).items()}
+
+
+def _refuse_unknown(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    allowed = [*GROUPS, "preset", *schema]
+    for name in given:
+        if name not in schema:
+            best = nearest(name.lower(), allowed)
+            hint = f"did you mean {best}?" if best else f"there are {', '.join(allowed)}"
+            raise SettingsError(f"{name}={given[name]}: there is no such value; {hint}")
+
+
+def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise SettingsError(
+            f"{group}={node}: conf/{group}/ has no such option with a _target_; type {group}= and "
+            f"the name of a file in conf/{group}/, whose _target_ names what it builds"
+        )
+    chosen = choices.get(group)
+    if not isinstance(chosen, str):
+        raise SettingsError(
+            f"{group} is given several options; type one, or for a sweep over them "
+            f"python experiments/run.py -m {group}=NAME,NAME"
+        )
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return Option(chosen.removesuffix(".yaml"), node["_target_"], arguments)
+
+
+def _check_dataset_options(arguments: Mapping[str, Any]) -> None:
+    """Every dataset has these options, whatever its source."""
+    if "shuffle" in arguments:
+        yes_or_no("dataset.shuffle", arguments["shuffle"])
+    if "normalize" in arguments:
+        yes_or_no("dataset.normalize", arguments["normalize"])
+    for name, example in (("limit", "1000"), ("resize", "32"), ("size", "32")):
+        if arguments.get(name) is not None:
+            whole(1, example)(f"dataset.{name}", arguments[name])

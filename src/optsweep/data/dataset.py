@@ -1,0 +1,173 @@
+"""The dataset group: from its settings to tensors in memory, split for training and judging.
+
+`load` is given settings and returns a `Dataset`: uint8 images and int64 labels for training,
+validation and test, the class names and a digest. The training loop scales a batch at a time, so
+that sixty thousand pictures take 47 MB rather than 188 and a batch is gathered from a quarter of
+the bytes.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optsweep.config.instantiate import call, check_arguments, resolve
+from optsweep.config.settings import Option, Settings
+from optsweep.data.builtin import Source, torchvision_source
+from optsweep.data.source import cached
+from optsweep.data.splits import Split, hold_out, stratified
+from optsweep.errors import SettingsError
+
+# Arguments of every dataset option, used here and in the training loop; the rest is the source's.
+_COMMON = ("shuffle", "limit", "resize", "normalize")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels in memory, with what turns a batch of them into a model's input.
+
+    `val` is None where `val_fraction` is 0. `peak` is the value of white. `mean` and `std`, float32
+    `[C, 1, 1]` of pixels in [0, 1], are None unless the option `normalize` is set. `digest`
+    identifies the source's content before `limit` and `resize`.
+    """
+
+    name: str
+    train: Split
+    val: Split | None
+    test: Split
+    classes: tuple[str, ...]
+    peak: int
+    digest: str
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.train.pool.shape[1:]
+        return channels, height, width
+
+    def inputs(self, chosen: Tensor) -> Tensor:
+        """Training images at `chosen`, int64 `[..., B]`, scaled: float32 `[..., B, C, H, W]`."""
+        images = self.train.take(chosen.flatten())
+        return self.scale(images.view(*chosen.shape, *self.input_shape))
+
+    def scale(self, images: Tensor) -> Tensor:
+        """uint8 pixels `[..., C, H, W]` -> float32 in [0, 1], normalized where that was asked."""
+        pixels = images / self.peak
+        if self.mean is None or self.std is None:
+            return pixels
+        return pixels.sub_(self.mean).div_(self.std)
+
+    def to(self, device: torch.device) -> "Dataset":
+        """The same dataset with all its tensors on `device`."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            val=None if self.val is None else self.val.to(device),
+            test=self.test.to(device),
+            mean=None if self.mean is None else self.mean.to(device),
+            std=None if self.std is None else self.std.to(device),
+        )
+
+
+def load(settings: Settings) -> Dataset:
+    """Reads, limits, resizes and splits the dataset that the settings name.
+
+    Raises:
+        DatasetError: files are missing, corrupt or cannot be downloaded.
+        SettingsError: an option of the dataset cannot be used.
+    """
+    option, options = settings.dataset, settings.dataset.arguments
+    source = _read(option, settings)
+    limit, side = options.get("limit"), options.get("resize")
+    if limit:
+        few = source.train.choose(_limited(source.train.labels, limit))
+        source = replace(source, train=few)
+    if side and limit:
+        source = _resized(source, side)
+    elif side:  # the whole of it is kept on disk, which all processes of a sweep map
+        name = f"{option.name.replace('/', '-')}-{side}px"
+        resize = functools.partial(_resized, source, side)
+        source = cached(settings.data_dir, name, functools.partial(str, source.digest), resize)
+    train, val = _hold_out(source.train, settings.val_fraction)
+    mean, std = _statistics(train, source.peak) if options.get("normalize") else (None, None)
+    return Dataset(
+        name=option.name,
+        train=train,
+        val=val,
+        test=source.test,
+        classes=source.classes,
+        peak=source.peak,
+        digest=source.digest,
+        mean=mean,
+        std=std,
+    )
+
+
+def _read(option: Option, settings: Settings) -> Source:
+    arguments = {key: value for key, value in option.arguments.items() if key not in _COMMON}
+    target = resolve("dataset", option)
+    own = replace(option, arguments=arguments)
+    if isinstance(target, type):
+        from torchvision.datasets import VisionDataset
+
+        if issubclass(target, VisionDataset):
+            check_arguments("dataset", own, functools.partial(torchvision_source, target))
+            return torchvision_source(target, data_dir=settings.data_dir, **arguments)
+    source: Any = call("dataset", own, target, data_dir=settings.data_dir)
+    if not isinstance(source, Source):
+        raise SettingsError(
+            f"dataset={option.name}: {option.target} must return an optsweep.data.builtin.Source "
+            f"or be one of torchvision's dataset classes, not a {type(source).__name__}"
+        )
+    return source
+
+
+def _limited(labels: Tensor, limit: int) -> Tensor:
+    if limit > len(labels):
+        raise SettingsError(
+            f"dataset.limit={limit}: the training data has {len(labels)} samples; "
+            f"type dataset.limit={len(labels)} or less"
+        )
+    return stratified(labels, limit)
+
+
+def _hold_out(split: Split, fraction: float) -> tuple[Split, Split | None]:
+    if fraction == 0:
+        return split, None
+    if len(split.labels) < 2:
+        raise SettingsError(f"val_fraction={fraction} of one sample leaves nothing to train on")
+    return hold_out(split, fraction)
+
+
+def _resized(source: Source, side: int) -> Source:
+    from torchvision.transforms.v2 import functional as transforms
+
+    def resized(split: Split) -> Split:
+        # In pieces: antialiasing works in float32, four times the bytes of what it is given.
+        pieces = [
+            transforms.resize(piece, [side, side], antialias=True)
+            for piece in split.images.split(4096)
+        ]
+        return Split(torch.cat(pieces), split.labels)
+
+    return replace(source, train=resized(source.train), test=resized(source.test))
+
+
+def _statistics(split: Split, peak: int) -> tuple[Tensor, Tensor]:
+    """Per-channel mean and standard deviation of the training pixels, `[C, 1, 1]`."""
+    total = torch.zeros(split.images.shape[1], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for piece in split.images.split(4096):
+        pixels = piece.double() / peak
+        total += pixels.sum(dim=(0, 2, 3))
+        squares += pixels.square().sum(dim=(0, 2, 3))
+    count = split.images[:, 0].numel()
+    mean = total / count
+    # A channel of one colour has no deviation; dividing by 1 leaves it at zero.
+    std = (squares / count - mean.square()).clamp(min=0).sqrt()
+    std[std < 1e-6] = 1.0
+    return mean.float()[:, None, None], std.float()[:, None, None]

@@ -1,0 +1,88 @@
+"""The loss group: outputs and labels -> one loss for each sample.
+
+A loss maps outputs `[..., B, classes]` and int64 labels `[..., B]` to float32 `[..., B]`. The
+loop takes the mean over B, so that one function serves a run alone and many runs at once.
+"""
+
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from torch import Tensor
+
+from optsweep.config.instantiate import check_arguments, resolve
+from optsweep.config.settings import Option, Settings
+from optsweep.errors import SettingsError, first_line
+from optsweep.models.architectures import gives
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def build(settings: Settings, classes: int | None = None) -> Loss:
+    """The settings' loss, with its arguments bound; tried on two samples where `classes` is given.
+
+    Raises:
+        SettingsError: an argument is unknown or refused, the loss is not one for each sample, or
+            it takes probabilities where the model gives logits, or the other way round.
+    """
+    target = resolve("loss", settings.loss)
+    check_arguments("loss", settings.loss, target)
+    has, wants = gives(settings.model), getattr(target, "takes", "logits")
+    if wants not in (has, "anything"):
+        fitting = "scratch_cross_entropy" if has == "probabilities" else "cross_entropy, nll"
+        raise SettingsError(
+            f"loss={settings.loss.name} takes {wants}, but model={settings.model.name} gives "
+            f"{has}; type loss={fitting.partition(',')[0]} (allowed: {fitting}, mse)"
+        )
+    loss = functools.partial(target, **settings.loss.arguments)
+    if classes is not None:
+        _try(loss, settings.loss, classes)
+    return loss
+
+
+def _try(loss: Loss, option: Option, classes: int) -> None:
+    outputs, labels = torch.full((2, classes), 1 / classes), torch.tensor([0, classes - 1])
+    try:
+        shape = tuple(loss(outputs, labels).shape)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = first_line(error)
+        raise SettingsError(f"loss={option.name}: {option.target} fails ({reason})") from error
+    if shape != (2,):
+        raise SettingsError(
+            f"loss={option.name}: {option.target} gives {list(shape)} for 2 samples; needed is "
+            "[2], one loss for each sample (torch's own functions: reduction: none)"
+        )
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Minus the log-softmax of the true class's logit."""
+    losses = F.cross_entropy(
+        outputs.flatten(0, -2),
+        labels.flatten(),
+        reduction="none",
+        label_smoothing=label_smoothing,
+    )
+    return losses if labels.ndim == 1 else losses.view(labels.shape)
+
+
+def nll(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The negative log-likelihood on the log-softmax of the logits, in two steps."""
+    log_probabilities = F.log_softmax(outputs, dim=-1).flatten(0, -2)
+    return F.nll_loss(log_probabilities, labels.flatten(), reduction="none").view(labels.shape)
+
+
+def mse(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The mean over classes of the squared distance to the one-hot target."""
+    target = F.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
+    return (outputs - target).square().mean(dim=-1)
+
+
+def scratch_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Minus the logarithm of the probability given to the true class, written out."""
+    chosen = outputs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return -torch.log(chosen)
+
+
+mse.takes = "anything"  # type: ignore[attr-defined]  # a function's own attribute, read by build
+scratch_cross_entropy.takes = "probabilities"  # type: ignore[attr-defined]

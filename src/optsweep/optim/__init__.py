@@ -1,0 +1,1 @@
+"""Optimizers, learning-rate schedules, flat parameter buffers and fast kernels."""

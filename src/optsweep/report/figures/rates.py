@@ -1,0 +1,280 @@
+"""How a sweep's accuracy depends on the learning rate, optimizer by optimizer, as one picture.
+
+A point is a run, a line the mean over seeds, a band reaches from the lowest seed to the highest;
+which rates diverged is said in a strip below. A search, whose rates are all different, has points
+and no lines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isnan, nan
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from optsweep.records.grouping import (
+    Setting,
+    is_number,
+    label,
+    optimizer_of,
+    ranking_splits,
+    repeats,
+)
+from optsweep.records.run import SweepRecord
+from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, spread, width_of
+from optsweep.report.figures.style import MANY, PALETTE, quieten, split_words, write_title
+
+_MOST_LINES = 2 * len(PALETTE)
+_WIDTH, _LEFT, _PLOT, _TALL, _LANE = 11.0, 0.75, 7.7, 3.1, 0.16  # inches
+_STRIP_TO_PLOT = 0.12
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One optimizer's settings by learning rate, and the style that tells them."""
+
+    name: str
+    settings: Mapping[float, Sequence[Setting]]
+    colour: str = "black"
+    dash: str = "-"
+
+    def best(self, rate: float) -> float:
+        """The best setting's mean accuracy at a learning rate; NaN where none is sound."""
+        means = [accuracy(setting) for setting in self.settings[rate]]
+        return max((mean for mean in means if not isnan(mean)), default=nan)
+
+    @property
+    def peak(self) -> tuple[float, float]:
+        """The best mean accuracy, and the learning rate that gives it."""
+        return max(((self.best(rate), rate) for rate in self.settings), key=lambda at: _low(at[0]))
+
+    @property
+    def diverged(self) -> dict[float, tuple[int, int]]:
+        """How many runs diverged at each learning rate where any did, and of how many."""
+        counts = {
+            rate: (sum(s.diverged for s in settings), sum(len(s.runs) for s in settings))
+            for rate, settings in self.settings.items()
+        }
+        return {rate: count for rate, count in counts.items() if count[0]}
+
+
+def _low(value: float) -> float:
+    return -1.0 if isnan(value) else value
+
+
+def accuracy(setting: Setting) -> float:
+    """The mean accuracy that the setting is ranked by; NaN where no run is sound."""
+    mean = setting.mean(f"{setting.split}/accuracy")
+    return nan if mean is None else mean
+
+
+def learning_rates(sweep: SweepRecord) -> Figure:
+    """Accuracy over the learning rate: a line for each optimizer, a point for each run.
+
+    Where more was swept, a line follows the best of it at each rate. In the strip below, a cross
+    marks a rate at which runs diverged. Of more than fourteen lines the best are drawn. Of a search
+    the points are drawn alone, hollow where a run was pruned.
+    """
+    settings = [setting for setting in repeats(sweep.runs) if is_number(setting.swept.get("lr"))]
+    lines = _lines(sweep, settings)
+    lanes = [line for line in lines if line.diverged]
+    strip = _LANE * len(lanes) + _STRIP_TO_PLOT * bool(lanes)
+    height = 0.65 + _TALL + strip + 0.55
+    figure = new_figure(_WIDTH, height)
+    write_title(figure, _heading(sweep, lines, settings))
+    bottom = (0.55 + strip) / height
+    axes = figure.add_axes((_LEFT / _WIDTH, bottom, _PLOT / _WIDTH, _TALL / height))
+    for line in lines:
+        if sweep.search:
+            _scatter(axes, line)
+        else:
+            _draw(axes, line)
+    _scale(axes, [setting.swept["lr"] for setting in settings])
+    if any(not isnan(line.peak[0]) for line in lines):
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    else:
+        axes.set_yticks([])
+        centre: dict[str, Any] = {"ha": "center", "color": "0.35", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "no run finished without diverging", **centre)
+    axes.tick_params(labelsize=9, color="0.7", which="both")
+    axes.set_ylabel("accuracy", fontsize=9)
+    axes.set_xlabel("learning rate", fontsize=9)
+    quieten(axes)
+    _name_lines(axes, lines, at_peak=bool(sweep.search))
+    if lanes:
+        _draw_strip(figure, axes, lanes)
+    return figure
+
+
+def _lines(sweep: SweepRecord, settings: Sequence[Setting]) -> list[_Line]:
+    """A line for each optimizer, or where it is not swept for each choice of what else is."""
+    found: dict[str, dict[float, list[Setting]]] = {}
+    key = _key(sweep)
+    for setting in settings:
+        by_rate = found.setdefault(_name(setting, key), {})
+        by_rate.setdefault(setting.swept["lr"], []).append(setting)
+    lines = [_Line(name, dict(sorted(by_rate.items()))) for name, by_rate in found.items()]
+    best = sorted(lines, key=lambda line: -_low(line.peak[0]))[:_MOST_LINES]
+    # Colours go by name, so that a sweep that is continued keeps them.
+    best.sort(key=lambda line: line.name)
+    styles = [(colour, dash) for dash in ("-", "--") for colour in PALETTE]
+    return [
+        _Line(line.name, line.settings, *style) for line, style in zip(best, styles, strict=False)
+    ]
+
+
+def _name(setting: Setting, key: str) -> str:
+    return optimizer_of(setting.runs[0]) if key == "optimizer" else label(setting.swept.get(key), 4)
+
+
+def _key(sweep: SweepRecord) -> str:
+    """What the lines stand for: optimizers, or where only something else is swept, that."""
+    others = [key for key in sweep.grid if key not in ("lr", "seed")]
+    return "optimizer" if "optimizer" in others or not others else others[0]
+
+
+def _heading(sweep: SweepRecord, lines: Sequence[_Line], settings: Sequence[Setting]) -> str:
+    words = f"Accuracy ({split_words(ranking_splits(settings))}) over the learning rate"
+    every = {_name(setting, _key(sweep)) for setting in settings}
+    if len(lines) < len(every):
+        words += f", the best {len(lines)} of {len(every)} {_key(sweep)}"
+    elif _key(sweep) != "optimizer":
+        words += f", a line for each {_key(sweep)}"
+    if sweep.search:
+        return f"{words}: the runs of a search"
+    if "seed" in sweep.grid:
+        words += ", mean over seeds"
+    if any(len(each) > 1 for line in lines for each in line.settings.values()):
+        others = [key for key in sweep.grid if key not in ("lr", "seed", _key(sweep))]
+        words += f", the best of {', '.join(others)}"
+    return words
+
+
+def _scale(axes: Axes, rates: Sequence[float]) -> None:
+    low, high = min(rates, default=1), max(rates, default=1)
+    if low <= 0:
+        return
+    axes.set_xscale("log")
+    room = max((high / low) ** 0.04, 1.1)
+    axes.set_xlim(low / room, high * room)
+    few = sorted(set(rates))
+    if len(few) <= 8 and all(b / a > 1.9 for a, b in pairwise(few)):
+        axes.set_xticks(few, [label(rate, 3) for rate in few])
+    else:
+        axes.xaxis.set_major_locator(LogLocator(numticks=9))
+        axes.xaxis.set_major_formatter(lambda rate, _: label(float(rate), 3))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw(axes: Axes, line: _Line) -> None:
+    rates = list(line.settings)
+    means = [line.best(rate) for rate in rates]
+    size = 5.5 if len(rates) <= 40 else 0
+    axes.plot(
+        rates, means, line.dash, marker="o", markersize=size, color=line.colour, linewidth=1.8
+    )
+    if len(rates) > 1 and (band := _band(line)):
+        axes.fill_between(*band, color=line.colour, alpha=0.13, linewidth=0)
+    points = [
+        (rate, run.metrics[f"{setting.split}/accuracy"])
+        for rate, settings in line.settings.items()
+        for setting in settings
+        if len(setting.runs) > 1 or len(settings) > 1
+        for run in setting.sound
+        if f"{setting.split}/accuracy" in run.metrics
+    ]
+    if points:
+        alpha = max(0.15, min(0.6, 20 / len(points)))
+        x, y = zip(*points, strict=True)
+        style: dict[str, Any] = {"color": line.colour, "linewidths": 0, "zorder": 1.5}
+        many = len(points) > MANY
+        axes.scatter(x, y, 14, alpha=alpha, rasterized=many, **style)
+
+
+def _scatter(axes: Axes, line: _Line) -> None:
+    """A point for each run at its last accuracy: full where it is sound, hollow where pruned."""
+    for is_full in (False, True):
+        points = [
+            (rate, run.metrics[f"{setting.split}/accuracy"])
+            for rate, settings in line.settings.items()
+            for setting in settings
+            for run in setting.runs
+            if (run.sound if is_full else run.pruned) and f"{setting.split}/accuracy" in run.metrics
+        ]
+        if points:
+            x, y = zip(*points, strict=True)
+            full = line.colour if is_full else "none"
+            style: dict[str, Any] = {"facecolors": full, "edgecolors": line.colour}
+            size = 30 if len(line.settings) <= 40 else 14
+            axes.scatter(x, y, size, linewidths=1.1, rasterized=len(points) > MANY, **style)
+
+
+def _band(line: _Line) -> tuple[list[float], list[float], list[float]] | None:
+    """The rates, and the lowest and the highest seed of the best setting at each.
+
+    None where no setting has several seeds.
+    """
+    found: list[tuple[float, float, float]] = []
+    several = False
+    for rate, settings in line.settings.items():
+        best = max(settings, key=lambda setting: _low(accuracy(setting)))
+        values = best.values(f"{best.split}/accuracy")
+        found.append((rate, min(values, default=nan), max(values, default=nan)))
+        several = several or len(values) > 1
+    rates, lows, highs = (list(each) for each in zip(*found, strict=True))
+    return (rates, lows, highs) if several else None
+
+
+def _name_lines(axes: Axes, lines: Sequence[_Line], at_peak: bool) -> None:
+    """Names each line at the right, with its peak, a dotted line leading to its last point.
+
+    Or to its peak, where there is no line.
+    """
+    to_axes = axes.transData - axes.transAxes
+    ends = []
+    for line in lines:
+        sound = [(rate, line.best(rate)) for rate in line.settings if not isnan(line.best(rate))]
+        if sound:
+            end = line.peak[::-1] if at_peak else sound[-1]
+            ends.append((1 - float(to_axes.transform(end)[1]), end, line))
+    ends.sort(key=lambda end: end[0])
+    places = spread([end[0] for end in ends], 13 / (_TALL * INCH))
+    for place, (_, end, line) in zip(places, ends, strict=True):
+        leader = {"arrowstyle": "-", "linestyle": ":", "linewidth": 0.8, "color": line.colour}
+        leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
+        peak, rate = line.peak
+        value = f"  {peak:.4f} at {label(rate, 3)}"
+        room = (_WIDTH - _LEFT - _PLOT - 0.25) * INCH
+        text = fitted(line.name, room - width_of(value, 9), 9) + value
+        style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": line.colour, **PLAIN}
+        axes.annotate(text, end, (1.02, 1 - place), "data", "axes fraction", leader, **style)
+
+
+def _draw_strip(figure: Figure, above: Axes, lanes: Sequence[_Line]) -> None:
+    """A lane for each line that diverged, with crosses, and how many of several runs they are."""
+    height = float(figure.get_size_inches()[1])
+    tall = _LANE * len(lanes)
+    place = (_LEFT / _WIDTH, 0.55 / height, _PLOT / _WIDTH, tall / height)
+    axes = figure.add_axes(place, sharex=above)
+    axes.set_ylim(len(lanes) - 0.5, -0.5)
+    few = max(len(line.settings) for line in lanes) <= 10
+    for lane, line in enumerate(lanes):
+        rates = list(line.diverged)
+        axes.plot(rates, [lane] * len(rates), "x", color=line.colour, markersize=6, clip_on=False)
+        for rate, (count, of) in line.diverged.items():
+            if few and of > 1:
+                style: dict[str, Any] = {"fontsize": 7, "va": "center_baseline", "color": "0.35"}
+                words = f"{count} of {of}"
+                axes.annotate(words, (rate, lane), (7, 0), "data", "offset points", **style)
+    axes.set_yticks([(len(lanes) - 1) / 2], ["diverged"], fontsize=9)
+    axes.tick_params(labelsize=9, color="0.7", which="both")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("learning rate", fontsize=9)
+    axes.set_facecolor("0.97")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("0.7")
+    above.tick_params(labelbottom=False, which="both", bottom=False)
+    above.set_xlabel("")

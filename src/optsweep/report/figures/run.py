@@ -1,0 +1,298 @@
+"""Pictures of a run: its data, its curves, its mistakes.
+
+Each function is given numpy arrays and returns a `Figure`; `save` writes one to a PNG file. Nobody
+imports pyplot, whose current figure is shared by all threads: so pictures are drawn in any thread
+and without a display.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from optsweep.report.figures.drawing import (
+    DRAWABLE,
+    INCH,
+    PLAIN,
+    Floats,
+    fitted,
+    new_figure,
+    spread,
+    width_of,
+)
+from optsweep.system import files
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.integer[Any]]
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), told apart by colour-blind readers.
+_SPLITS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
+_OTHER_SPLITS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_WRONG, _QUIET = "#D55E00", "0.45"
+
+_SIDE, _GAP = 1.05, 0.1  # a picture of a grid and the space beside it, in inches
+_LINE = 11  # points from one line of a caption to the next
+
+
+def sample_grid(
+    images: Images, labels: Labels, classes: Sequence[str], *, count: int = 24, peak: int = 255
+) -> Figure:
+    """The first `count` images, each under the name of its class.
+
+    Args:
+        images: uint8 `[N, C, H, W]`; three channels are red, green and blue, of any other
+            number the first is shown in grey.
+        labels: integers `[N]`, indices into `classes`.
+        peak: the value that is white.
+    """
+    figure, cells = _grid(images[:count], peak, lines=1)
+    for axes, label in zip(cells, _indices(labels[:count], classes), strict=True):
+        _caption(axes, classes[label])
+    return figure
+
+
+def prediction_grid(
+    images: Images,
+    true: Labels,
+    predicted: Labels,
+    classes: Sequence[str],
+    *,
+    count: int = 24,
+    peak: int = 255,
+) -> Figure:
+    """The first `count` images as they come, each under its true class and the predicted one.
+
+    A wrong prediction has a cross and a frame, a right one a tick.
+
+    Args:
+        images, peak: as for `sample_grid`.
+        true, predicted: integers `[N]`, indices into `classes`.
+    """
+    true, predicted = _indices(true[:count], classes), _indices(predicted[:count], classes)
+    wrong = true != predicted
+    heading = f"true class above, predicted below: {wrong.sum()} of these {len(wrong)} wrong"
+    figure, cells = _grid(images[:count], peak, lines=2, heading=heading)
+    for axes, expected, given, missed in zip(cells, true, predicted, wrong, strict=True):
+        _caption(axes, classes[expected], line=1)
+        mark, color = ("✗ ", _WRONG) if missed else ("✓ ", _QUIET)
+        _caption(axes, classes[given], mark=mark, color=color)
+        if missed:
+            axes.spines[:].set(color=_WRONG, linewidth=3)
+    return figure
+
+
+def learning_curves(
+    history: Mapping[str, Sequence[tuple[int, float]]], *, title: str = ""
+) -> Figure:
+    """Loss and accuracy by epoch, side by side, each line labelled at its end.
+
+    A label tells the last value: that of a diverged run reads `train nan`. A loss that spans more
+    than two decades has a logarithmic axis.
+
+    Args:
+        history: `(epoch, value)` points by `split/metric`, such as `val/accuracy`. Of one epoch's
+            points the last counts. Other metrics than loss and accuracy are passed over.
+    """
+    panels: dict[str, dict[str, Floats]] = {"loss": {}, "accuracy": {}}
+    for key, points in history.items():
+        split, _, metric = key.rpartition("/")
+        if metric in panels and points:
+            panels[metric][split] = np.array(sorted(dict(points).items()), dtype=float)
+    every = [curve for curves in panels.values() for curve in curves.items()]
+    epochs = np.concatenate([points[:, 0] for _, points in every] or [np.ones(1)])
+    colours = dict(zip(dict(every), cycle(_OTHER_SPLITS), strict=False)) | _SPLITS
+
+    figure = new_figure(11, 4)
+    figure.text(0.85 / 11, 0.93, fitted(title, 9 * INCH, 12), fontsize=12, **PLAIN)
+    for panel, (metric, curves) in enumerate(panels.items()):
+        axes = figure.add_axes(((0.85 + 5.45 * panel) / 11, 0.15, 3.5 / 11, 0.7))
+        _style_panel(axes, metric, epochs.min(), epochs.max())
+        if curves:
+            _draw_curves(axes, curves, colours)
+            _fit_height(axes, may_be_logarithmic=metric == "loss")
+            _label_ends(axes, curves, colours)
+        else:
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, f"no {metric}", ha="center", color=_QUIET, transform=axes.transAxes)
+    return figure
+
+
+def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) -> Figure:
+    """How often each true class (row) was taken for each class (column).
+
+    Numbers are counts of images, blank for none, and left out where they would be too small to
+    read; the colour is the share of the row. Of more than 100 classes every n-th is named.
+
+    Args:
+        true, predicted: integers `[N]`, indices into `classes`.
+    """
+    size = len(classes)
+    pairs = _indices(true, classes) * size + _indices(predicted, classes)
+    counts = np.bincount(pairs, minlength=size * size).reshape(size, size)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, where=totals > 0, out=np.full((size, size), np.nan))
+    right, total = int(np.trace(counts)), len(pairs)
+    verdict = f"accuracy {right / total:.4f} ({right} of {total})" if total else "no images"
+
+    cell = INCH * min(1.5, max(6 / size, 0.15), 15 / size)
+    figure, axes, bar = _matrix_axes(classes, cell)
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="0.88")
+    image = axes.imshow(shares, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, cax=bar, ticks=[0, 0.5, 1], label="share of the row")
+    for each in (axes, bar):
+        each.tick_params(length=0)
+        each.spines[:].set_color("0.8")
+    axes.set_title(verdict, loc="left", fontsize=11)
+    axes.set_xlabel("predicted", fontsize=10)
+    axes.set_ylabel("true" if totals.all() else "true (grey: no images)", fontsize=10)
+    _write_counts(axes, counts, shares, cell)
+    return figure
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes `figure` as a PNG file: the whole of it, or nothing.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+    """
+    with files.replacing(Path(path)) as unfinished:
+        # Without the version of matplotlib, equal pictures are equal files.
+        figure.savefig(unfinished, format="png", dpi="figure", metadata={"Software": None})
+
+
+def _indices(labels: Labels, classes: Sequence[str]) -> NDArray[np.int64]:
+    indices = np.asarray(labels, dtype=np.int64)
+    strangers = indices[(indices < 0) | (indices >= len(classes))]
+    if strangers.size:
+        raise ValueError(f"label {strangers[0]}: there are {len(classes)} classes, from 0 on")
+    return indices
+
+
+def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[Figure, list[Axes]]:
+    """A figure of all images, each with room for a caption of so many lines above it."""
+    rows = max(1, ceil(len(images) / 8))
+    columns = max(1, ceil(len(images) / rows))
+    tall = _SIDE * float(np.clip(images.shape[2] / images.shape[3], 0.25, 4))
+    row = tall + 0.15 + lines * _LINE / INCH
+    top = 0.3 if heading else 0
+    width = max(columns * (_SIDE + _GAP) + _GAP, 4.6 if heading else 0)
+    height = rows * row + top + _GAP
+    figure = new_figure(width, height)
+    figure.text(_GAP / width, 1 - 0.2 / height, heading, fontsize=10)
+    cells = []
+    for place, image in enumerate(images):
+        left = _GAP + place % columns * (_SIDE + _GAP)
+        bottom = height - top - (place // columns + 1) * row
+        axes = figure.add_axes((left / width, bottom / height, _SIDE / width, tall / height))
+        pixels = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
+        axes.imshow(np.clip(pixels / peak, 0, 1), cmap="gray", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[], anchor="N")
+        axes.spines[:].set(color="0.8", linewidth=0.5)
+        cells.append(axes)
+    return figure, cells
+
+
+def _caption(axes: Axes, name: str, *, line: int = 0, mark: str = "", color: str = "black") -> None:
+    """Writes a name above a picture, `line` lines up."""
+    text = mark + fitted(name, _SIDE * INCH - width_of(mark, 8), 8)
+    offset = (0, 4 + line * _LINE)
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(text, (0.5, 1), offset, ha="center", fontsize=8, color=color, **place, **PLAIN)
+
+
+def _style_panel(axes: Axes, metric: str, first: float, last: float) -> None:
+    margin = 0.5 if first == last else 0
+    axes.set_xlim(first - margin, last + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))
+    axes.set_xlabel("epoch", fontsize=10)
+    axes.set_ylabel(metric, fontsize=10)
+    axes.tick_params(labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92")
+
+
+def _draw_curves(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, str]) -> None:
+    """Draws each split's `(epoch, value)` points `[E, 2]`: a line where neighbours are finite."""
+    for split, points in curves.items():
+        drawn = _drawn(points)
+        lonely = drawn & ~np.append(False, drawn[:-1]) & ~np.append(drawn[1:], False)
+        values = np.where(drawn, points[:, 1], np.nan)
+        style: dict[str, Any] = {"color": colours[split], "linewidth": 1.8, "clip_on": False}
+        axes.plot(points[:, 0], values, "o-", markevery=lonely, markersize=5, **style)
+
+
+def _fit_height(axes: Axes, *, may_be_logarithmic: bool) -> None:
+    low, high = axes.dataLim.intervaly
+    if low > high:  # no value was finite
+        axes.set_yticks([])
+    elif may_be_logarithmic and high > 100 * low > 1 / DRAWABLE:
+        axes.set_yscale("log")
+        # Plain numbers, because matplotlib writes powers of ten as mathtext.
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _drawn(points: Floats) -> NDArray[np.bool_]:
+    """Which points `[E, 2]` can be drawn: neither NaN nor next to infinite."""
+    return np.abs(points[:, 1]) < DRAWABLE
+
+
+def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, str]) -> None:
+    """Names each curve and its last value at the right edge, with a thin line to its end."""
+    corner = (axes.get_xlim()[1], axes.get_ylim()[1])
+    ends = {split: tuple([corner, *points[_drawn(points)]][-1]) for split, points in curves.items()}
+    to_axes = axes.transData - axes.transAxes
+    depths = {split: 1 - float(to_axes.transform(end)[1]) for split, end in ends.items()}
+    downwards = sorted(depths, key=depths.__getitem__)
+    room = axes.bbox.height / axes.figure.dpi * INCH
+    line = min(12, room / len(curves))
+    size = 0.75 * line
+    places = spread([depths[split] for split in downwards], line / room)
+    for split, place in zip(downwards, places, strict=True):
+        value, colour = f" {curves[split][-1, 1]:.3g}", colours[split]
+        text = fitted(split, 76 - width_of(value, size), size) + value
+        # Dotted where it crosses the panel, lest it be taken for a part of the curve.
+        dash = "-" if ends[split][0] == corner[0] else ":"
+        leader = {"arrowstyle": "-", "linestyle": dash, "linewidth": 0.7, "color": colour}
+        leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
+        at = (1.03, 1 - place)
+        style: dict[str, Any] = {"color": colour, "fontsize": size, "va": "center", **PLAIN}
+        axes.annotate(text, ends[split], at, "data", "axes fraction", leader, **style)
+
+
+def _matrix_axes(classes: Sequence[str], cell: float) -> tuple[Figure, Axes, Axes]:
+    """Axes of one cell of `cell` points a class, with names fitted, and axes for a colour bar."""
+    every = ceil(len(classes) / 100)
+    size = min(9.0, 0.75 * cell * every)
+    names = [fitted(name, 100, size) for name in classes[::every]]
+    longest = max(width_of(name, size) for name in names)
+    upright = longest > 0.9 * cell * every
+    side, left, bottom = cell * len(classes), longest + 34, (longest if upright else size) + 34
+    width, height = left + side + 76, bottom + side + 26
+    figure = new_figure(width / INCH, height / INCH)
+    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    bar = figure.add_axes(((left + side + 12) / width, bottom / height, 9 / width, side / height))
+    ticks = range(0, len(classes), every)
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size, **PLAIN)
+    axes.set_yticks(ticks, names, fontsize=size, **PLAIN)
+    return figure, axes, bar
+
+
+def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: Floats, cell: float) -> None:
+    size = min(11.0, 0.8 * cell / width_of(str(counts.max()), 1))
+    if size < 5:
+        return
+    for row, column in np.argwhere(counts):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        text = axes.text(column, row, str(counts[row, column]), color=color, fontsize=size)
+        text.set(ha="center", va="center_baseline")

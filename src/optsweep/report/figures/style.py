@@ -1,0 +1,106 @@
+"""What the pictures of a sweep share: words, titles, frames, and colours for swept values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from optsweep.records.grouping import ascending, label, printable
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.report.figures.drawing import INCH, PLAIN, fitted, width_of
+
+MANY = 300  # lines or points beyond which a vector picture holds them as pixels
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), told apart by colour-blind readers.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+_SPLITS = {"val": "validation", "test": "test"}
+_MAP, _ONE_COLOUR = matplotlib.colormaps["viridis"], "#3b528b"
+
+
+def split_words(splits: Iterable[str]) -> str:
+    """The splits that runs are ranked by, in words; more than one where sweeps were merged."""
+    return " or ".join(_SPLITS[split] for split in splits)
+
+
+def title(key: str) -> str:
+    """How a swept value is called on an axis."""
+    return "learning rate" if key == "lr" else printable(key)
+
+
+def write_title(figure: Figure, text: str) -> None:
+    """The picture's title, cut to its width."""
+    width, height = figure.get_size_inches()
+    style: dict[str, Any] = {"va": "center_baseline", "fontsize": 12, **PLAIN}
+    figure.text(0.2 / width, 1 - 0.3 / height, fitted(text, (width - 0.4) * INCH, 12), **style)
+
+
+def quieten(axes: Axes) -> None:
+    """A light grid behind the data, and a frame of two sides."""
+    axes.grid(color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("0.7")
+
+
+@dataclass(frozen=True)
+class Hue:
+    """Which swept value the colours tell, and the colour of each of its choices."""
+
+    key: str
+    choices: Sequence[Any]
+    colours: Mapping[str, str]
+
+    @classmethod
+    def of(cls, sweep: SweepRecord) -> "Hue":
+        """The learning rate where it is swept, else the first value but optimizer and seed."""
+        keys = [key for key in sweep.grid if key not in ("optimizer", "seed")]
+        if not keys:
+            return cls("", (), {})
+        key = "lr" if "lr" in keys else keys[0]
+        choices = ascending(sweep.grid[key])
+        # Evenly, lest one wild rate leave all others alike; neither too light for a line on white
+        # nor, inverted, too dark for one on black.
+        shades = [to_hex(_MAP(place)) for place in np.linspace(0.77, 0.05, len(choices))]
+        return cls(key, choices, dict(zip(map(label, choices), shades, strict=True)))
+
+    def line(self, run: RunRecord) -> str:
+        """The run's colour."""
+        return self.colours.get(label(run.swept.get(self.key)), _ONE_COLOUR)
+
+    def text(self, run: RunRecord) -> str:
+        """The run's colour, darker, to be read on white."""
+        red, green, blue = to_rgb(self.line(run))
+        return to_hex((0.7 * red, 0.7 * green, 0.7 * blue))
+
+
+def write_key(figure: Figure, hue: Hue) -> None:
+    """What the colours say, in a line below the title."""
+    width, height = figure.get_size_inches()
+    x, entries = 0.2, _key(hue)
+    room = (width - 2.2) * INCH / max(len(entries) - 1, 1) - 0.46 * INCH
+    for text, colour in entries:
+        if colour:
+            corner = (x / width, 1 - 0.63 / height)
+            figure.add_artist(Rectangle(corner, 0.2 / width, 0.07 / height, color=colour))
+            x += 0.26
+        shown = fitted(text, room if colour else 1.5 * INCH, 9)
+        style: dict[str, Any] = {"va": "center_baseline", "color": "0.25", **PLAIN}
+        figure.text(x / width, 1 - 0.6 / height, shown, fontsize=9, **style)
+        x += width_of(shown, 9) / INCH + 0.2
+
+
+def _key(hue: Hue) -> list[tuple[str, str]]:
+    """What the colours stand for, then each choice with its colour; of more than eight some."""
+    if not hue.key:
+        return []
+    last, most = len(hue.choices) - 1, min(len(hue.choices), 8)
+    few = [hue.choices[round(place * last / max(most - 1, 1))] for place in range(most)]
+    named_choices = [(label(choice, 3), hue.colours[label(choice)]) for choice in few]
+    return [(title(hue.key), ""), *named_choices]

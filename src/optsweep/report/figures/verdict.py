@@ -1,0 +1,115 @@
+"""The verdict as one picture: each contender's score, and what lies between them.
+
+Left, the contenders' judged accuracies with their intervals and a point for each seed; right, the
+differences of every pair with theirs. An interval that leaves zero out is not yet a decision:
+colour tells what holds after the correction for the number of comparisons.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from optsweep.records.run import SweepRecord
+from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
+from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
+from optsweep.verdict.judge import Comparison, Standing, Verdict
+from optsweep.verdict.sentences import at, points
+
+_SCORES = (
+    "Each contender's accuracy on the data that judges, at the setting chosen for it: mean and "
+    "95 % interval over seeds, small points single seeds."
+)
+_DIFFERENCES = (
+    " Right: differences paired by seed, with their 95 % intervals; blue where one beats the other "
+    "after correction for the number of comparisons, grey where that is undecided."
+)
+
+_BLUE, _GREY = PALETTE[0], "0.55"
+_MOST_ROWS = 20
+_ROW, _ABOVE, _BELOW = 0.27, 0.6, 0.55  # inches
+_WIDTH, _NAMES = 11.0, 165  # inches, and points of room for a name
+
+
+def has_picture(verdict: Verdict) -> bool:
+    """Whether there is anything to be seen: two contenders, or two seeds."""
+    scored = [each.score for each in verdict.standings if each.score]
+    return len(scored) > 1 or any(each.seeds > 1 for each in scored)
+
+
+def caption(verdict: Verdict) -> tuple[str, str]:
+    """The picture's title, and what there is to see in it."""
+    if any(each.low is not None for each in verdict.comparisons):
+        return "Scores and differences", f"Left: {_SCORES[0].lower()}{_SCORES[1:]}{_DIFFERENCES}"
+    return "Scores", _SCORES
+
+
+def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
+    """The scores and, where there are several seeds, the differences; twenty of each at most."""
+    standings = [each for each in verdict.standings if each.score][:_MOST_ROWS]
+    pairs = [each for each in verdict.comparisons if each.low is not None][:_MOST_ROWS]
+    rows = max(len(standings), len(pairs))
+    height = _ABOVE + _ROW * rows + _BELOW
+    figure = new_figure(_WIDTH, height)
+    names = [fitted(at(each, verdict.key), _NAMES, 9) for each in standings]
+    left = max(width_of(name, 9) for name in names) / INCH + 0.35
+    versus = [fitted(f"{each.first} - {each.second}", _NAMES, 9) for each in pairs]
+    beside = max((width_of(name, 9) for name in versus), default=0.0) / INCH + 0.3
+    room = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
+    wide = room * (0.5 if pairs else 1.0)
+    tall = _ROW * rows
+    write_title(figure, f"Accuracy on {split_words([verdict.judged_on])} data, by contender")
+
+    def panel(from_left: float, labels: Sequence[str]) -> Axes:
+        place = (from_left / _WIDTH, _BELOW / height, wide / _WIDTH, tall / height)
+        axes = figure.add_axes(place)
+        axes.set_ylim(rows - 0.5, -0.5)
+        axes.set_yticks(range(len(labels)), labels, fontsize=9, **PLAIN)
+        axes.tick_params(labelsize=9, color="0.7")
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        quieten(axes)
+        return axes
+
+    axes = panel(left, names)
+    axes.set_xlabel("accuracy", fontsize=9)
+    for row, standing in enumerate(standings):
+        _draw_score(axes, row, standing, _scores(standing, verdict, sweep))
+    if pairs:
+        axes = panel(left + wide + 0.75 + beside, versus)
+        axes.set_xlabel("difference in points", fontsize=9)
+        axes.axvline(0, color="0.4", linewidth=1)
+        for row, pair in enumerate(pairs):
+            _draw_difference(axes, row, pair)
+    return figure
+
+
+def _scores(standing: Standing, verdict: Verdict, sweep: SweepRecord) -> list[float]:
+    metric, ids = f"{verdict.judged_on}/accuracy", set(standing.run_ids)
+    own = [run for run in sweep.runs if run.run_id in ids and run.sound]
+    return [run.metrics[metric] for run in own if metric in run.metrics]
+
+
+def _draw_score(axes: Axes, row: int, standing: Standing, seeds: Sequence[float]) -> None:
+    assert standing.score is not None
+    if len(seeds) > 1:
+        axes.scatter(seeds, [row] * len(seeds), 14, _BLUE, alpha=0.35, linewidths=0)
+    if standing.score.low is not None and standing.score.high is not None:
+        axes.plot([standing.score.low, standing.score.high], [row, row], color=_BLUE, linewidth=2)
+    axes.scatter([standing.score.mean], [row], 40, _BLUE, zorder=3)
+    _beside(axes, row, f"{standing.score.mean:.4f}")
+
+
+def _draw_difference(axes: Axes, row: int, pair: Comparison) -> None:
+    assert pair.low is not None and pair.high is not None and pair.difference is not None
+    colour = _BLUE if pair.outcome == "beats" else _GREY
+    axes.plot([100 * pair.low, 100 * pair.high], [row, row], color=colour, linewidth=2)
+    axes.scatter([100 * pair.difference], [row], 40, colour, zorder=3)
+    _beside(axes, row, points(pair.difference))
+
+
+def _beside(axes: Axes, row: int, text: str) -> None:
+    style: dict[str, Any] = {"fontsize": 8, "va": "center_baseline", "color": "0.3"}
+    axes.text(1.015, row, text, transform=axes.get_yaxis_transform(), **style)

@@ -1,0 +1,237 @@
+"""A sweep as a sentence and as a table on the terminal.
+
+Given a `SweepRecord`, `sentence` says what won, `terminal_table` shows the ranking in the width
+that there is: the less important scores give way first. Where seeds were swept, both speak of
+settings, by mean and standard deviation over the seeds.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from optsweep.records.grouping import Setting, label, printable, repeats
+from optsweep.records.run import SCORES, RunRecord, SweepRecord, best, rank, ranking_split
+
+MOST_ROWS, MOST_FAILURES = 30, 10
+
+_SPLITS = {"val": "validation", "test": "test", "train": "training"}
+_SHORT = {"accuracy": "acc.", "loss": "loss"}
+# What gives way first where the width does not suffice.
+_OPTIONAL = ("train/loss", "train/accuracy", "test/loss", "seconds", "val/loss", "test/accuracy")
+_NOTES = 21  # columns that notes have at least: "pruned after 3 epochs"
+
+
+def score(value: float | None) -> str:
+    """A loss or an accuracy in four digits behind the point; nothing where there is none."""
+    if value is None:
+        return ""
+    return f"{value:.2e}" if 1e4 <= abs(value) < inf else f"{value:.4f}"
+
+
+def spread(setting: Setting, metric: str) -> str:
+    """Mean and standard deviation over the setting's runs: `0.9722±0.0040`."""
+    deviation = setting.deviation(metric)
+    return score(setting.mean(metric)) + (f"±{score(deviation)}" if deviation is not None else "")
+
+
+def repeated(sweep: SweepRecord) -> bool:
+    """Whether runs of the sweep differ in seed alone."""
+    return "seed" in sweep.grid
+
+
+def counts(sweep: SweepRecord) -> dict[str, int]:
+    """How many runs ended in each way: finished, pruned, diverged, failed, killed, ..."""
+    kinds = Counter(map(_ending, sweep.runs))
+    order = dict.fromkeys(["finished", "pruned", "diverged", "failed", "killed", *kinds])
+    return {kind: kinds[kind] for kind in order if kinds[kind]}
+
+
+def _ending(run: RunRecord) -> str:
+    if run.status != "FINISHED" or run.sound:
+        return run.status.lower()
+    return "diverged" if run.diverged else "pruned"
+
+
+def sentence(sweep: SweepRecord) -> str:
+    """What won, with its scores; where ranking fell back to test, that too."""
+    winner = best(sweep.runs)
+    if winner is None:
+        return _nothing(sweep)
+    split = ranking_split(winner.metrics)
+    if repeated(sweep):
+        settings = repeats(sweep.runs)
+        words = _best_setting(settings[0], len(settings), winner)
+    else:
+        words = _best_run(winner, len(sweep.runs))
+    if split == "test":
+        words += " Ranked by test, as val_fraction=0 leaves no validation data."
+    return printable(words)
+
+
+def _best_run(winner: RunRecord, count: int) -> str:
+    judged = [
+        f"{_SPLITS[split]} accuracy {winner.metrics[f'{split}/accuracy']:.4f}"
+        for split in ("val", "test")
+        if f"{split}/accuracy" in winner.metrics
+    ]
+    first = f"Best of {count} runs" if count > 1 else "The only run"
+    return f"{first}: {winner.name}, {', '.join(judged)}."
+
+
+def _best_setting(setting: Setting, count: int, winner: RunRecord) -> str:
+    judged = [
+        f"{_SPLITS[split]} accuracy {spread(setting, f'{split}/accuracy').replace('±', ' ± ')}"
+        for split in ("val", "test")
+        if setting.values(f"{split}/accuracy")
+    ]
+    seeds = len(setting.sound)
+    over = f"over {seeds} seed{'s' * (seeds > 1)}"
+    over = f"mean ± standard deviation {over}" if seeds > 1 else over
+    first = f"Best of {count} settings" if count > 1 else "The only setting"
+    first += f": {setting.name}" if setting.name else ""
+    value = winner.metrics[f"{ranking_split(winner.metrics)}/accuracy"]
+    return f"{first}, {', '.join(judged)} ({over}). Best single run: {winner.name}, {value:.4f}."
+
+
+def _nothing(sweep: SweepRecord) -> str:
+    if not sweep.runs:
+        return "The sweep holds no runs."
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts(sweep).items())
+    advice = "; try a smaller lr" if any(run.diverged for run in sweep.runs) else ""
+    return f"No run finished without diverging ({kinds}){advice}."
+
+
+@dataclass
+class _Column:
+    """A column's name over two lines and its cells."""
+
+    head: str
+    cells: Sequence[str]
+    right: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(text) for text in [*self.head.split("\n"), *self.cells])
+
+
+def terminal_table(sweep: SweepRecord, width: int = 80) -> Table:
+    """The best thirty, ranked, no wider than `width` columns as far as the swept values allow.
+
+    Below stand what is left out and why runs failed.
+    """
+    ranked = rank(sweep.runs)
+    settings = repeats(sweep.runs) if repeated(sweep) else []
+    columns = _setting_columns(sweep, settings) if settings else _run_columns(sweep, ranked)
+    _fit(columns, width)
+    left_out = len(settings or ranked) - MOST_ROWS
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    table.caption = Text("\n".join(_below(sweep, ranked, left_out, bool(settings))))
+    table.caption_justify, table.caption_style, table.header_style = "left", "", "bold"
+    spaces = [_space(key, place) for place, key in enumerate(columns)]
+    for (key, column), space in zip(columns.items(), spaces, strict=True):
+        head = Text("\n".join(space + line for line in column.head.split("\n")))
+        fixed = key != "notes" and (column.right or column.width <= _NOTES)
+        justify: JustifyMethod = "right" if column.right else "left"
+        table.add_column(head, justify=justify, overflow="fold", no_wrap=fixed)
+    for row in zip(*(column.cells for column in columns.values()), strict=True):
+        table.add_row(*(Text(space + cell) for space, cell in zip(spaces, row, strict=True)))
+    return table
+
+
+def _fit(columns: dict[str, _Column], width: int) -> None:
+    """Takes columns away until the others fit the width."""
+    notes = columns.pop("notes")
+    for key in _OPTIONAL:
+        needed = (
+            min(notes.width, _NOTES)
+            + 2
+            + sum(
+                column.width + 1 + len(_space(name, place))
+                for place, (name, column) in enumerate(columns.items())
+            )
+        )
+        if needed > width + 1:
+            columns.pop(key, None)
+    if any(notes.cells):
+        columns["notes"] = notes
+
+
+def _space(key: str, place: int) -> str:
+    """What a column has before it beside the one space of all: a loss keeps to its accuracy."""
+    return "" if place == 0 or key.endswith("/loss") else " "
+
+
+def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _Column]:
+    shown = ranked[:MOST_ROWS]
+    columns = {
+        f"swept {key}": _Column(_head(key), [_cell(run.swept, key) for run in shown])
+        for key in sweep.grid
+    } or {"run": _Column("run", [printable(run.name) for run in shown])}
+    for name in SCORES:
+        if any(name in run.metrics for run in ranked):
+            cells = [score(run.metrics.get(name)) for run in shown]
+            columns[name] = _Column(_score_head(name), cells, right=True)
+    times = [f"{run.seconds:.1f} s" if run.seconds else "" for run in shown]
+    columns["seconds"] = _Column("time", times, right=True)
+    columns["notes"] = _Column("notes", [_short_notes(run) for run in shown])
+    return columns
+
+
+def _setting_columns(sweep: SweepRecord, settings: Sequence[Setting]) -> dict[str, _Column]:
+    shown = settings[:MOST_ROWS]
+    columns = {
+        f"swept {key}": _Column(_head(key), [_cell(setting.swept, key) for setting in shown])
+        for key in sweep.grid
+        if key != "seed"
+    }
+    columns["n"] = _Column("seeds", [str(len(setting.runs)) for setting in shown], right=True)
+    for name in SCORES:
+        if any(name in run.metrics for run in sweep.runs):
+            cells = [spread(setting, name) for setting in shown]
+            columns[name] = _Column(_score_head(name), cells, right=True)
+    times = [f"{setting.seconds:.1f} s" if setting.seconds else "" for setting in shown]
+    columns["seconds"] = _Column("time", times, right=True)
+    columns["notes"] = _Column("notes", [setting.notes for setting in shown])
+    return columns
+
+
+def _head(key: str) -> str:
+    """A long dotted name over two lines: the group above, its argument below."""
+    group, _, rest = key.partition(".")
+    return printable(f"{group}.\n{rest}" if rest else key)
+
+
+def _score_head(name: str) -> str:
+    split, metric = name.split("/")
+    return f"{split}\n{_SHORT[metric]}"
+
+
+def _cell(swept: Mapping[str, object], key: str) -> str:
+    return printable(label(swept[key])) if key in swept else ""
+
+
+def _short_notes(run: RunRecord) -> str:
+    words = ["diverged" * run.diverged, run.pruning, "reused" * run.reused]
+    words.append("" if run.status == "FINISHED" else run.status.lower())
+    return "; ".join(word for word in words if word)
+
+
+def _below(
+    sweep: SweepRecord, ranked: Sequence[RunRecord], left_out: int, grouped: bool
+) -> list[str]:
+    lines = []
+    if left_out > 0:
+        lines.append(f"and {left_out:,} more {'settings' if grouped else 'runs'}, in table.csv")
+    failed = [run for run in ranked if run.status == "FAILED"]
+    for run in failed[:MOST_FAILURES]:
+        lines.append(printable(f"{run.name}: {run.notes}".replace("\n", " ")))
+    if len(failed) > MOST_FAILURES:
+        lines.append(f"and {len(failed) - MOST_FAILURES:,} more failed, in table.csv")
+    return lines

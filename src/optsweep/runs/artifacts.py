@@ -1,0 +1,123 @@
+"""What a run leaves beside its metrics: what describes it, its weights, its pictures.
+
+In MLflow it is tags, an input and artifacts; in the run's folder the same files.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from optsweep.data.dataset import Dataset
+from optsweep.models import architectures as model
+from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job, load_dataset
+from optsweep.system import environment, files
+from optsweep.system.redaction import redacted
+from optsweep.tracking.store import DatasetNote, Store, TrackedRun
+from optsweep.training.loop import predict
+
+WEIGHTS = "weights.safetensors"
+
+
+class UnusableWeights(Exception):
+    """The file is empty, torn, foreign or of another model."""
+
+
+def run_tags(job: Job, owner: str, stack: int) -> dict[str, str]:
+    """What MLflow shows as a run's tags: kind, fingerprint, folder, versions, hardware, source.
+
+    A run that is trained together with others says how many they are.
+    """
+    tags = {
+        "optsweep.kind": "run",
+        "optsweep.fingerprint": job.fingerprint,
+        "optsweep.folder": str(job.folder),
+        "optsweep.runs.owner": owner,
+        **source_tags(),
+    }
+    if job.settings.preset:
+        tags["optsweep.preset"] = job.settings.preset
+    if stack > 1:
+        tags["optsweep.stack"] = str(stack)
+    return tags
+
+
+@functools.cache
+def source_tags() -> dict[str, str]:
+    """Versions, hardware, user and commit, under MLflow's own names where it has one."""
+    tags = {f"optsweep.env.{name}": value for name, value in environment.describe().items()}
+    tags |= {
+        "mlflow.user": environment.user(),
+        "mlflow.source.name": "experiments/run.py",
+        "mlflow.source.type": "LOCAL",
+    }
+    commit = environment.git_commit(Path(__file__).parent)
+    return tags if commit is None else {**tags, "mlflow.source.git.commit": commit}
+
+
+def describe_run(job: Job, data: Dataset, tracked: TrackedRun) -> None:
+    """The dataset, config, overrides and environment, kept in MLflow."""
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    samples = {name: len(split.labels) for name, split in splits.items() if split is not None}
+    target = job.settings.dataset.target
+    tracked.log_dataset(DatasetNote(data.name, data.digest, target, data.input_shape, samples))
+    tracked.log_text("config.yaml", job.config)
+    tracked.log_text("overrides.txt", "\n".join(redacted(list(job.overrides))))
+    tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))
+
+
+def keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> None:
+    """A run's weights and buffers as a safetensors file, in its folder and in MLflow."""
+    path = job.folder / WEIGHTS
+    # The parameters are views of one buffer, and safetensors keeps no views.
+    weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
+    with files.replacing(path) as unfinished:
+        save_file(weights, unfinished, metadata={"format": "pt"})
+    tracked.log_file(path)
+
+
+def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
+    """Draws the pictures of a run that was carried out before, from its weights.
+
+    Raises:
+        UnusableWeights: they cannot be read; the message says why.
+    """
+    data = load_dataset(job.settings)
+    network = model.build(job.settings, data.input_shape, len(data.classes))
+    path = job.folder / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UnusableWeights(f"{path} cannot be read ({error})") from error
+    keep_figures(job, record, data, network, TrackedRun(store, record.run_id, job.folder))
+
+
+def keep_figures(
+    job: Job, record: RunRecord, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
+) -> None:
+    """Draws a run's pictures into its folder and logs them: samples, curves, confusion, guesses."""
+    from optsweep.report.figures import run as figures
+
+    predicted = predict(network, data, data.test).numpy()
+    images, true = data.test.images.cpu().numpy(), data.test.labels.cpu().numpy()
+    labels = data.train.labels[:24]
+    shown = data.train.take(torch.arange(len(labels), device=labels.device))
+    classes, peak = data.classes, data.peak
+    drawn = {
+        "samples": figures.sample_grid(
+            shown.cpu().numpy(), labels.cpu().numpy(), classes, peak=peak
+        ),
+        "learning_curves": figures.learning_curves(record.history, title=job.name),
+        "confusion_matrix": figures.confusion_matrix(true, predicted, classes),
+        "predictions": figures.prediction_grid(images, true, predicted, classes, peak=peak),
+    }
+    folder = job.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    for name, figure in drawn.items():
+        path = folder / f"{name}.png"
+        figures.save(figure, path)
+        tracked.log_file(path, "figures")

@@ -1,0 +1,342 @@
+"""One stack of runs, whole: build it, train it, track every epoch, keep weights and pictures.
+
+`run` is given jobs that were checked, one most often, and fills a `RunRecord` in for each. Several
+are trained together, as one program; in MLflow each is a run like any other. They go on from their
+folders where an earlier attempt left a checkpoint there.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from optsweep.data.dataset import Dataset
+from optsweep.errors import StackFailed, describe
+from optsweep.models import architectures as model
+from optsweep.records.run import Entry, RunRecord, objective
+from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights, run_tags
+from optsweep.runs.heartbeat import Heartbeat
+from optsweep.runs.job import Job, build, build_together, load_dataset, refuse_full, room
+from optsweep.runs.progress import Progress
+from optsweep.system import files, folders
+from optsweep.tracking.logged_epochs import journal_of
+from optsweep.tracking.store import Store, TrackedRun
+from optsweep.training import checkpoint
+from optsweep.training.checkpoint import JOURNAL, Journal, UnusableCheckpoint
+from optsweep.training.device import computing, ran_out_of_memory
+from optsweep.training.loop import Epoch, Stack, evaluate_splits, train
+from optsweep.training.stacked import Stacked
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Filing:
+    """Where runs are filed, under which parent, in whose name, and whether with pictures."""
+
+    store: Store
+    parent: str | None = None
+    owner: str = ""
+    figures: bool = True
+    heartbeat: Heartbeat | None = None  # of a run that belongs to no sweep
+
+    @contextmanager
+    def start(self, job: Job, stack: int) -> Iterator[TrackedRun]:
+        """The job's run in MLflow, begun or reopened; it rides in a stack of so many."""
+        params = job.settings.params()
+        params["threads"] = job.settings.threads or torch.get_num_threads()
+        tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
+        with self.store.start(
+            job.name,
+            params=params,
+            tags=tags,
+            parent=self.parent,
+            run_id=job.run_id,
+            folder=job.folder,
+        ) as tracked:
+            if self.heartbeat:
+                self.heartbeat.keep(tracked)
+            yield tracked
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a stack: its job, what becomes of it, and where its epochs are told."""
+
+    job: Job
+    record: RunRecord
+    tracked: TrackedRun
+    journal: Journal
+
+    def log(self, entry: Entry) -> Entry:
+        """Keeps an epoch, tells MLflow of it and puts it into the record."""
+        kept, new = self.journal.keep(entry)
+        if new:
+            self.tracked.log_epoch(kept)
+        self.note(kept)
+        return kept
+
+    def note(self, entry: Entry) -> None:
+        """Puts an epoch into the record."""
+        record = self.record
+        record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
+        if (seconds := entry.metrics.get("epoch_seconds")) is not None:
+            record.seconds += seconds
+            record.epoch_seconds.append((entry.epoch, seconds))
+        for name, value in record.metrics.items():
+            record.history.setdefault(name, []).append((entry.epoch, value))
+
+    def note_divergence(self) -> None:
+        """Marks the run as diverged: there is nothing more to tell of it."""
+        self.record.diverged = True
+        self.tracked.tag(diverged="true")
+
+    def note_pruning(self, entry: Entry) -> bool:
+        """Asks whether the run is hopeless after an epoch that is not its last; marks it if so."""
+        if self.job.hopeless is None or self.record.diverged:
+            return False
+        if 0 < entry.epoch < self.job.settings.epochs:
+            self.record.pruned = self.job.hopeless(entry.epoch, objective(entry.metrics))
+        if self.record.pruned:
+            self.tracked.tag(pruned="true")
+        return self.record.pruned
+
+
+def new_record(job: Job) -> RunRecord:
+    """The record of a job that was not carried out yet."""
+    return RunRecord(
+        name=job.name,
+        run_id=job.run_id or "",
+        status="SCHEDULED",
+        params=job.settings.params(),
+        swept=dict(job.swept),
+    )
+
+
+def run(
+    jobs: Sequence[Job], records: Sequence[RunRecord], filing: Filing, progress: Progress
+) -> None:
+    """Carries out jobs, together where there are several, and fills their records in.
+
+    What is interrupted or fails is marked so in the records and in the store, and the exception
+    goes on. Of several jobs one that cannot be built has FAILED, and the others go on.
+
+    Raises:
+        StackFailed: something went wrong with several jobs; their runs are left open, to be gone
+            on with in smaller company.
+    """
+    together = list(zip(jobs, records, strict=True))
+    models: list[torch.nn.Module] = []
+    try:
+        with _left_open(len(jobs)), computing(jobs[0].settings) as device:
+            data = load_dataset(jobs[0].settings).to(device)
+            if len(jobs) > 1:
+                together, models = _buildable(together, data, filing, progress)
+            if together:
+                _carry_out(together, models, data, device, filing, progress)
+    except BaseException as error:
+        for _, record in together:
+            record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            record.error = describe(error)
+        raise
+
+
+@contextmanager
+def _left_open(count: int) -> Iterator[None]:
+    """Turns what goes wrong with several runs into `StackFailed`, which leaves them open."""
+    try:
+        yield
+    except (KeyboardInterrupt, StackFailed):
+        raise
+    except BaseException as error:
+        if count == 1:
+            raise
+        raise StackFailed(describe(error), out_of_memory=ran_out_of_memory(error)) from error
+
+
+def _buildable(
+    together: Sequence[tuple[Job, RunRecord]], data: Dataset, filing: Filing, progress: Progress
+) -> tuple[list[tuple[Job, RunRecord]], list[torch.nn.Module]]:
+    """The jobs that can be built, and their models; one that cannot fails and leaves the stack."""
+    sound, models = [], []
+    for job, record in together:
+        try:
+            models.append(build(job.settings, data, torch.device("cpu")).model)
+        except Exception as error:
+            if ran_out_of_memory(error):  # which fewer runs may not do
+                raise
+            record.status, record.error = "FAILED", describe(error)
+            with suppress(type(error)), filing.start(job, 1) as tracked:
+                record.run_id = tracked.run_id
+                progress.started({job.folder: tracked.run_id})
+                raise
+        else:
+            sound.append((job, record))
+    return sound, models
+
+
+def _carry_out(
+    together: Sequence[tuple[Job, RunRecord]],
+    models: Sequence[torch.nn.Module],
+    data: Dataset,
+    device: torch.device,
+    filing: Filing,
+    progress: Progress,
+) -> None:
+    jobs = [job for job, _ in together]
+    stack = _build(jobs, models, data, device)
+    needed = room(stack.model, len(together))
+    with ExitStack() as open_runs:
+        members = []
+        for job, record in together:
+            refuse_full(job.folder, needed, "hydra.run.dir")
+            # In a sweep's folder a run is found without its mark.
+            folders.mark(job.folder, "run", job.fingerprint, durable=not filing.parent)
+            files.remove_unfinished(job.folder)
+            tracked = open_runs.enter_context(filing.start(job, len(together)))
+            record.run_id, record.stack = tracked.run_id, len(together)
+            describe_run(job, data, tracked)
+            journal = journal_of(job, filing.store)
+            members.append(Member(job, record, tracked, journal))
+        progress.started({member.job.folder: member.tracked.run_id for member in members})
+        path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
+        with _left_open(len(members)):
+            stack = _train(stack, members, data, device, path, progress)
+            for place, member in enumerate(members):
+                network = _alone(stack, place, member.job, data, device)
+                keep_weights(member.job, network, member.tracked)
+                if filing.figures:
+                    keep_figures(member.job, member.record, data, network, member.tracked)
+    for member in members:  # a run that had to wait for MLflow has its id by now
+        member.record.run_id = member.tracked.run_id
+        member.record.status, member.record.error = "FINISHED", ""
+        checkpoint.forget(member.job.folder)
+    if len(jobs) > 1:
+        checkpoint.forget_stack(path)
+
+
+def _build(
+    jobs: Sequence[Job], models: Sequence[torch.nn.Module], data: Dataset, device: torch.device
+) -> Stack:
+    """The jobs' stack: of `models`, where there are some, else of new ones."""
+    if len(jobs) == 1:
+        return build(jobs[0].settings, data, device)
+    runs = [job.settings for job in jobs]
+    shape = data.input_shape, len(data.classes)
+    return build_together(runs, models or [model.build(one, *shape) for one in runs], data, device)
+
+
+def _alone(
+    stack: Stack, place: int, job: Job, data: Dataset, device: torch.device
+) -> torch.nn.Module:
+    """One run's model, by itself."""
+    if not isinstance(stack.model, Stacked):
+        return stack.model
+    network = model.build(job.settings, data.input_shape, len(data.classes))
+    network.load_state_dict(stack.model.state_of(place), strict=False)
+    return network.to(device)
+
+
+def _train(
+    stack: Stack,
+    members: Sequence[Member],
+    data: Dataset,
+    device: torch.device,
+    path: Path,
+    progress: Progress,
+) -> Stack:
+    """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
+    settings = members[0].job.settings
+    fingerprints = [member.job.fingerprint for member in members]
+    stack, done = _restored(stack, members, data, device)
+    for member in members:
+        for entry in member.journal.entries:  # the store may have missed the last one, and
+            member.tracked.log_epoch(entry)  # keeps each point once
+        told = [entry for entry in member.journal.entries if entry.epoch <= done]
+        for entry in told:
+            member.note(entry)
+        if told and not _is_finite(told[-1]):
+            member.note_divergence()
+    if settings.evaluate_first and done == 0:
+        first = evaluate_splits(stack, data)
+        for run, member in enumerate(members):
+            member.log(
+                Entry(0, _now(), {name: values[run].item() for name, values in first.items()})
+            )
+    checkpoint.leave_notes(path, [member.job.folder for member in members])
+    if all(member.record.diverged for member in members):
+        return stack
+    if told and members[-1].note_pruning(told[-1]):  # it was stopped while it was being ended
+        return stack
+    with progress:
+        for epoch in train(
+            stack,
+            data,
+            batch_size=settings.batch_size,
+            epochs=range(done + 1, settings.epochs + 1),
+            shuffle=settings.dataset.arguments.get("shuffle", True),
+            log_every=settings.log_every,
+            watch=progress.watch,
+        ):
+            learning = [(run, m) for run, m in enumerate(members) if not m.record.diverged]
+            entries = [member.log(_entry(epoch, run)) for run, member in learning]
+            # Of a stack the last epoch too: its runs are closed one after another, and what is
+            # killed meanwhile has only its closing to do again.
+            due = epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs
+            if due or (len(members) > 1 and epoch.number == settings.epochs):
+                checkpoint.save(path, stack, epoch.number, fingerprints)
+            progress.finished(epoch.number, max((e.metrics for e in entries), key=objective))
+            for run, member in learning:
+                if epoch.diverged[run]:
+                    member.note_divergence()
+            if all(member.record.diverged for member in members):
+                break
+            if any(member.note_pruning(entries[-1]) for member in members):  # it rides alone
+                break
+    return stack
+
+
+def _restored(
+    stack: Stack, members: Sequence[Member], data: Dataset, device: torch.device
+) -> tuple[Stack, int]:
+    """The stack as its checkpoint has it, and the epoch it was saved after; or epoch 0."""
+    folder = members[0].job.folder
+    path = checkpoint.stack_of(folder) or folder / checkpoint.CHECKPOINT
+    try:
+        done = checkpoint.restore(path, stack, [member.job.fingerprint for member in members])
+        for member in members:
+            told = [entry for entry in member.journal.entries if entry.epoch <= done]
+            diverged = bool(told) and not _is_finite(told[-1])
+            if member.journal.last < done and not diverged:
+                raise UnusableCheckpoint(
+                    f"{JOURNAL} beside it ends at epoch {max(member.journal.last, 0)}"
+                )
+    except FileNotFoundError:
+        return stack, 0
+    except UnusableCheckpoint as reason:
+        aside = checkpoint.set_aside(path)
+        log.warning("%s is left aside as %s: %s; starting over", path, aside.name, reason)
+        return _build([member.job for member in members], (), data, device), 0
+    return stack, done
+
+
+def _entry(epoch: Epoch, run: int) -> Entry:
+    """What MLflow is told of one run's epoch."""
+    speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
+    losses = epoch.batch_losses[:, run].tolist()
+    batches = dict(zip(epoch.samples_seen, losses, strict=True))
+    return Entry(epoch.number, _now(), epoch.scores(run) | speed, batches)
+
+
+def _is_finite(entry: Entry) -> bool:
+    """Whether the epoch's losses are numbers; where one is not, the run has diverged."""
+    return all(math.isfinite(value) for name, value in entry.metrics.items() if "/loss" in name)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

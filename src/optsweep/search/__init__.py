@@ -1,0 +1,1 @@
+"""Searches: their space, their study in Optuna, and pruning."""

@@ -1,0 +1,1 @@
+"""Which jobs run, when, and again: scheduler, stack planner, resume, extension, summary."""

@@ -1,0 +1,87 @@
+"""A sweep that goes beyond the edges of its own grid: `extend=N`.
+
+`Extension` is asked for more jobs whenever those at hand are done. It looks where the best values
+lie, and takes the overrides of the best setting's own jobs with the next value in their place.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from optsweep.cli.options import key_of
+from optsweep.errors import OptsweepError
+from optsweep.records.grouping import label, named
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.system.redaction import redact
+from optsweep.verdict.boundaries import Step, further
+from optsweep.verdict.candidates import contenders
+
+if TYPE_CHECKING:
+    from optsweep.runs.job import Job
+
+Compose = Callable[[Sequence[Sequence[str]]], "list[Job]"]
+
+
+class Extension:
+    """Asked after each round: the jobs of the next, none once the best values are inside.
+
+    While runs are under way there is no telling yet.
+
+    `overrides` are those of the jobs so far, to which each round's are added; `compose` turns
+    overrides into checked jobs; `tell` is told of a step that cannot be run.
+    """
+
+    def __init__(
+        self,
+        grid: Mapping[str, Sequence[Any]],
+        most: int,
+        overrides: list[list[str]],
+        compose: Compose,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._grid = grid
+        self._most = most
+        self._overrides = overrides
+        self._compose = compose
+        self._tell = tell
+        self._refused: set[str] = set()
+
+    def __call__(self, records: Sequence[RunRecord], running: int = 0) -> "list[Job]":
+        """The next round's jobs, given the records of all jobs so far, in their order."""
+        if running:
+            return []
+        found = contenders(SweepRecord("", (), self._grid, records))
+        jobs = []
+        for step in further(found, self._grid, self._most):
+            name = f"{named({**step.base.swept, step.key: step.value})}"
+            if name not in self._refused:
+                jobs += self._jobs(name, step, records)
+        return jobs
+
+    def _jobs(self, name: str, step: Step, records: Sequence[RunRecord]) -> "list[Job]":
+        own = {id(run) for run in step.base.runs}
+        wanted = [
+            changed(overrides, step.key, step.value)
+            for overrides, record in zip(self._overrides, records, strict=False)
+            if id(record) in own
+        ]
+        try:
+            jobs = self._compose(wanted)
+        except (OptsweepError, HydraException, OmegaConfBaseException) as error:
+            self._refused.add(name)
+            said = redact(" ".join(str(error).split()))
+            self._tell(f"extend: {step.key}={label(step.value)} is not tried: {said}")
+            return []
+        self._overrides += wanted
+        self._tell(f"extend: the best lies on the edge of the grid; trying {name}")
+        return jobs
+
+
+def changed(overrides: Sequence[str], key: str, value: float) -> list[str]:
+    """A job's overrides with another value of `key`, under the name by which it was typed."""
+    return [
+        f"{typed.partition('=')[0]}={value!r}" if key_of(typed).partition("@")[0] == key else typed
+        for typed in overrides
+    ]

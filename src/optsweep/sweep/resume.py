@@ -1,0 +1,127 @@
+"""What earlier sweeps left in the store, for a new one to end, to take over, or to go on with."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optsweep.errors import TrackingError, Unreachable
+from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job
+from optsweep.runs.lease import Launches
+from optsweep.runs.owner import State
+from optsweep.runs.run import new_record
+from optsweep.system import folders
+from optsweep.tracking.outbox import outboxes
+from optsweep.tracking.reading import finished_records
+from optsweep.tracking.store import Run, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The newest run of each fingerprint: those that are finished, and those that are not."""
+
+    finished: Mapping[str, Run]
+    unfinished: Mapping[str, Run]
+
+
+def release_dead(store: Store) -> None:
+    """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
+    dead = _dead(store)
+    owned = {folder for run in dead if (folder := folder_of(run))}
+    if unsent := [found for folder in owned for found in outboxes(folder)]:
+        try:  # what they could not tell may be that they ended
+            store.deliver(unsent)
+        except Unreachable:
+            raise
+        except TrackingError as error:
+            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
+        dead = _dead(store)
+    for run in dead:
+        store.end(run.info.run_id, "KILLED")
+
+
+def _dead(store: Store) -> list[Run]:
+    """The runs that are RUNNING in the store while nobody carries them out."""
+    launches = Launches(store)
+    return [
+        run
+        for run in store.find(status="RUNNING")
+        if launches.state(run) in (State.GONE, State.SILENT)
+    ]
+
+
+def earlier_sweeps(store: Store, plan: str) -> list[Run]:
+    """The sweeps of that plan, newest first."""
+    return store.find(kind="sweep", plan=plan)
+
+
+def folder_of(run: Run) -> Path | None:
+    """The folder of a run or a sweep; None where it is gone, or was not made here for it."""
+    tags = run.data.tags
+    folder = Path(tags.get("optsweep.folder", ""))
+    kind = tags.get("optsweep.kind", "")
+    identity = tags.get(
+        "optsweep.sweep.stack_planner" if kind == "sweep" else "optsweep.fingerprint", ""
+    )
+    if folder.is_absolute() and folders.is_marked(folder, kind, identity):
+        return folder
+    log.info("%s of run %s is not here", folder, run.info.run_id)
+    return None
+
+
+def refuse_others(earlier: Sequence[Run], kind: str, identity: str, folder: Path, key: str) -> None:
+    """Makes sure that what is resumed has a folder of its own: its earlier one, or a new one.
+
+    Raises:
+        FolderError: there is no earlier one, and the folder holds something else.
+    """
+    if not any(map(folder_of, earlier)) and not folders.is_marked(folder, kind, identity):
+        folders.refuse_used(folder, key)
+
+
+def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
+    """What earlier sweeps carried out, with what this one did before, as `parent_id`.
+
+    A run that another process carries out right now is neither finished nor unfinished, nor is one
+    that another search pruned.
+    """
+    finished: dict[str, Run] = {}
+    unfinished: dict[str, Run] = {}
+    for run in reversed(store.find(kind="run")):  # the newest comes last and counts
+        elsewhere = run.data.tags.get("mlflow.parentRunId") != parent_id
+        if run.info.status == "RUNNING" or ("optsweep.pruned" in run.data.tags and elsewhere):
+            continue
+        kind = finished if run.info.status == "FINISHED" else unfinished
+        kind[run.data.tags["optsweep.fingerprint"]] = run
+    return Earlier(finished, unfinished)
+
+
+def taken_over(
+    jobs: Sequence[Job], store: Store, earlier: Earlier, launch: str = ""
+) -> tuple[list[Job], list[RunRecord], list[int]]:
+    """The jobs, a record for each, and the places of those that are still to be carried out.
+
+    Jobs that an earlier sweep finished have their record already, and those that it began know the
+    MLflow run and the folder that they go on in, which is a new one where the old is gone. What
+    another launch than this one, `launch`, is still at is left to it.
+    """
+    jobs, todo = list(jobs), []
+    reused: dict[int, Run] = {}
+    launches = Launches(store, launch)
+    for place, job in enumerate(jobs):
+        if job.fingerprint in earlier.finished:
+            reused[place] = earlier.finished[job.fingerprint]
+            continue
+        todo.append(place)
+        run = earlier.unfinished.get(job.fingerprint)
+        if run and not launches.living(run):
+            folder = folder_of(run) or job.folder
+            jobs[place] = replace(job, run_id=run.info.run_id, folder=folder)
+    records = [new_record(job) for job in jobs]
+    for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
+        own = records[place]
+        records[place] = replace(record, name=own.name, params=own.params, swept=own.swept)
+    return jobs, records, todo

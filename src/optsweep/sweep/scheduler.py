@@ -1,0 +1,240 @@
+"""A sweep's runs under way: handed to the executor, watched, tried again, and ended.
+
+`Course.run` fills one record a job in. It looks at nothing but the runs in hand, of which there
+is one more than there are workers, however many runs a sweep has.
+"""
+
+import logging
+import queue
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from optsweep.config.settings import Launch
+from optsweep.errors import StackFailed, TrackingError, Unreachable
+from optsweep.execution.executor import Crashed, Executor
+from optsweep.execution.worker import OUTPUT, Task, last_lines
+from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job
+from optsweep.runs.progress import NOTE, SweepProgress, read_note
+from optsweep.runs.run import Filing, new_record
+from optsweep.system.redaction import redact
+from optsweep.tracking.outbox import Outbox
+
+Group = tuple[int, ...]  # the places of jobs that are carried out together
+
+log = logging.getLogger(__name__)
+
+_GLANCE = 1.0  # seconds between two looks at what is running
+
+
+class Course:
+    """The runs of a sweep under way: which are in the executor's hands, and what became of each.
+
+    `records` has one for each job, in their order.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        records: list[RunRecord],
+        launch: Launch,
+        filing: Filing,
+        prepare: Callable[[int, Path], None],
+    ) -> None:
+        self._jobs = list(jobs)
+        self.records = records
+        self._launch = launch
+        self._filing = filing
+        self._prepare = prepare
+        self._attempts = [0] * len(self._jobs)
+        self._in_hand: dict[Future[list[RunRecord]], Group] = {}
+        self._crashed: set[Group] = set()  # stacks whose worker has died once
+        self._shown: list[Future[list[RunRecord]]] = []
+        self._asked = 0  # in how many turns the others were asked whether they run
+        self._unsent: list[Path] = []  # folders of ended runs that hold what the store did not take
+        # Futures report here as they end: no look at all of them, however many there are.
+        self._ended: queue.SimpleQueue[Future[list[RunRecord]]] = queue.SimpleQueue()
+
+    def add(self, jobs: Sequence[Job], records: Sequence[RunRecord]) -> None:
+        """Takes further jobs, with a record for each."""
+        self._jobs.extend(jobs)
+        self.records.extend(records)
+        self._attempts.extend([0] * len(jobs))
+
+    def run(
+        self,
+        todo: Sequence[Group],
+        executor: Executor,
+        progress: SweepProgress,
+        further: Callable[[int], Sequence[Group]] | None = None,
+    ) -> None:
+        """Carries out the jobs in the groups `todo`, one more in hand than there are workers.
+
+        Where a worker has nothing to do, `further` is told how many groups are running and asked
+        for more of them, whose jobs it adds first.
+        """
+        waiting = deque(todo)
+        while True:
+            self._send_unsent()
+            while further and not waiting and len(self._in_hand) < executor.workers:
+                if not (groups := further(len(self._in_hand))):
+                    break
+                waiting.extend(groups)
+            if not waiting and not self._in_hand:
+                return
+            while waiting and len(self._in_hand) <= executor.workers:
+                self._submit(waiting.popleft(), executor)
+            executor.start()
+            try:
+                future = self._ended.get(timeout=_GLANCE)
+            except queue.Empty:
+                progress.running(self._notes(progress.lines))
+                continue
+            group = self._in_hand.pop(future)
+            if again := self._to_be_tried_again(group, future):
+                if len(group) > 1:
+                    progress.split(len(group), str(future.exception()), len(again[0]))
+                waiting.extendleft(reversed(again))
+                continue
+            for place, record in zip(group, self._outcomes(group, future), strict=True):
+                self.records[place] = record
+                if Outbox(self._jobs[place].folder).waiting:
+                    self._unsent.append(self._jobs[place].folder)
+                progress.ended(record)
+            failed = any(self.records[place].status == "FAILED" for place in group)
+            if self._launch.fail_fast and failed:
+                executor.stop()
+                self.abandon()
+                return
+
+    def _submit(self, group: Group, executor: Executor) -> None:
+        for place in group:
+            self._prepare(place, self._jobs[place].folder)
+        if len(group) == 1:  # what a stack did is not held against its runs
+            self._attempts[group[0]] += 1
+        store = self._filing.store
+        task = Task(
+            [self._jobs[place] for place in group],
+            store.uri,
+            store.experiment_id,
+            self._filing.parent,
+            self._filing.owner,
+            self._filing.figures,
+        )
+        future = executor.submit(task)
+        self._in_hand[future] = group
+        future.add_done_callback(self._ended.put)
+
+    def _to_be_tried_again(self, group: Group, future: "Future[list[RunRecord]]") -> list[Group]:
+        """The groups that a group goes on in, each run in its own MLflow run; none if it ended.
+
+        A stack that did not fit is halved. One whose worker died is tried once more as it was,
+        since its runs' last digits depend on it. One that failed otherwise, or again, is taken
+        apart, so that only the run at fault fails. A crash of one run is tried again where retries
+        are left.
+        """
+        again: list[Group] = []
+        error = future.exception()
+        if error is None:
+            return again
+        if len(group) == 1:
+            tried = self._attempts[group[0]]
+            again = [group] if isinstance(error, Crashed) and tried <= self._launch.retries else []
+        elif isinstance(error, StackFailed) and error.out_of_memory:
+            half = len(group) // 2
+            again = [group[:half], group[half:]]
+        elif isinstance(error, Crashed) and group not in self._crashed:
+            self._crashed.add(group)
+            again = [group]
+        else:
+            again = [(place,) for place in group]
+        for place in group if again else ():
+            self._jobs[place] = replace(self._jobs[place], run_id=self._run_id(place) or None)
+        return again
+
+    def _outcomes(self, group: Group, future: "Future[list[RunRecord]]") -> list[RunRecord]:
+        error = future.exception()
+        return future.result() if error is None else [self._failed(group[0], error)]
+
+    def _failed(self, place: int, error: BaseException) -> RunRecord:
+        job = self._jobs[place]
+        record = new_record(job)
+        record.status, record.run_id = "FAILED", self._run_id(place)
+        record.output = last_lines(job.folder / OUTPUT)
+        record.error = redact(str(error))
+        if isinstance(error, TimeoutError):
+            record.error = f"took longer than hydra.launcher.timeout={self._launch.timeout:g} s"
+        if record.run_id:
+            self._filing.store.end(
+                record.run_id, "FAILED", record.error, record.output, folder=job.folder
+            )
+        return record
+
+    def _run_id(self, place: int) -> str:
+        """A run's id in MLflow; empty where it got no further.
+
+        It is in its worker's note. A worker that shares no folder with this process, or dies as
+        the run is created, leaves none: then MLflow is asked.
+        """
+        job = self._jobs[place]
+        if noted := read_note(job.folder / NOTE).get("run_id") or job.run_id:
+            return str(noted)
+        asked = {"parent": self._filing.parent or "", "fingerprint": job.fingerprint}
+        with suppress(TrackingError):
+            for run in self._filing.store.find(status="RUNNING", **asked):
+                if run.data.tags.get("optsweep.folder") == str(job.folder):
+                    return str(run.info.run_id)
+        return ""
+
+    def _notes(self, most: int) -> dict[str, tuple[Mapping[str, object], int]]:
+        """What the workers of at most so many groups say: those shown last time, and some others.
+
+        Which groups run, only their files say. However many are in hand, few files are read: the
+        others are asked in turn.
+        """
+        notes: dict[str, tuple[Mapping[str, object], int]] = {}
+        if not most:
+            return notes
+        kept = [future for future in self._shown if future in self._in_hand]
+        others = [future for future in self._in_hand if future not in kept]
+        at = self._asked * most % max(1, len(others))
+        self._asked += 1
+        self._shown = []
+        for future in [*kept, *(others[at:] + others[:at])[:most]]:
+            group = self._in_hand[future]
+            job = self._jobs[group[0]]
+            if len(notes) < most and (note := read_note(job.folder / NOTE)):
+                name = job.name if len(group) == 1 else f"{len(group)} runs from {job.name}"
+                notes[name] = (note, job.settings.epochs)
+                self._shown.append(future)
+        return notes
+
+    def abandon(self) -> None:
+        """Marks the runs that were in hand as KILLED, their workers being gone."""
+        for place in (place for group in self._in_hand.values() for place in group):
+            record = self.records[place] = new_record(self._jobs[place])
+            record.status, record.run_id = "KILLED", self._run_id(place)
+            if record.run_id:
+                self._filing.store.end(record.run_id, "KILLED", folder=self._jobs[place].folder)
+        self._in_hand.clear()
+        with suppress(TrackingError):  # those that were killed before they could note their id
+            for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
+                self._filing.store.end(run.info.run_id, "KILLED")
+
+    def _send_unsent(self) -> None:
+        """Sends what ended runs could not, once the store answers again."""
+        store = self._filing.store
+        if not self._unsent or not store.line.up:
+            return
+        try:
+            store.deliver(self._unsent)
+        except Unreachable:
+            store.line.lost()
+        except TrackingError as error:
+            log.warning("%s; python experiments/sync.py tries it again", error)
+            self._unsent.clear()
+        self._unsent = [folder for folder in self._unsent if Outbox(folder).waiting]

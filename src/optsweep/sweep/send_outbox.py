@@ -1,0 +1,54 @@
+"""The end of a run or sweep whose store was away: what is unsent is sent, or its place is told."""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from optsweep.errors import TrackingError
+from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job
+from optsweep.tracking.outbox import REFUSED, Outbox, outboxes, ticket_of
+from optsweep.tracking.store import Store
+
+
+@contextmanager
+def telling_of_unsent(
+    folder: Path, jobs: Sequence[Job], store: Store, console: Console
+) -> Iterator[None]:
+    """At the end, sends what the store did not take, or says how to send it later."""
+    try:
+        yield
+    finally:
+        elsewhere = [job.folder for job in jobs if Outbox(job.folder).waiting]
+        unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
+        if unsent and store.line.up:
+            with suppress(TrackingError):
+                store.deliver(unsent, at_once=True)
+        unsent = [folder for folder in unsent if Outbox(folder).waiting]
+        beside = [job.folder for job in jobs if Outbox(job.folder).refused.exists()]
+        refused = list(dict.fromkeys([*outboxes(folder, REFUSED), *beside]))
+        if unsent or refused:
+            where = os.path.commonpath([*unsent, *refused])
+            files = [f", and refused what is in {box.refused}" for box in map(Outbox, refused[:1])]
+            files += [f" and {len(refused) - 1} more such files"] * (len(refused) > 1)
+            console.print(
+                f"[bold]MLflow did not take everything[/]{escape(''.join(files))}; "
+                "what is missing is kept, and sent by "
+                f"python experiments/sync.py folder={escape(shlex.quote(where))}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def learn_ids(records: Sequence[RunRecord], store: Store) -> None:
+    """Gives records the ids of runs that MLflow could only create after they had started."""
+    pending = [record for record in records if ticket_of(record.run_id)]
+    if pending and store.line.up:
+        with suppress(TrackingError):
+            for record in pending:
+                record.run_id = store.id_of(record.run_id)

@@ -1,0 +1,95 @@
+"""A single run: carried out in this process, with its progress and its end on the terminal."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from optsweep.records.run import RunRecord
+from optsweep.runs.heartbeat import Heartbeat
+from optsweep.runs.job import Job
+from optsweep.runs.lease import Launches
+from optsweep.runs.owner import Owner, State
+from optsweep.runs.progress import RunProgress
+from optsweep.runs.run import Filing, new_record, run
+from optsweep.sweep.resume import folder_of, release_dead
+from optsweep.sweep.send_outbox import telling_of_unsent
+from optsweep.tracking.address import ui_command
+from optsweep.tracking.reading import finished_records
+from optsweep.tracking.store import Run, Store
+
+
+def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
+    """Carries one job out; with `resume`, takes an earlier run over or goes on with it.
+
+    Raises:
+        FolderError: another process is at it right now.
+    """
+    release_dead(store)
+    record = new_record(job)
+    earlier = _earlier(job, store) if job.settings.resume else None
+    if earlier:
+        if earlier.info.status == "FINISHED":
+            return _reused(job, record, earlier, store, console)
+        folder = folder_of(earlier) or job.folder
+        job = replace(job, run_id=earlier.info.run_id, folder=folder)
+    progress = RunProgress(console, job.name, job.settings.epochs)
+    with (
+        Owner(job.folder) as owner,
+        telling_of_unsent(job.folder, [job], store, console),
+        Heartbeat(store, owner) as heartbeat,
+    ):
+        if earlier and (earlier := heartbeat.claim(earlier)).info.status == "FINISHED":
+            return _reused(job, record, earlier, store, console)
+        figures = job.settings.figures != "none"
+        run([job], [record], Filing(store, None, owner.name, figures, heartbeat), progress)
+    _show(job, record, store, console)
+    return record
+
+
+def _earlier(job: Job, store: Store) -> Run | None:
+    """The run that the job goes on with: the newest that is finished, or else that is not.
+
+    Not one that a sweep is at right now, nor one that a search ended early. A single run that
+    another process is at is given too, for it to be refused.
+    """
+    launches = Launches(store)
+    found = [
+        one
+        for one in store.find(kind="run", fingerprint=job.fingerprint)
+        if "optsweep.pruned" not in one.data.tags
+    ]
+    for one in found:
+        if one.info.status == "FINISHED":
+            return one
+    for one in found:
+        single = "mlflow.parentRunId" not in one.data.tags
+        if one.info.status != "RUNNING" or (single and launches.state(one) is State.ALIVE):
+            return one
+    return None
+
+
+def _reused(job: Job, record: RunRecord, earlier: Run, store: Store, console: Console) -> RunRecord:
+    (kept,) = finished_records(store, [earlier])
+    record = replace(kept, name=record.name, params=record.params)
+    folder = Path(earlier.data.tags["optsweep.folder"])
+    _show(replace(job, folder=folder), record, store, console)
+    return record
+
+
+def _show(job: Job, record: RunRecord, store: Store, console: Console) -> None:
+    """The end of a run: its final scores, its folder, and how to browse it."""
+    metrics = record.metrics
+    scores = ", ".join(
+        f"{split} loss {metrics[f'{split}/loss']:.4f}, accuracy {metrics[f'{split}/accuracy']:.4f}"
+        for split in ("val", "test")
+        if f"{split}/loss" in metrics
+    )
+    if record.diverged:
+        epoch = max(epoch for epoch, _ in record.history["train/loss"])
+        scores = f"diverged in epoch {epoch}: the loss became NaN or infinite; try a smaller lr"
+    if record.reused:
+        scores += f" (finished before, as run {record.run_id})"
+    console.print(f"[bold]{scores}[/]", highlight=False, soft_wrap=True)
+    console.print(f"folder  {job.folder}", highlight=False, soft_wrap=True)
+    console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)

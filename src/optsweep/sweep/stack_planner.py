@@ -1,0 +1,151 @@
+"""Which runs are trained together: the runs of a sweep, grouped into stacks.
+
+Runs that agree in all that shapes the computation can be one program; they may differ in
+optimizer, learning rate, schedule and seed. Whether that pays depends on the device: a small model
+leaves nearly all of a GPU idle, while on a CPU it is the time between two small kernels that a
+stack saves, and nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from optsweep.config.instantiate import accepts, resolve
+from optsweep.config.settings import Launch, Option, Settings
+from optsweep.models import architectures as model
+from optsweep.runs.job import Job, load_dataset, why_not_stacked
+from optsweep.sweep.scheduler import Group
+from optsweep.training import checkpoint
+
+# Weights of a run up to which a stack paid on a CPU, by `experiments/benchmark.py stack`: beyond
+# it, K sets of weights fall out of the processor's cache, which one set stays in.
+_PAYS_ON_CPU = 30_000
+_MOST = 256  # runs in a stack; more of them fill no GPU any better
+_SHARE = 0.7  # of a GPU's free memory that a stack may be estimated to take
+_ANY = Option("any", "any", {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The groups that a sweep's runs are carried out in, and what a person should know of them."""
+
+    groups: Sequence[Group]
+    remarks: Sequence[str]
+
+    def __str__(self) -> str:
+        stacks = [len(group) for group in self.groups if len(group) > 1]
+        alone = len(self.groups) - len(stacks)
+        words = [f"{_many(stacks.count(size), 'stack')} of {size}" for size in sorted(set(stacks))]
+        words += [f"{_many(alone, 'run')} alone"] if alone else []
+        return "; ".join([", ".join(words), *self.remarks])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def plan(jobs: Sequence[Job], todo: Sequence[int], launch: Launch, workers: int) -> Plan:
+    """Groups the jobs at the places `todo`, for so many workers.
+
+    Runs that were in a stack when they were interrupted stay together; one that went alone goes
+    on alone.
+    """
+    alike: dict[str, list[int]] = {}
+    for place in todo:
+        alike.setdefault(_agreement(jobs[place]), []).append(place)
+    groups: list[Group] = []
+    remarks: dict[str, None] = {}
+    # All workers get their share; those who wait for a stack to end would train nothing.
+    fair = math.ceil(len(todo) / max(1, workers))
+    for places in alike.values():
+        first = jobs[places[0]]
+        was_stack = first.run_id is not None and checkpoint.stack_of(first.folder) is not None
+        most = len(places) if was_stack else min(len(places), fair)
+        size, remark = _size(first, len(places), most, launch, workers)
+        if remark:
+            remarks[remark] = None
+        groups += [tuple(places[at : at + size]) for at in range(0, len(places), size)]
+    return Plan(sorted(groups), list(remarks))
+
+
+def _agreement(job: Job) -> str:
+    """What runs of one stack agree in, as a text: equal texts, one program."""
+    settings = job.settings
+    common: dict[str, Any] = {"lr": 0.0, "seed": 0, "preset": None}
+    shaping = replace(settings, optimizer=_ANY, schedule=_ANY, **common)
+    if (job.folder / checkpoint.CHECKPOINT).exists() and job.run_id:
+        return f"alone: {job.folder}"
+    # An optimizer that no graph can capture would keep those that ride with it from theirs.
+    graph = settings.device.startswith("cuda") and _may_be_captured(settings.optimizer)
+    stack = checkpoint.stack_of(job.folder) if job.run_id else None
+    return f"{shaping!r} {graph} {stack}"
+
+
+def _may_be_captured(optimizer: Option) -> bool:
+    target = resolve("optimizer", optimizer)
+    return target is torch.optim.SGD or accepts(target, "capturable")
+
+
+def _size(job: Job, runs: int, most: int, launch: Launch, workers: int) -> tuple[int, str]:
+    """How many of `runs` runs like this one ride together, and why none do, where that was asked.
+
+    Where nobody gave a size, they are no more than `most`.
+    """
+    if runs == 1 or launch.stack == 1 or (launch.stack is None and not _may_pay(job, workers)):
+        return 1, ""
+    if reason := why_not_stacked(job.settings):
+        name = job.settings.model.name
+        return 1, f"model={name} cannot be stacked, its runs go one by one ({reason})"
+    if launch.stack is not None:
+        return min(launch.stack, runs), ""
+    if job.settings.device.startswith("cuda"):
+        return max(1, min(most, _MOST, _fitting(job.settings))), ""
+    return min(most, _MOST), ""
+
+
+def _may_pay(job: Job, workers: int) -> bool:
+    """Whether stacks of this model are worth their while where nobody asked for a size."""
+    if job.settings.device.startswith("cuda"):
+        return workers > 0
+    if job.settings.device != "cpu" or workers == 0:
+        return False
+    weights = [parameter.shape for parameter in _model(job.settings).parameters()]
+    is_plain = all(len(shape) <= 2 for shape in weights)  # convolutions gain nothing
+    return is_plain and sum(map(math.prod, weights)) <= _PAYS_ON_CPU
+
+
+def _model(settings: Settings) -> torch.nn.Module:
+    data = load_dataset(settings)
+    return model.build(settings, data.input_shape, len(data.classes))
+
+
+def _fitting(settings: Settings) -> int:
+    """How many runs a GPU's free memory is estimated to hold.
+
+    A run takes its weights four times (themselves, gradients, two values of Adam), and what its
+    layers keep of a batch for the way back, twice.
+    """
+    free, _ = torch.cuda.mem_get_info(settings.device)
+    data = load_dataset(settings)
+    network = _model(settings)
+    per_sample = (_kept(network, data.input_shape, 4) - _kept(network, data.input_shape, 2)) / 2
+    run = 4 * model.weigh(network) + 2 * settings.batch_size * per_sample
+    return int(_SHARE * (free - data.train.pool.numel()) / run)
+
+
+def _kept(network: torch.nn.Module, shape: Sequence[int], samples: int) -> int:
+    """Bytes that a forward pass of so many samples keeps for the way back."""
+    kept = 0
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with saved_tensors_hooks(count, lambda tensor: tensor):
+        network(torch.zeros(samples, *shape))
+    return kept

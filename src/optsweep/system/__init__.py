@@ -1,0 +1,1 @@
+"""Files, locks, redaction of secrets, hardware and processes: what knows nothing of training."""

@@ -1,0 +1,1 @@
+"""The MLflow tracking store: calls, the outbox, addresses, and reading sweeps back."""

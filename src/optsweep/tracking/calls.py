@@ -1,0 +1,140 @@
+"""How one call reaches MLflow: what `tracking.py` tells a store, as MLflow's client takes it.
+
+A call is plain data (see `outbox.py`): its kind, its run and its content. `send` gives it to the
+client, whose calls are bounded in time (`limits.py`), and may be given the same call again.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from optsweep.tracking import limits
+from optsweep.tracking.outbox import Call
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatasetNote:
+    """What MLflow shows of a run's dataset."""
+
+    name: str
+    digest: str
+    source: str
+    shape: Sequence[int]
+    samples: Mapping[str, int]
+
+
+_READING = ("get_", "search_", "list_", "download_")  # how methods begin that change nothing
+
+
+class _Client(MlflowClient):
+    """MLflow's client, each of whose calls keeps to its limit."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            file = Path(args[1]) if name == "log_artifact" else None
+            size = file.stat().st_size if file and file.exists() else 0
+            longest = limits.seconds(name, size, self.tracking_uri)
+            if not name.startswith(_READING):
+                return limits.bounded(longest, limits.writing()(found), *args, **kwargs)
+            return limits.bounded(longest, found, *args, **kwargs)
+
+        return call
+
+
+def connected(uri: str) -> MlflowClient:
+    """MLflow's client for a store, all of whose calls are bounded in time."""
+    return limits.bounded(limits.seconds("open"), _Client, uri)
+
+
+def send(client: MlflowClient, experiment_id: str, call: Call) -> str:
+    """Gives the client a call; returns the id of its run, which `create` has from the store."""
+    if call["call"] == "create":
+        run = client.create_run(experiment_id, call["time"], call["tags"], run_name=call["name"])
+        return str(run.info.run_id)
+    _SENDERS[call["call"]](client, call)
+    return str(call["run_id"])
+
+
+def _reopen(client: MlflowClient, call: Call) -> None:
+    run_id = call["run_id"]
+    client.update_run(run_id, status="RUNNING")
+    if "optsweep.error" in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, "optsweep.error")
+    _send_tags(client, call)
+
+
+def _send_params(client: MlflowClient, call: Call) -> None:
+    entries = [Param(key, value) for key, value in call["params"].items()]
+    for first in range(0, len(entries), 100):
+        client.log_batch(call["run_id"], params=entries[first : first + 100])
+
+
+def _send_points(client: MlflowClient, call: Call) -> None:
+    client.log_batch(call["run_id"], metrics=[Metric(*point) for point in call["points"]])
+
+
+def _send_tags(client: MlflowClient, call: Call) -> None:
+    client.log_batch(call["run_id"], tags=[RunTag(*item) for item in call["tags"].items()])
+
+
+def _send_dataset(client: MlflowClient, call: Call) -> None:
+    note = DatasetNote(**call["note"])
+    spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *note.shape]}}
+    dataset = Dataset(
+        name=note.name,
+        digest=note.digest,
+        source_type="local",
+        source=json.dumps({"uri": note.source}),
+        schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec])}}),
+        profile=json.dumps({"num_rows": sum(note.samples.values()), **note.samples}),
+    )
+    context = InputTag("mlflow.data.context", ", ".join(note.samples))
+    given = [DatasetInput(dataset, [context])]
+    try:
+        client.log_inputs(call["run_id"], datasets=given)
+    except MlflowException as error:
+        # Runs that start together all find the dataset missing; one of them creates it.
+        if not re.search(r"unique constraint|duplicate key", str(error), re.IGNORECASE):
+            raise
+        client.log_inputs(call["run_id"], datasets=given)
+
+
+def _send_file(client: MlflowClient, call: Call) -> None:
+    if not Path(call["path"]).exists() and call["again"]:
+        log.warning("%s is gone and cannot be sent", call["path"])
+        return
+    client.log_artifact(call["run_id"], call["path"], call["folder"])
+
+
+def _send_text(client: MlflowClient, call: Call) -> None:
+    client.log_text(call["run_id"], call["text"], call["name"])
+
+
+def _end(client: MlflowClient, call: Call) -> None:
+    client.set_terminated(call["run_id"], call["status"], call["time"])
+
+
+_SENDERS: Mapping[str, Callable[[MlflowClient, Call], None]] = {
+    "reopen": _reopen,
+    "params": _send_params,
+    "points": _send_points,
+    "tags": _send_tags,
+    "dataset": _send_dataset,
+    "file": _send_file,
+    "text": _send_text,
+    "end": _end,
+}

@@ -1,0 +1,358 @@
+"""A sweep as the store holds it, long after its folder is gone.
+
+`read_sweep` is given a store and a sweep's id and hands on the `SweepRecord` that the report is
+made from. Runs and metric histories are read in bulk, many runs a query.
+"""
+
+import ast
+import contextlib
+import json
+import re
+import shlex
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Run
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from optsweep.errors import SettingsError, TrackingError
+from optsweep.records.grouping import common, distinct, identity
+from optsweep.records.run import SCORES, RunRecord, SweepRecord
+from optsweep.tracking.errors import explained
+from optsweep.tracking.limits import bounded, seconds
+from optsweep.tracking.store import Store
+
+Point = tuple[str, int, float]  # run id, step, value
+
+_SECONDS = "epoch_seconds"
+_IN_A_QUERY = 500  # runs whose points, or whose ids, go into one query of a database
+_SERVER_RUNS, _SERVER_POINTS = 100, 25_000  # as many as a server answers for at once
+_BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # where the MLflow UI asks a server
+_CUT = 6000  # characters at which MLflow cuts a parameter
+_FAILURES = 20  # failed runs whose output is looked for, at a file each
+
+
+def latest_sweep(store: Store) -> str:
+    """The id of the sweep that was started last.
+
+    Raises:
+        SettingsError: the experiment holds none.
+    """
+    sweeps = _sweeps(store, 1)
+    if not sweeps:
+        raise SettingsError(
+            "sweep=latest: the experiment holds no sweep yet; start one with "
+            "python experiments/run.py -m optimizer=sgd,adam lr=1e-3,1e-1"
+        )
+    return str(sweeps[0].info.run_id)
+
+
+def read_sweep(store: Store, run_id: str) -> SweepRecord:
+    """What the store holds of a sweep: its own runs and those that it took over.
+
+    Runs are in the order of the grid. A run that never started is not in the store.
+
+    Raises:
+        SettingsError: the experiment holds no such run, or the run is not a sweep.
+        TrackingError: the store fails.
+    """
+    parent = _parent(store, run_id)
+    runs = {run.info.run_id: run for run in store.find(kind="run", parent=run_id)}
+    reused = _reused(parent.data.tags)
+    runs |= {run.info.run_id: run for run in _by_id(store, reused - runs.keys())}
+    params = parent.data.params
+    grid = {key[5:]: choices(text) for key, text in params.items() if key.startswith("grid.")}
+    records = _records(store, list(runs.values()), grid, reused)
+    grid = {key: _completed(grid[key], key, records) for key in _typed(params, grid)}
+    return SweepRecord(
+        run_id=run_id,
+        overrides=_overrides(params.get("overrides", "")),
+        grid=grid,
+        runs=_in_grid_order(records, grid),
+        environment=_environment(parent.data.tags),
+        common=common(records, grid),
+        target=_target(parent.data.tags),
+        intervals=parent.data.tags.get("optsweep.intervals", "t"),
+        extended=_extended(parent.data.tags),
+        search={key[7:]: text for key, text in params.items() if key.startswith("search.")},
+    )
+
+
+def finished_records(store: Store, runs: Sequence[Run]) -> list[RunRecord]:
+    """The records of runs that an earlier sweep finished, in the order given."""
+    ids = [run.info.run_id for run in runs]
+    found = {record.run_id: record for record in _records(store, runs, {}, set(ids))}
+    return [found[run_id] for run_id in ids]
+
+
+def histories(
+    store: Store, run_ids: Sequence[str], names: Iterable[str]
+) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Each run's `(step, value)` points by metric, ascending; of one step's the last logged.
+
+    A database is asked once for each metric and 500 runs, a server for each metric and 100; any
+    other kind of store for each metric and run.
+    """
+    found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
+    with explained(store.uri):
+        for name in names:
+            for run_id, step, value in _points(store, run_ids, name):
+                found[run_id].setdefault(name, {})[step] = value
+    return {
+        run_id: {name: sorted(points.items()) for name, points in metrics.items()}
+        for run_id, metrics in found.items()
+    }
+
+
+def _points(store: Store, run_ids: Sequence[str], name: str) -> Iterator[Point]:
+    """The metric's points of all the runs, each run's in the order in which they were logged."""
+    tracking_store = store.client._tracking_client.store
+    in_bulk: Callable[[Sequence[str]], Iterable[Point]] | None = None
+    size = _IN_A_QUERY
+    if hasattr(tracking_store, "get_metric_history_bulk"):
+
+        def in_bulk(ids: Sequence[str]) -> Iterable[Point]:
+            longest = seconds("get_metric_history", uri=store.uri)
+            bulk = tracking_store.get_metric_history_bulk
+            rows = bounded(longest, bulk, ids, name, 2**31 - 1)
+            return [(row.run_id, row.step, row.value) for row in rows]
+
+    elif store.uri.startswith("http"):
+        size = _SERVER_RUNS
+
+        def in_bulk(ids: Sequence[str]) -> Iterable[Point]:
+            return _from_server(store, ids, name)
+
+    for first in range(0, len(run_ids), size):
+        ids = run_ids[first : first + size]
+        yield from in_bulk(ids) if in_bulk else _one_by_one(store, ids, name)
+
+
+def _from_server(store: Store, ids: Sequence[str], name: str) -> list[Point]:
+    """What a server tells of many runs at once; where it does not, run by run."""
+    answer = bounded(
+        seconds("get_metric_history"),
+        http_request,
+        get_default_host_creds(store.uri),  # type: ignore[no-untyped-call]
+        _BULK,
+        "GET",
+        params={"run_id": list(ids), "metric_key": name, "max_results": _SERVER_POINTS},
+    )
+    try:
+        rows = answer.json()["metrics"] if answer.ok else None
+    except (ValueError, KeyError):
+        rows = None
+    if rows is None or (len(rows) >= _SERVER_POINTS and len(ids) == 1):
+        return _one_by_one(store, ids, name)
+    if len(rows) >= _SERVER_POINTS:  # more than it tells at once
+        half = len(ids) // 2
+        return _from_server(store, ids[:half], name) + _from_server(store, ids[half:], name)
+    return [(row["run_id"], int(row["step"]), float(row["value"])) for row in rows]
+
+
+def _one_by_one(store: Store, ids: Sequence[str], name: str) -> list[Point]:
+    return [
+        (run_id, point.step, point.value)
+        for run_id in ids
+        for point in store.client.get_metric_history(run_id, name)
+    ]
+
+
+def _sweeps(store: Store, count: int) -> list[Run]:
+    with explained(store.uri):
+        return list(
+            store.client.search_runs(
+                [store.experiment_id],
+                "tags.`optsweep.kind` = 'sweep'",
+                order_by=["attributes.start_time DESC"],
+                max_results=count,
+            )
+        )
+
+
+def _parent(store: Store, run_id: str) -> Run:
+    found = _by_id(store, [run_id]) if re.fullmatch(r"[\w-]+", run_id) else []
+    if found and found[0].data.tags.get("optsweep.kind") == "sweep":
+        return found[0]
+    if found and (sweep := found[0].data.tags.get("mlflow.parentRunId")):
+        raise SettingsError(f"sweep={run_id} is a run of a sweep; type sweep={sweep}")
+    what = "is a run and not a sweep" if found else "is no run of this experiment"
+    recent = [f"sweep={run.info.run_id} ({run.info.run_name})" for run in _sweeps(store, 3)]
+    there = f"the latest are {', '.join(recent)}" if recent else "there is none yet"
+    raise SettingsError(f"sweep={run_id} {what}; type the id of a sweep: {there}")
+
+
+def _by_id(store: Store, run_ids: Iterable[str]) -> list[Run]:
+    ids, runs = sorted(run_ids), list[Run]()
+    with explained(store.uri):
+        for first in range(0, len(ids), _IN_A_QUERY):
+            quoted = ", ".join(f"'{each}'" for each in ids[first : first + _IN_A_QUERY])
+            wanted = f"attributes.run_id IN ({quoted})"
+            runs += store.client.search_runs([store.experiment_id], wanted, max_results=1000)
+    return runs
+
+
+def _reused(tags: Mapping[str, str]) -> set[str]:
+    """The ids in the tag `optsweep.reused`, and where one tag did not take all, in those after it.
+
+    They are looked for one by one: MLflow cuts a tag at 8,000 characters, in the middle of an id.
+    """
+    texts = [text for key, text in tags.items() if re.fullmatch(r"optsweep\.reused(\.\d+)?", key)]
+    return {found for text in texts for found in re.findall(r'"([\w-]+)"', text)}
+
+
+def _environment(tags: Mapping[str, str]) -> dict[str, str]:
+    prefix = "optsweep.env."
+    found = {key.removeprefix(prefix): text for key, text in tags.items() if key.startswith(prefix)}
+    commit = tags.get("mlflow.source.git.commit")
+    return found if commit is None else {**found, "commit": commit}
+
+
+def _target(tags: Mapping[str, str]) -> float | None:
+    target = value_of(tags.get("optsweep.target", ""))
+    return target if isinstance(target, float) else None
+
+
+def _extended(tags: Mapping[str, str]) -> list[str]:
+    with contextlib.suppress(ValueError):  # where MLflow has cut the tag
+        return [str(name) for name in json.loads(tags.get("optsweep.extended", "[]"))]
+    return []
+
+
+def _overrides(text: str) -> list[str]:
+    """The words that were typed; where they were joined without quotes, as well as can be told."""
+    with contextlib.suppress(ValueError):
+        words = shlex.split(text)
+        if shlex.join(words) == text:
+            return words
+    return text.split(" ") if text else []
+
+
+def _typed(params: Mapping[str, str], grid: Mapping[str, Any]) -> list[str]:
+    """The grid's keys in the order in which they were typed, which the store does not keep."""
+    words = _overrides(params.get("overrides", ""))
+    order = [word.partition("=")[0].lstrip("+~").partition("@")[0] for word in words]
+    return sorted(grid, key=lambda key: order.index(key) if key in order else len(order))
+
+
+def _completed(listed: Sequence[Any], key: str, records: Sequence[RunRecord]) -> list[Any]:
+    """The choices with those that the runs have besides, where the list was cut."""
+    values = [*listed, *(record.swept[key] for record in records if key in record.swept)]
+    return distinct(values)
+
+
+def _in_grid_order(
+    records: Sequence[RunRecord], grid: Mapping[str, Sequence[Any]]
+) -> list[RunRecord]:
+    places = {key: {identity(v): n for n, v in enumerate(values)} for key, values in grid.items()}
+    return sorted(
+        records,
+        key=lambda record: [places[key].get(identity(record.swept.get(key)), -1) for key in grid],
+    )
+
+
+def _records(
+    store: Store, runs: Sequence[Run], grid: Mapping[str, Any], reused: set[str]
+) -> list[RunRecord]:
+    known = {name for run in runs for name in run.data.metrics}
+    names = [name for name in (*SCORES, _SECONDS) if name in known]
+    points = histories(store, [run.info.run_id for run in runs], names)
+    ordered = sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
+    records = [_record(run, points[run.info.run_id], grid, reused) for run in ordered]
+    for record in [record for record in records if record.status == "FAILED"][:_FAILURES]:
+        record.output = record.output or _output(store, record)
+    return records
+
+
+def _record(
+    run: Run,
+    history: dict[str, list[tuple[int, float]]],
+    grid: Mapping[str, Any],
+    reused: set[str],
+) -> RunRecord:
+    tags = run.data.tags
+    params = {key: value_of(text) for key, text in run.data.params.items()}
+    swept = {key: params.get(key, value_of(tags.get(f"optsweep.{key}", "None"))) for key in grid}
+    diverged = tags.get("optsweep.diverged") == "true"
+    epoch_seconds = history.pop(_SECONDS, [])
+    if diverged:
+        _fill(history)
+    return RunRecord(
+        name=str(run.info.run_name),
+        run_id=run.info.run_id,
+        status=run.info.status,
+        params=params,
+        swept=swept,
+        metrics={name: points[-1][1] for name, points in history.items()},
+        history=history,
+        seconds=sum(seconds for _, seconds in epoch_seconds),
+        epoch_seconds=epoch_seconds,
+        diverged=diverged,
+        pruned=tags.get("optsweep.pruned") == "true",
+        reused=run.info.run_id in reused,
+        stack=int(tags.get("optsweep.stack", "1")),
+        error=tags.get("optsweep.error", ""),
+        output=tags.get("optsweep.output", ""),
+    )
+
+
+def _fill(history: dict[str, list[tuple[int, float]]]) -> None:
+    """Puts NaN where a diverged run's loss was, which the store does not hold."""
+    epochs = sorted({epoch for points in history.values() for epoch, _ in points})
+    for name in list(history):
+        history.setdefault(name.replace("/accuracy", "/loss"), [])
+    for name, points in history.items():
+        values = dict(points)
+        history[name] = [(epoch, values.get(epoch, nan)) for epoch in epochs]
+
+
+def _output(store: Store, record: RunRecord) -> str:
+    """The last lines that a failed run printed, or its traceback, from its artifacts."""
+    with contextlib.suppress(TrackingError, OSError), tempfile.TemporaryDirectory() as folder:
+        path = store.download(record.run_id, "", "error.txt", Path(folder))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return text.removeprefix(record.error).strip()
+    return ""
+
+
+def value_of(text: str) -> Any:
+    """The value that a parameter's text stands for: `0.001`, `None`, `[512, 512]`, or the text.
+
+    Only what Python writes for numbers, None, true, false, lists and mappings is taken for such.
+    """
+    if text in ("None", "True", "False"):
+        return {"None": None, "True": True, "False": False}[text]
+    if re.fullmatch(r"[+-]?[0-9]{1,300}", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        value = float(text)
+        return value if isfinite(value) else text
+    if text[:1] in ("[", "{", "("):
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return ast.literal_eval(text)
+    return text
+
+
+def choices(text: str) -> list[Any]:
+    """The choices in a parameter `grid.<key>`: separated by commas, those in brackets aside.
+
+    The last of a list that MLflow has cut is left out.
+    """
+    pieces = _split(text)
+    if len(pieces) == 1 and isinstance(value := value_of(pieces[0]), list):
+        return value
+    return [value_of(piece) for piece in (pieces[:-1] if len(text) >= _CUT else pieces)]
+
+
+def _split(text: str) -> list[str]:
+    pieces, depth, start = [], 0, 0
+    for place, sign in enumerate(text):
+        depth += (sign in "[{(") - (sign in "]})")
+        if sign == "," and depth <= 0:
+            pieces.append(text[start:place])
+            start = place + 1
+    return [*pieces, text[start:]]

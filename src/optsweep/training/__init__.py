@@ -1,0 +1,1 @@
+"""The core loop, stacked models, CUDA graphs, devices and checkpoints."""

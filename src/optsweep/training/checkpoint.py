@@ -1,0 +1,246 @@
+"""What a run leaves behind to go on from: its checkpoint and the journal of its epochs.
+
+The checkpoint is replaced atomically after an epoch; the journal is a line of JSON for each epoch,
+written before the checkpoint and before MLflow is told. A run that is killed at any moment and
+resumed finds every epoch that MLflow may have seen in its journal, with the time it was logged at:
+told again, MLflow keeps each point once.
+
+Both lie in the run's folder. Runs that are trained together share one checkpoint beside their
+folders, of which each keeps a note: it holds every run under its fingerprint, so that they go on
+together, bit for bit, or any of them alone.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optsweep.optim import optimizers as optimizer
+from optsweep.records.run import Entry
+from optsweep.system import files
+from optsweep.training.loop import Stack
+from optsweep.training.stacked import Stacked
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.bin"
+JOURNAL = "history.jsonl"
+_STACKS = "stacks"  # beside the runs' folders: the checkpoints of stacks
+_NOTE = "stack.txt"  # in a run's folder: the path from there to the checkpoint of its stack
+_STACKED = re.compile(rf"[^\0\n]*{_STACKS}/([0-9a-f]{{16}}\.bin)")
+_FORMAT = b"optsweep checkpoint 2\n"  # changes whenever what is saved does
+
+
+class UnusableCheckpoint(Exception):
+    """The file is torn, foreign, of another format or of another run; the message says which."""
+
+
+def path_of(folders: Sequence[Path], fingerprints: Sequence[str]) -> Path:
+    """Where the runs in these folders keep their checkpoint: in the one folder, or beside all."""
+    if len(folders) == 1:
+        return folders[0] / CHECKPOINT
+    name = hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:16]
+    return stacks_beside(folders[0]) / f"{name}.bin"
+
+
+def stacks_beside(folder: Path) -> Path:
+    """Where the checkpoints of stacks lie that the run in a folder may have been in."""
+    return folder.parent / _STACKS
+
+
+def leave_notes(path: Path, folders: Sequence[Path]) -> None:
+    """Leaves each of several runs a note of where their checkpoint will lie."""
+    if len(folders) > 1:
+        path.parent.mkdir(exist_ok=True)
+        for folder in folders:
+            leave_note(path, folder)
+
+
+def leave_note(path: Path, folder: Path) -> None:
+    """Notes in a run's folder where the checkpoint of its stack lies."""
+    files.write(folder / _NOTE, os.path.relpath(path, folder))
+
+
+def stack_of(folder: Path) -> Path | None:
+    """The checkpoint of the stack that a run was in; None where it went alone, or goes now."""
+    note = folder / _NOTE
+    if (folder / CHECKPOINT).exists() or not note.exists():
+        return None
+    path = note.read_text(errors="replace")
+    if not _STACKED.fullmatch(path):
+        log.warning("%s names no checkpoint; left out", note)
+        return None
+    return (folder / path).resolve()
+
+
+def is_stack(name: str) -> bool:
+    """Whether a file's name is one that the checkpoint of a stack has."""
+    return _STACKED.fullmatch(f"{_STACKS}/{name}") is not None
+
+
+def forget(folder: Path) -> None:
+    """Removes what a run that is finished, or starts anew, need not go on from."""
+    for name in (CHECKPOINT, _NOTE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def forget_stack(path: Path) -> None:
+    """Removes the checkpoint of a stack whose runs are all finished.
+
+    The folder stays, where another stack may be about to save its own: see `forget_stacks`.
+    """
+    path.unlink(missing_ok=True)
+
+
+def forget_stacks(folder: Path, *, finished: bool) -> None:
+    """Removes what a sweep's stacks have left in its folder, no run being under way.
+
+    Where not all runs are `finished`, what they could go on from stays.
+    """
+    stacks = folder / _STACKS
+    if finished:
+        shutil.rmtree(stacks, ignore_errors=True)
+    else:
+        with suppress(OSError):  # it holds something
+            stacks.rmdir()
+
+
+def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> None:
+    """Saves a stack after `epoch`, so that the file is at any moment the old one or the new one."""
+    runs = {
+        fingerprint: {
+            "model": _weights(stack, run),
+            "optimizer": stack.optimizers[run].state_dict(),
+            "schedule": stack.schedules[run].scheduler.state_dict(),
+        }
+        for run, fingerprint in enumerate(fingerprints)
+    }
+    content = io.BytesIO()
+    torch.save({"epoch": epoch, "runs": runs}, content)
+    payload = content.getvalue()
+    with files.replacing(path) as unfinished, unfinished.open("wb") as file:
+        file.write(_FORMAT + zlib.crc32(payload).to_bytes(4, "big"))
+        file.write(payload)
+
+
+def _weights(stack: Stack, run: int) -> dict[str, torch.Tensor]:
+    if isinstance(stack.model, Stacked):
+        return stack.model.state_of(run)
+    return stack.model.state_dict()
+
+
+def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
+    """Puts a stack into the state that was saved and returns the epoch it was saved after.
+
+    The file may hold more runs than the stack. Random numbers need no state: each epoch draws
+    from a seed of its own (`epoch_seed`).
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        UnusableCheckpoint: the file cannot be gone on from; build the stack anew then.
+    """
+    state = _read(path)
+    if not set(fingerprints) <= state["runs"].keys():
+        raise UnusableCheckpoint("it belongs to a run with other settings")
+    try:
+        for run, fingerprint in enumerate(fingerprints):
+            saved = state["runs"][fingerprint]
+            if isinstance(stack.model, Stacked):
+                stack.model.load_run(run, saved["model"])
+            else:
+                stack.model.load_state_dict(saved["model"])
+            optimizer.load_state(stack.optimizers[run], saved["optimizer"])
+            stack.schedules[run].scheduler.load_state_dict(saved["schedule"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise UnusableCheckpoint(f"it does not fit the run ({error})") from error
+    return int(state["epoch"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    if not content.startswith(_FORMAT):
+        known = content.startswith(_FORMAT[: _FORMAT.rindex(b" ")])
+        raise UnusableCheckpoint("its format is another" if known else "it is no checkpoint")
+    checksum, payload = content[len(_FORMAT) :][:4], content[len(_FORMAT) + 4 :]
+    if zlib.crc32(payload).to_bytes(4, "big") != checksum:
+        raise UnusableCheckpoint("it is torn: its checksum does not match")
+    try:
+        state = torch.load(io.BytesIO(payload), weights_only=True)
+    except Exception as error:  # torch raises what its readers raise
+        raise UnusableCheckpoint(f"torch cannot read it ({error})") from error
+    if not isinstance(state, dict) or not {"epoch", "runs"} <= state.keys():
+        raise UnusableCheckpoint("it is no checkpoint")
+    return state
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file that cannot be used, so that it is neither in the way nor lost."""
+    aside = path.with_name(f"{path.name}.unusable")
+    with suppress(FileNotFoundError):  # another run of the stack was quicker
+        path.replace(aside)
+    return aside
+
+
+class Journal:
+    """The epochs of a run that were logged, oldest first, kept in a file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = _lines(path)
+        self.entries = _entries(lines)
+        if len(self.entries) < len(lines):  # a crash has torn the end, or something wrote over it
+            log.warning("%s cannot be read after epoch %d", path, max(self.last, 0))
+            files.write(path, "".join(_line(entry) + "\n" for entry in self.entries))
+
+    @property
+    def last(self) -> int:
+        """The last epoch that was logged; -1 where none was (0 is the untrained model's)."""
+        return self.entries[-1].epoch if self.entries else -1
+
+    def keep(self, entry: Entry) -> tuple[Entry, bool]:
+        """Keeps an epoch; once this returns, a crash of the process does not lose it.
+
+        Returns the entry, and whether it is new: an epoch that was logged before the run was
+        interrupted, and had to be trained again, gives its first entry.
+        """
+        if entry.epoch <= self.last:
+            return next(kept for kept in self.entries if kept.epoch == entry.epoch), False
+        files.append(self._path, _line(entry))
+        self.entries.append(entry)
+        return entry, True
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(asdict(entry))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        return []
+
+
+def _entries(lines: Sequence[str]) -> list[Entry]:
+    """The epochs up to the first line that is none: nothing after it is trusted."""
+    entries: list[Entry] = []
+    for line in lines:
+        try:
+            given = json.loads(line)
+            batches = {int(samples): float(loss) for samples, loss in given["batches"].items()}
+            metrics = {name: float(value) for name, value in given["metrics"].items()}
+            entries.append(Entry(int(given["epoch"]), int(given["time"]), metrics, batches))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            break
+    return entries

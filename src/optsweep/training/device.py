@@ -1,0 +1,95 @@
+"""The device, threads and precision of a run."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from optsweep.config.settings import Settings
+from optsweep.errors import SettingsError
+
+# What torch, its CUDA libraries and the C library say; a message is all that tells these apart.
+_NO_MEMORY = re.compile(
+    "can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|STATUS_ALLOC_FAILED"
+)
+
+
+def resolve(name: str) -> str:
+    """`auto` -> the fastest device there is; any other name is checked and given back.
+
+    Raises:
+        SettingsError: this machine has no such device.
+    """
+    devices = available()
+    if name == "auto":
+        return "cuda" if "cuda" in devices else "mps" if "mps" in devices else "cpu"
+    if name not in devices:
+        there = f"this machine has {', '.join(devices)}"
+        instead = "type device=auto, which takes the fastest there is"
+        raise SettingsError(f"device={name}: {there}; {instead}")
+    return name
+
+
+def available() -> list[str]:
+    """The names of this machine's devices, such as ["cpu", "cuda", "cuda:0"]."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = ["cuda", *(f"cuda:{index}" for index in range(count))] if count else []
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def check_precision(settings: Settings) -> None:
+    """Refuses a precision that the device does not have.
+
+    Raises:
+        SettingsError: TF32 was asked for away from CUDA.
+    """
+    if settings.precision == "tf32" and not settings.device.startswith("cuda"):
+        raise SettingsError(
+            f"precision=tf32 is NVIDIA's; device={settings.device} has fp32 and bf16: "
+            "type precision=fp32"
+        )
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that it was raised from, says that memory has run out.
+
+    On a CPU torch raises a `RuntimeError` of its allocator's, Python and numpy a `MemoryError`.
+    """
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
+
+
+@contextmanager
+def computing(settings: Settings) -> Iterator[torch.device]:
+    """Sets the threads, precision and determinism of a run, and puts them back after it."""
+    threads = torch.get_num_threads()
+    matmul = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn
+    cudnn_before = (cudnn.deterministic, cudnn.allow_tf32)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    cudnn.deterministic, cudnn.allow_tf32 = True, settings.precision == "tf32"
+    try:
+        yield torch.device(settings.device)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(matmul)
+        cudnn.deterministic, cudnn.allow_tf32 = cudnn_before
+
+
+def run_in_bfloat16(model: nn.Module, device: torch.device) -> None:
+    """Makes the model's forward pass compute in bfloat16 and give float32 outputs.
+
+    Autocast is entered at each forward pass, not once around the training: it keeps the weights
+    that it cast until it is left, and would go on with those of the first step.
+    """
+    forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
+    model.forward = lambda images: forward(images).float()

@@ -1,0 +1,1 @@
+"""Every judgement about scores: ranking, candidates, boundaries, tests, intervals, sentences."""

@@ -1,0 +1,163 @@
+"""Whether a grid was wide enough: best values on its edge, and the steps that would extend it.
+
+`edges` is given a contender and flags each swept number whose best value has no neighbour on one
+side. `further` says with which values a sweep goes on by itself (`extend=N`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isclose, isfinite, log10
+from typing import Any, Literal
+
+from optsweep.records.grouping import Setting, is_number, label
+from optsweep.search.space import read_interval
+from optsweep.verdict.candidates import Contender, line
+
+# Numbers that a sweep may vary and nobody searches the best of.
+_NOT_SEARCHED = ("seed", "threads", "log_every", "checkpoint_every")
+# Numbers that are shares, and have to stay below 1.
+_SHARES = ("val_fraction", "momentum", "dampening", "alpha", "dropout")
+_NEAR = 0.05  # of an interval's width (by ratios, of its decades), that counts as its end
+_DIGITS = 10  # to which a step is rounded: 0.01 times 10.000000000000002 is 0.1
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A best value with nothing tried beyond it.
+
+    `side` is the side on which nothing was tried; `next` the value of the grid's own next step
+    there, None where there is none; `values` what was tried with it, ascending; `override` these
+    values as they are typed. `searched` is the interval of a search near whose end it lies, and
+    `override` then a wider one.
+    """
+
+    contender: str
+    key: str
+    value: float
+    side: Literal["low", "high"]
+    next: float | None
+    values: Sequence[float]
+    override: str
+    searched: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A setting that is to be tried: `base` with another value of `key`."""
+
+    base: Setting
+    key: str
+    value: float
+
+
+def edges(contender: Contender, search: Mapping[str, str] | None = None) -> list[Edge]:
+    """The edges on which the contender's best setting lies.
+
+    Only values at which a run finished, diverging or not, count as tried. Of a `search`, which
+    maps what was searched to what it was drawn from, it is the ends of that which count.
+    """
+    best, found = contender.best, list[Edge]()
+    for key, value in best.swept.items() if best else ():
+        if best is None or not is_number(value) or key in _NOT_SEARCHED:
+            continue
+        if ends := read_interval((search or {}).get(key, "")):
+            found += _near_end(contender.name, key, value, (search or {})[key], *ends)
+            continue
+        settings = line(best, contender.settings, key)
+        tried = [each for each, setting in settings.items() if _is_tried(setting)]
+        tried = _choices((search or {}).get(key, "")) or tried
+        if len(tried) < 2 or value not in (tried[0], tried[-1]):
+            continue
+        side: Literal["low", "high"] = "low" if value == tried[0] else "high"
+        beyond = step(key, tried, side)
+        values = sorted([*tried, *([] if beyond is None else [beyond])])
+        override = f"{key}={','.join(label(each, _DIGITS) for each in values)}"
+        found.append(Edge(contender.name, key, value, side, beyond, values, override))
+    return found
+
+
+def _near_end(
+    contender: str, key: str, value: float, text: str, low: float, high: float, log: bool
+) -> list[Edge]:
+    """A best value within a twentieth of one end of an interval; a decade further is to be typed.
+
+    By differences, further is the interval's own width, and on the low side never beyond 0.
+    """
+    first, at, last = map(log10, (low, value, high)) if log else (low, value, high)
+    share = (at - first) / (last - first)
+    if _NEAR <= share <= 1 - _NEAR:
+        return []
+    width = high - low
+    if share < _NEAR:
+        side: Literal["low", "high"] = "low"
+        beyond = low / 10 if log else (low - width if low <= 0 else max(0.0, low - width))
+        wider = text.replace(f"({low:g},", f"({beyond:g},")
+    else:
+        side, beyond = "high", high * 10 if log else high + width
+        wider = text.replace(f",{high:g})", f",{beyond:g})")
+    return [Edge(contender, key, value, side, None, (), f"{key}={wider}", text)]
+
+
+def _choices(text: str) -> list[float]:
+    """The numbers among which a search chose, ascending; none where they are no numbers."""
+    try:
+        return sorted(map(float, text.split(",")))
+    except ValueError:
+        return []
+
+
+def further(
+    contenders: Sequence[Contender], grid: Mapping[str, Sequence[Any]], most: int
+) -> list[Step]:
+    """The settings that extend each contender's grid by a step where its best lies on an edge.
+
+    `grid` is the sweep's own, before it was extended; `most` the steps beyond it on any side. The
+    step is taken from the best setting alone, not from all that lie on the edge. Empty once every
+    best value is inside, cannot be extended, or has been extended `most` times.
+    """
+    steps = []
+    for contender in contenders:
+        for edge in edges(contender):
+            best = contender.best
+            typed = [value for value in grid.get(edge.key, ()) if is_number(value)]
+            if best is None or edge.next is None or not typed:
+                continue
+            values = line(best, contender.settings, edge.key)
+            beyond = [
+                value
+                for value in values
+                if (value > max(typed) if edge.side == "high" else value < min(typed))
+            ]
+            if len(beyond) < most and not any(isclose(edge.next, value) for value in values):
+                steps.append(Step(best, edge.key, edge.next))
+    return steps
+
+
+def step(key: str, values: Sequence[float], side: Literal["low", "high"]) -> float | None:
+    """The value after the last on one side of ascending `values`, by the grid's own step.
+
+    That is the ratio of the last two values; their difference where values are not all positive,
+    or where three or more lie at equal distances. None where it would leave the key's range: whole
+    numbers stay above 0, positive numbers positive, and shares below 1.
+    """
+    outer, inner = (values[-1], values[-2]) if side == "high" else (values[0], values[1])
+    by_ratio = min(values) > 0 and (len(values) < 3 or not _is_even(values))
+    given = outer * (outer / inner) if by_ratio else outer + (outer - inner)
+    beyond: float = float(f"{given:.{_DIGITS}g}")
+    if all(isinstance(value, int) for value in values):
+        beyond = round(given)
+    share = key.rpartition(".")[2] in _SHARES and values[-1] < 1
+    if not isfinite(beyond) or beyond == outer or (share and beyond >= 1):
+        return None
+    return None if min(values) > 0 and beyond <= 0 else beyond
+
+
+def _is_even(values: Sequence[float]) -> bool:
+    """Whether ascending values lie at equal distances."""
+    distances = [second - first for first, second in pairwise(values)]
+    return all(isclose(distance, distances[0], rel_tol=1e-6) for distance in distances)
+
+
+def _is_tried(setting: Setting) -> bool:
+    return any(run.status == "FINISHED" for run in setting.runs)

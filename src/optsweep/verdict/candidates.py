@@ -1,0 +1,85 @@
+"""Who competes in a sweep: the optimizers, or what else was swept that is no number.
+
+`contenders` is given a sweep and hands on its settings by contender, the best first, ranked by
+validation as the table ranks them. Nothing here looks at test data where there is validation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optsweep.records.grouping import Setting, identity, is_number, label, optimizer_of, repeats
+from optsweep.records.run import RunRecord, SweepRecord
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One contender and its settings, the best first: by mean accuracy over seeds, then loss."""
+
+    name: str
+    settings: Sequence[Setting]
+
+    @property
+    def best(self) -> Setting | None:
+        """The setting that was chosen; None where no run finished without diverging."""
+        return self.settings[0] if self.settings[0].sound else None
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many runs there are, how many of them diverged, and how many did not finish."""
+        return (
+            sum(len(setting.runs) for setting in self.settings),
+            sum(setting.diverged for setting in self.settings),
+            sum(setting.failed for setting in self.settings),
+        )
+
+
+def contender_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
+    """What the contenders are values of: `optimizer`, else the first swept key of no numbers.
+
+    None where only numbers were swept: then there is one contender.
+    """
+    if len(grid.get("optimizer", ())) > 1:
+        return "optimizer"
+    for key, choices in grid.items():
+        if key != "seed" and len(choices) > 1 and not all(map(is_number, choices)):
+            return key
+    return None
+
+
+def contenders(sweep: SweepRecord) -> list[Contender]:
+    """The contenders, the one with the best setting first."""
+    key = contender_key(sweep.grid)
+    found: dict[str, list[Setting]] = {}
+    for setting in repeats(sweep.runs):
+        named = label(setting.swept.get(key)) if key else optimizer_of(setting.runs[0])
+        found.setdefault(named, []).append(setting)
+    return [Contender(name, settings) for name, settings in found.items()]
+
+
+def seed_of(run: RunRecord) -> Any:
+    """The run's seed, swept or not."""
+    return run.swept.get("seed", run.params.get("seed", 0))
+
+
+def by_seed(setting: Setting, metric: str) -> dict[Any, float]:
+    """The metric of the setting's sound runs by their seeds; of two runs at one seed the first."""
+    found: dict[Any, float] = {}
+    for run in setting.sound:
+        if metric in run.metrics:
+            found.setdefault(seed_of(run), run.metrics[metric])
+    return found
+
+
+def line(best: Setting, settings: Sequence[Setting], key: str) -> dict[float, Setting]:
+    """The settings that differ from the best in the number `key` alone, by it, ascending."""
+    others = _without(best.swept, key)
+    found = {
+        setting.swept[key]: setting
+        for setting in reversed(settings)
+        if is_number(setting.swept.get(key)) and _without(setting.swept, key) == others
+    }
+    return dict(sorted(found.items()))
+
+
+def _without(swept: Mapping[str, Any], key: str) -> dict[str, str]:
+    return {name: identity(value) for name, value in swept.items() if name != key}
