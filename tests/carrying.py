@@ -8,8 +8,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from optsweep.cli.main import new_job
-from optsweep.config.settings import Launch, Settings
+from optsweep.cli.jobs import new_job
+from optsweep.config.launchers import Launch
+from optsweep.config.settings import Settings
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.single_run import carry_out

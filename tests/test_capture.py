@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from carrying import new
-from optsweep.models import architectures as model
+from optsweep.data.dataset import load_dataset
+from optsweep.models.build import build_model
 from optsweep.optim.optimizers import ScratchSGD
 from optsweep.runs import job as jobs
-from optsweep.runs.job import load_dataset
 from optsweep.training.cuda_graph import capturable
 from optsweep.training.loop import train
 
@@ -48,7 +48,7 @@ def test_a_captured_stack_learns_what_an_eager_one_does(project: Path, schedule:
     data = load_dataset(runs[0]).to(device)
     results = []
     for captured in (True, False):
-        models = [model.build(run, data.input_shape, len(data.classes)) for run in runs]
+        models = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
         stack = jobs.build_together(runs, models, data, device)
         assert stack.captured is not None
         if not captured:

@@ -10,9 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optsweep.records.run import Entry
 from optsweep.training.checkpoint import (
-    Journal,
     UnusableCheckpoint,
     forget_stack,
     forget_stacks,
@@ -23,7 +21,8 @@ from optsweep.training.checkpoint import (
     set_aside,
     stack_of,
 )
-from optsweep.training.loop import Stack
+from optsweep.training.journal import Entry, Journal
+from optsweep.training.stack import Stack
 from test_training import constant, make_dataset, make_stack, run
 
 

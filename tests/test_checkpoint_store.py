@@ -11,14 +11,14 @@ from mlflow.exceptions import MlflowException
 
 from carrying import job_in
 from optsweep.errors import TrackingError
-from optsweep.records.run import Entry
 from optsweep.runs import checkpoint_store
 from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget
 from optsweep.runs.job import Job
 from optsweep.tracking import store as tracking
 from optsweep.tracking.store import Store
 from optsweep.training import checkpoint
-from optsweep.training.checkpoint import CHECKPOINT, JOURNAL, Journal
+from optsweep.training.checkpoint import CHECKPOINT, JOURNAL
+from optsweep.training.journal import Entry, Journal
 
 ENTRIES = [
     Entry(1, 1000, {"train/loss": 2.0, "epoch_seconds": 0.5}, {64: 2.5, 128: 2.25}),

@@ -17,12 +17,12 @@ from torchvision.datasets import VisionDataset
 from conftest import ROOT
 from optsweep.config.instantiate import check_arguments, resolve
 from optsweep.config.settings import GROUPS, Option, Settings
-from optsweep.data import dataset
 from optsweep.data.builtin import torchvision_source
-from optsweep.models import architectures as model
-from optsweep.models import losses as loss
-from optsweep.optim import optimizers as optimizer
-from optsweep.optim import schedules as schedule
+from optsweep.data.dataset import _COMMON
+from optsweep.models.build import build_model
+from optsweep.models.losses import build_loss
+from optsweep.optim.optimizers import build_optimizer
+from optsweep.optim.schedules import check_schedule
 
 CONF = ROOT / "conf"
 OPTIONS = sorted(
@@ -92,7 +92,7 @@ def test_every_option_composes_and_names_what_takes_its_arguments(group: str, na
     target = resolve(group, option)
     arguments = option.arguments
     if group == "dataset":
-        arguments = {k: v for k, v in arguments.items() if k not in dataset._COMMON}
+        arguments = {k: v for k, v in arguments.items() if k not in _COMMON}
         if isinstance(target, type) and issubclass(target, VisionDataset):
             target = torchvision_source
     check_arguments(group, Option(name, option.target, arguments), target)
@@ -111,9 +111,9 @@ def test_a_model_file_shows_the_defaults_of_its_class(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES["model"])
 def test_every_model_builds_with_an_optimizer_and_a_loss(name: str) -> None:
     settings = composed(f"model={name}", *COMPANY.get(name, []))
-    network = model.build(settings, (1, 28, 28), 10)
-    assert optimizer.build(settings, network).param_groups
-    losses = loss.build(settings, classes=10)(network(torch.rand(3, 1, 28, 28)), torch.arange(3))
+    network = build_model(settings, (1, 28, 28), 10)
+    assert build_optimizer(settings, network).param_groups
+    losses = build_loss(settings, classes=10)(network(torch.rand(3, 1, 28, 28)), torch.arange(3))
     assert losses.shape == (3,) and losses.isfinite().all()
 
 
@@ -121,14 +121,14 @@ def test_every_model_builds_with_an_optimizer_and_a_loss(name: str) -> None:
 @pytest.mark.parametrize("moves", NAMES["optimizer"])
 def test_every_schedule_goes_with_every_optimizer(shape: str, moves: str) -> None:
     settings = composed(f"schedule={shape}", f"optimizer={moves}")
-    network = model.build(composed("model=softmax"), (1, 2, 2), 3)
-    schedule.check(settings, optimizer.build(settings, network))
+    network = build_model(composed("model=softmax"), (1, 2, 2), 3)
+    check_schedule(settings, build_optimizer(settings, network))
 
 
 @pytest.mark.parametrize("name", NAMES["dataset"])
 def test_every_dataset_has_the_common_options(name: str) -> None:
     arguments = composed(f"dataset={name}", *COMPANY.get(name, [])).dataset.arguments
-    common: Mapping[str, Any] = {key: arguments[key] for key in dataset._COMMON}
+    common: Mapping[str, Any] = {key: arguments[key] for key in _COMMON}
     assert common == {"shuffle": True, "limit": None, "resize": None, "normalize": False}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from carrying import new
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch
 from optsweep.execution.executor import count_workers
 from optsweep.system.cores import cores
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from carrying import new
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch
 from optsweep.errors import StackFailed
 from optsweep.execution.executor import Crashed
 from optsweep.execution.worker import Task

@@ -26,7 +26,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(data_dir: Path, *overrides: str) -> Dataset:
-    return dataset.load(replace(composed(*overrides), data_dir=data_dir))
+    return dataset.read_dataset(replace(composed(*overrides), data_dir=data_dir))
 
 
 def assert_stratified(labels: Tensor, whole: Tensor) -> None:
@@ -62,7 +62,7 @@ def test_digits_are_split_in_three_and_scaled_by_their_own_white(data_dir: Path)
 def test_no_seed_changes_what_is_held_out(seed: int, data_dir: Path) -> None:
     first = load(data_dir)
     torch.manual_seed(seed)
-    other = dataset.load(replace(composed(), data_dir=data_dir, seed=seed))
+    other = dataset.read_dataset(replace(composed(), data_dir=data_dir, seed=seed))
     assert_same(first.train, other.train)
     assert_same(first.val, other.val)
     assert_same(first.test, other.test)
@@ -81,7 +81,9 @@ def test_a_limit_counts_what_is_held_out_and_leaves_test_whole(
 ) -> None:
     whole, base = load(data_dir, "val_fraction=0"), composed()
     option = replace(base.dataset, arguments={**base.dataset.arguments, "limit": limit})
-    data = dataset.load(replace(base, data_dir=data_dir, dataset=option, val_fraction=fraction))
+    data = dataset.read_dataset(
+        replace(base, data_dir=data_dir, dataset=option, val_fraction=fraction)
+    )
     assert data.val is not None
     chosen = joined(data.train, data.val)
     assert len(chosen) == limit
@@ -171,7 +173,7 @@ def own(target: str, *overrides: str, **arguments: Any) -> Settings:
 @pytest.mark.parametrize("red", [0, 1, 127, 200, 255])
 def test_each_channel_is_normalized_and_a_constant_one_survives(red: int, tmp_path: Path) -> None:
     run = own("test_dataset.colours", "val_fraction=0.2", normalize=True, red=red)
-    data = dataset.load(replace(run, data_dir=tmp_path))
+    data = dataset.read_dataset(replace(run, data_dir=tmp_path))
     pixels = data.scale(data.train.images)
     assert data.mean is not None and data.mean.shape == (3, 1, 1)
     torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
@@ -196,7 +198,7 @@ def test_a_function_of_one_s_own_is_a_new_file_in_conf(
     )
     monkeypatch.syspath_prepend(project)
     run = composed("dataset=mine", "dataset.shade=2", conf=project / "conf")
-    data = dataset.load(run)
+    data = dataset.read_dataset(run)
     assert (data.name, data.classes, data.peak) == ("mine", ("a", "b"), 4)
     assert data.val is not None and len(joined(data.train, data.val)) == 4
     assert (data.scale(data.test.images) == 0.5).all()
@@ -227,13 +229,13 @@ def test_a_dataset_that_cannot_be_used_is_refused(
     target: str, arguments: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        dataset.load(replace(own(target, **arguments), data_dir=tmp_path))
+        dataset.read_dataset(replace(own(target, **arguments), data_dir=tmp_path))
 
 
 def test_the_digest_follows_the_content_alone(tmp_path: Path) -> None:
     def digest(**arguments: Any) -> str:
         run = own("test_dataset.colours", **arguments)
-        return dataset.load(replace(run, data_dir=tmp_path)).digest
+        return dataset.read_dataset(replace(run, data_dir=tmp_path)).digest
 
     plain = digest()
     assert digest(limit=10, resize=8, normalize=True, shuffle=False) == plain

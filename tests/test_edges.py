@@ -10,8 +10,8 @@ from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.extension import Extension, changed
-from optsweep.verdict.boundaries import edges, further, step
-from optsweep.verdict.candidates import contenders
+from optsweep.verdict.boundaries import boundaries, next_steps, next_value
+from optsweep.verdict.candidates import candidates
 from sweeps import Scores, failed, scored, with_runs
 
 
@@ -28,8 +28,8 @@ def by_rate(**optimizers: dict[float, float]) -> SweepRecord:
 def flagged(record: SweepRecord) -> list[tuple[str, str, float, str, float | None, str]]:
     return [
         (e.contender, e.key, e.value, e.side, e.next, e.override)
-        for each in contenders(record)
-        for e in edges(each)
+        for each in candidates(record)
+        for e in boundaries(each)
     ]
 
 
@@ -91,7 +91,7 @@ def test_several_swept_numbers_are_looked_at_each() -> None:
 def test_a_step_is_the_grids_own(
     key: str, values: list[float], side: Literal["low", "high"], expected: float | None
 ) -> None:
-    found = step(key, values, side)
+    found = next_value(key, values, side)
     assert found == expected
     assert type(found) is type(expected)
 
@@ -101,7 +101,7 @@ def test_no_more_steps_are_taken_than_asked_and_none_once_the_best_is_inside() -
 
     def asked(accuracies: dict[float, float], most: int) -> list[float]:
         rows: Scores = {(lr,): [(accuracy,) * 2] for lr, accuracy in accuracies.items()}
-        return [each.value for each in further(contenders(scored(rows, "lr")), grid, most)]
+        return [each.value for each in next_steps(candidates(scored(rows, "lr")), grid, most)]
 
     assert asked({1e-3: 0.1, 1e-2: 0.2}, 0) == []
     assert asked({1e-3: 0.1, 1e-2: 0.2}, 1) == [0.1]
@@ -114,7 +114,7 @@ def test_a_step_that_failed_is_not_asked_for_again() -> None:
     record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2, 1e-1: 0.3})
     record = with_runs(record, {2: failed(record.runs[2], "killed")})
     assert flagged(record) != []
-    assert further(contenders(record), {"lr": [1e-3, 1e-2]}, 3) == []
+    assert next_steps(candidates(record), {"lr": [1e-3, 1e-2]}, 3) == []
 
 
 class Composer:
@@ -175,14 +175,14 @@ def test_an_override_keeps_the_name_by_which_it_was_typed() -> None:
 def test_runs_that_never_started_are_no_reason_to_go_on() -> None:
     record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2})
     gone: list[RunRecord] = [replace(run, status="SCHEDULED", metrics={}) for run in record.runs]
-    assert further(contenders(replace(record, runs=gone)), record.grid, 3) == []
+    assert next_steps(candidates(replace(record, runs=gone)), record.grid, 3) == []
 
 
 def searched(best: float, text: str) -> list[tuple[str, str]]:
     """The side and the override of what is flagged where a search's best lies there."""
     record = scored({(best,): [(0.9, 0.9)], (best * 1.1,): [(0.8, 0.8)]}, "lr")
-    (contender,) = contenders(record)
-    return [(edge.side, edge.override) for edge in edges(contender, {"lr": text})]
+    (contender,) = candidates(record)
+    return [(edge.side, edge.override) for edge in boundaries(contender, {"lr": text})]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from carrying import swept_out
-from optsweep.runs import job as jobs
+from optsweep.data.dataset import load_dataset
 from optsweep.runs import run
 from optsweep.tracking import limits
 from optsweep.tracking.outbox import Outbox
@@ -20,7 +20,7 @@ from store import QUICK, runs
 
 def failing_at(monkeypatch: pytest.MonkeyPatch, *learning_rates: float) -> None:
     """Has the runs with these learning rates fail before they train."""
-    load = jobs.load_dataset
+    load = load_dataset
 
     def fail(settings: object) -> object:
         if getattr(settings, "lr") in learning_rates:  # noqa: B009

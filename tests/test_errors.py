@@ -9,8 +9,8 @@ from mlflow.exceptions import MlflowException
 from carrying import new
 from optsweep.config.settings import Option
 from optsweep.errors import SettingsError, TrackingError, describe, first_line
-from optsweep.models import architectures as model
-from optsweep.models import losses as loss
+from optsweep.models.build import check_fit
+from optsweep.models.losses import _try
 from optsweep.tracking.errors import explained
 
 
@@ -58,7 +58,7 @@ def silent_loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def test_a_model_and_a_loss_that_fail_without_a_word_are_named(project: Path) -> None:
     settings = new(project).settings
     with pytest.raises(SettingsError, match=r"cannot take digits's images .* \(ValueError\)"):
-        model.check_fit(Silent(), settings, (1, 8, 8), 10)
+        check_fit(Silent(), settings, (1, 8, 8), 10)
     option = Option("mute", "silent.loss", {})
     with pytest.raises(SettingsError, match=r"silent.loss fails \(ValueError\)"):
-        loss._try(silent_loss, option, 10)
+        _try(silent_loss, option, 10)

@@ -24,7 +24,7 @@ def built(name: str, **arguments: Any) -> loss.Loss:
     model = "scratch_softmax" if name == "scratch_cross_entropy" else "softmax"
     chosen = composed(f"loss={name}", f"model={model}")
     option = replace(chosen.loss, arguments={**chosen.loss.arguments, **arguments})
-    return loss.build(replace(chosen, loss=option), classes=10)
+    return loss.build_loss(replace(chosen, loss=option), classes=10)
 
 
 def batch(*shape: int, classes: int = 10, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -131,13 +131,13 @@ def test_a_loss_that_does_not_speak_of_the_model_s_outputs_is_refused(
     model: str, name: str, message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        loss.build(composed(f"model={model}", f"loss={name}"))
+        loss.build_loss(composed(f"model={model}", f"loss={name}"))
 
 
 @pytest.mark.parametrize("model", ["softmax", "scratch_softmax"])
 def test_mean_squared_error_takes_logits_and_probabilities(model: str) -> None:
     outputs, labels = batch(4)
-    assert loss.build(composed(f"model={model}", "loss=mse"))(outputs, labels).shape == (4,)
+    assert loss.build_loss(composed(f"model={model}", "loss=mse"))(outputs, labels).shape == (4,)
 
 
 def mean_alone(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def weighted(outputs: Tensor, labels: Tensor, weights: list[float]) -> Tensor:
 
 def own(target: str, **arguments: Any) -> loss.Loss:
     option = Option("own", target, arguments)
-    return loss.build(replace(composed(), loss=option), classes=10)
+    return loss.build_loss(replace(composed(), loss=option), classes=10)
 
 
 def test_a_function_of_one_s_own_is_a_loss() -> None:

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from carrying import swept_out
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch
 from optsweep.errors import SettingsError
 from optsweep.training.device import ran_out_of_memory
 

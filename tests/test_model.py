@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from optsweep.config.settings import Option
 from optsweep.errors import SettingsError
-from optsweep.models.architectures import CNN, MLP, ScratchSoftmax, Softmax, build, gives, weigh
+from optsweep.models.architectures import CNN, MLP, ScratchSoftmax, Softmax
+from optsweep.models.build import build_model, gives, weigh
 from test_conf import composed
 
 Shape = tuple[int, int, int]
@@ -24,7 +25,7 @@ DIGITS, FASHION, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 def built(name: str, shape: Shape, classes: int = 10, **arguments: Any) -> nn.Module:
     option = composed(f"model={name}").model
     changed = replace(option, arguments={**option.arguments, **arguments})
-    return build(replace(composed(), model=changed), shape, classes)
+    return build_model(replace(composed(), model=changed), shape, classes)
 
 
 def count(model: nn.Module) -> int:
@@ -118,7 +119,7 @@ def test_an_activation_that_is_not_there_is_refused() -> None:
 def test_softmax_by_torch_and_written_out_start_alike(shape: Shape, seed: int) -> None:
     start = replace(composed(), seed=seed)
     torch_s, scratch = (
-        build(replace(start, model=composed(f"model={name}").model), shape, 10)
+        build_model(replace(start, model=composed(f"model={name}").model), shape, 10)
         for name in ("softmax", "scratch_softmax")
     )
     assert isinstance(torch_s, Softmax) and isinstance(scratch, ScratchSoftmax)
@@ -156,12 +157,12 @@ def test_only_the_scratch_model_gives_probabilities() -> None:
 def test_initial_weights_depend_on_the_seed_alone(name: str) -> None:
     option = composed(f"model={name}", "loss=mse").model
     base = replace(composed(), model=option)
-    first = build(base, CIFAR, 10).state_dict()
+    first = build_model(base, CIFAR, 10).state_dict()
     torch.manual_seed(123)
     others = replace(base, lr=9.0, batch_size=1, optimizer=Option("adam", "torch.optim.Adam", {}))
-    again = build(others, CIFAR, 10).state_dict()
+    again = build_model(others, CIFAR, 10).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
-    other_seed = build(replace(base, seed=1), CIFAR, 10).state_dict()
+    other_seed = build_model(replace(base, seed=1), CIFAR, 10).state_dict()
     assert not all(torch.equal(first[key], other_seed[key]) for key in first)
 
 
@@ -200,7 +201,7 @@ class Own(nn.Module):
 
 
 def own(target: str = "test_model.Own", **arguments: Any) -> nn.Module:
-    return build(replace(composed(), model=Option("own", target, arguments)), DIGITS, 10)
+    return build_model(replace(composed(), model=Option("own", target, arguments)), DIGITS, 10)
 
 
 def test_a_class_of_one_s_own_is_a_model_and_trying_it_changes_nothing() -> None:
@@ -236,7 +237,7 @@ def test_a_model_that_does_not_fit_is_refused(arguments: dict[str, Any], message
         ("test_model.Nothing", "cannot be imported"),
         ("nowhere.Model", "cannot be imported"),
         ("test_model.DIGITS", "cannot be called"),
-        ("test_model.count_of", "must build a torch.nn.Module"),
+        ("test_model.count_of", "must build_model a torch.nn.Module"),
     ],
 )
 def test_a_target_that_builds_no_model_is_refused(target: str, message: str) -> None:

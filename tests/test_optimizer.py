@@ -18,7 +18,8 @@ from optsweep.config.instantiate import resolve
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
 from optsweep.optim import optimizers as optimizer
-from optsweep.optim.optimizers import ScratchSGD, build, flatten, is_elementwise, load_state
+from optsweep.optim.flat import flatten, load_state
+from optsweep.optim.optimizers import ScratchSGD, build_optimizer, is_elementwise
 from optsweep.optim.rmsprop import OnePassRMSprop
 from test_conf import NAMES, composed
 
@@ -51,7 +52,7 @@ def assert_equal_steps(
 ) -> None:
     """Twenty steps of `run`'s optimizer and of a plain one end in the same weights."""
     ours, theirs = network(**more), network(**more)
-    advance(ours, build(run, ours))
+    advance(ours, build_optimizer(run, ours))
     advance(theirs, by_torch(theirs.parameters()))
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert not torch.equal(one, torch.zeros_like(one))
@@ -144,7 +145,7 @@ def test_every_optimizer_of_conf_steps_as_torch_s_plain_one(name: str) -> None:
         return
     plain: Any = resolve("optimizer", run.optimizer)
     assert_equal_steps(run, lambda p: plain(p, **arguments, foreach=False))
-    ours = build(run, network())
+    ours = build_optimizer(run, network())
     (group,) = ours.param_groups
     assert len(group["params"]) == 1 and group["params"][0].ndim == 1
 
@@ -214,7 +215,7 @@ def test_whatever_the_arguments_the_flat_buffer_steps_as_torch_s_plain_optimizer
     target, arguments = option
     run = chosen(f"torch.optim.{target.__name__}", **arguments)
     ours, theirs = network().double(), network().double()
-    moves = build(run, ours)
+    moves = build_optimizer(run, ours)
     plain = target(theirs.parameters(), **arguments, foreach=False)
     for model, moving in ((ours, moves), (theirs, plain)):
         for step in range(5):
@@ -227,7 +228,7 @@ def test_whatever_the_arguments_the_flat_buffer_steps_as_torch_s_plain_optimizer
 
 @pytest.mark.parametrize("arguments", [{"momentum": 0.9}, {"centered": True}, {"alpha": 1.0}])
 def test_an_rmsprop_that_one_pass_does_not_compute_is_torch_s(arguments: dict[str, Any]) -> None:
-    moves = build(chosen("torch.optim.RMSprop", lr=0.1, **arguments), network())
+    moves = build_optimizer(chosen("torch.optim.RMSprop", lr=0.1, **arguments), network())
     assert type(moves) is torch.optim.RMSprop
 
 
@@ -261,9 +262,9 @@ def test_a_large_model_keeps_its_parameters_apart_and_learns_the_same(
 ) -> None:
     run = composed(f"optimizer={name}", "lr=1e-2")
     flat, apart = network(), network()
-    advance(flat, build(run, flat))
-    monkeypatch.setattr(optimizer, "_FLAT_ON_CPU", 0)
-    moves = build(run, apart)
+    advance(flat, build_optimizer(run, flat))
+    monkeypatch.setattr(flat, "_FLAT_ON_CPU", 0)
+    moves = build_optimizer(run, apart)
     assert [id(p) for p in moves.param_groups[0]["params"]] == [id(p) for p in apart.parameters()]
     advance(apart, moves)
     for one, other in zip(flat.parameters(), apart.parameters(), strict=True):
@@ -277,11 +278,11 @@ def test_parameters_that_lie_apart_go_on_from_the_state_of_a_buffer(
 ) -> None:
     run = composed(f"optimizer={name}", "lr=1e-2")
     flat, apart = network(), network(seed=1)
-    ours = build(run, flat)
+    ours = build_optimizer(run, flat)
     advance(flat, ours, steps)
-    monkeypatch.setattr(optimizer, "_FLAT_ON_CPU", 0)
+    monkeypatch.setattr(flat, "_FLAT_ON_CPU", 0)
     apart.load_state_dict(flat.state_dict())
-    theirs = build(run, apart)
+    theirs = build_optimizer(run, apart)
     load_state(theirs, deepcopy(ours.state_dict()))
     advance(flat, ours)
     advance(apart, theirs)
@@ -322,7 +323,7 @@ class Directed(Optimizer):
 def test_an_optimizer_that_looks_at_shapes_gets_the_parameters_themselves() -> None:
     assert not is_elementwise(Directed)
     run, model = chosen("test_optimizer.Directed", lr=0.01), network()
-    given = build(run, model).param_groups[0]["params"]
+    given = build_optimizer(run, model).param_groups[0]["params"]
     assert [id(p) for p in given] == [id(p) for p in model.parameters()]
     assert_equal_steps(run, lambda parameters: Directed(parameters, lr=0.01))
 
@@ -332,7 +333,7 @@ def test_muon_gets_matrices_and_refuses_a_bias() -> None:
     run = chosen("torch.optim.Muon", lr=0.01)
     assert_equal_steps(run, lambda parameters: torch.optim.Muon(parameters, lr=0.01), bias=False)
     with pytest.raises(SettingsError, match="optimizer=own: Muon only supports 2D"):
-        build(run, network())
+        build_optimizer(run, network())
 
 
 def test_a_class_of_one_s_own_gets_the_buffer_where_it_says_elementwise() -> None:
@@ -344,11 +345,11 @@ def test_a_class_of_one_s_own_gets_the_buffer_where_it_says_elementwise() -> Non
 @pytest.mark.parametrize("name", NAMES["optimizer"])
 def test_the_fastest_form_that_torch_has_is_taken(name: str) -> None:
     run = composed(f"optimizer={name}")
-    (group,) = build(run, network()).param_groups
+    (group,) = build_optimizer(run, network()).param_groups
     if name in ("sgd", "momentum", "adam", "adamw", "adagrad"):
         assert group["fused"] is True and not group["foreach"]
     elif name == "rmsprop":
-        assert type(build(run, network())) is OnePassRMSprop
+        assert type(build_optimizer(run, network())) is OnePassRMSprop
     else:
         assert not {"fused", "foreach"} & set(group)
 
@@ -358,7 +359,7 @@ def test_the_fastest_form_that_torch_has_is_taken(name: str) -> None:
 )
 def test_a_form_that_was_asked_for_is_respected(arguments: dict[str, bool]) -> None:
     run = chosen("torch.optim.Adam", lr=0.1, **arguments)
-    (group,) = build(run, network()).param_groups
+    (group,) = build_optimizer(run, network()).param_groups
     (form,) = arguments
     assert group[form] is arguments[form]
     assert not group["fused"]
@@ -373,7 +374,7 @@ def test_what_is_frozen_or_of_another_dtype_keeps_the_parameters_apart(frozen: b
     else:
         model[2].double()
     before = weight.clone()
-    given = build(composed("optimizer=sgd"), model).param_groups[0]["params"]
+    given = build_optimizer(composed("optimizer=sgd"), model).param_groups[0]["params"]
     assert [p.shape for p in given] == [p.shape for p in model.parameters()]
     assert torch.equal(weight, before)
 
@@ -402,9 +403,9 @@ def test_an_optimizer_that_cannot_be_built_is_refused(
     target: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        build(chosen(target, **arguments), network())
+        build_optimizer(chosen(target, **arguments), network())
 
 
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(SettingsError, match="model=mlp has no parameters"):
-        build(composed(), nn.Flatten())
+        build_optimizer(composed(), nn.Flatten())

@@ -11,7 +11,6 @@ import pytest
 from mlflow import MlflowClient
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.records.run import Entry
 from optsweep.tracking.outbox import (
     REFUSED,
     Call,
@@ -23,6 +22,7 @@ from optsweep.tracking.outbox import (
     ticket_of,
 )
 from optsweep.tracking.store import DatasetNote, Store, TrackedRun
+from optsweep.training.journal import Entry
 from servers import TrackingServer
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carrying import new
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch
 from optsweep.runs.job import Job
 from optsweep.sweep.stack_planner import plan
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from carrying import swept_out
 from conftest import copy_project
 from damages import DAMAGES
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch
 from optsweep.runs.progress import NotedProgress
 from optsweep.tracking.outbox import Outbox
 from optsweep.training import checkpoint

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from optsweep.records.grouping import common, identity, label, merge, named, printable, repeats
+from optsweep.records.merging import common, merge
 from optsweep.records.run import RunRecord
+from optsweep.records.wording import identity, label, named, printable
+from optsweep.verdict.ranking import ranked_configurations
 from sweeps import FOUR, SIXTY, TWELVE, failed, sweep, with_runs
 
 
@@ -17,7 +19,7 @@ def scored(swept: dict[str, Any], accuracy: float, **more: Any) -> RunRecord:
 
 
 def test_runs_that_differ_in_seed_alone_are_one_setting() -> None:
-    settings = repeats(SIXTY.runs)
+    settings = ranked_configurations(SIXTY.runs)
     assert len(settings) == 12
     assert {len(setting.runs) for setting in settings} == {5}
     assert all("seed" not in setting.swept for setting in settings)
@@ -27,16 +29,16 @@ def test_mean_and_deviation_are_over_sound_runs_with_n_minus_one() -> None:
     runs = [scored({"lr": 0.1, "seed": seed}, value) for seed, value in enumerate((0.9, 0.8, 0.7))]
     runs.append(scored({"lr": 0.1, "seed": 3}, 0.1, diverged=True))
     runs.append(scored({"lr": 0.1, "seed": 4}, 0.1, status="FAILED"))
-    (setting,) = repeats(runs)
+    (setting,) = ranked_configurations(runs)
     assert setting.mean("val/accuracy") == pytest.approx(mean((0.9, 0.8, 0.7)))
     assert setting.deviation("val/accuracy") == pytest.approx(stdev((0.9, 0.8, 0.7)))
     assert setting.notes == "1 of 5 diverged; 1 of 5 not finished"
 
 
 def test_one_run_has_no_deviation_and_none_no_mean() -> None:
-    (one,) = repeats([scored({"lr": 0.1, "seed": 0}, 0.5)])
+    (one,) = ranked_configurations([scored({"lr": 0.1, "seed": 0}, 0.5)])
     assert (one.mean("val/accuracy"), one.deviation("val/accuracy")) == (0.5, None)
-    (none,) = repeats([scored({"lr": 0.1, "seed": 0}, 0.5, diverged=True)])
+    (none,) = ranked_configurations([scored({"lr": 0.1, "seed": 0}, 0.5, diverged=True)])
     assert (none.mean("val/accuracy"), none.notes) == (None, "diverged")
 
 
@@ -48,13 +50,13 @@ def test_a_diverged_seed_tells_against_a_setting_and_a_killed_one_does_not() -> 
         *(scored({"lr": "poor", "seed": n}, 0.1) for n in range(2)),
         *(scored({"lr": "gone", "seed": n}, 0.1, diverged=True) for n in range(2)),
     ]
-    order = [setting.swept["lr"] for setting in repeats(runs)]
+    order = [setting.swept["lr"] for setting in ranked_configurations(runs)]
     assert order == ["cut", "calm", "wild", "poor", "gone"]
 
 
 def test_equal_values_are_one_setting_however_they_are_held() -> None:
     runs = [scored({"lr": lr, "seed": seed}, 0.5) for seed, lr in enumerate((10, 10.0, "10"))]
-    assert len(repeats(runs)) == 1
+    assert len(ranked_configurations(runs)) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from optsweep.records.grouping import merge, repeats
-from optsweep.records.run import SweepRecord, rank, table_csv
+from optsweep.records.merging import merge
+from optsweep.records.run import SweepRecord
 from optsweep.report.page import duration, page, sentence, write
+from optsweep.report.table_csv import table_csv
 from optsweep.verdict.judge import judge
+from optsweep.verdict.ranking import ranked_configurations, ranked_runs
 from optsweep.verdict.sentences import few_sentences
 from sweeps import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
 
@@ -89,7 +91,7 @@ def test_the_folder_holds_the_table_the_pictures_and_the_page(tmp_path: Path) ->
         "report.html",
     ]
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(files)
-    assert files[0].read_text() == table_csv(rank(SIXTY.runs))
+    assert files[0].read_text() == table_csv(ranked_runs(SIXTY.runs))
     assert len(list(csv.reader(files[0].open()))) == 61
     for file in files[2:-1]:
         assert np.ptp(imread(file)[..., :3]) == 1  # there is something on it
@@ -116,7 +118,7 @@ def test_the_page_says_what_won_what_was_run_and_how_to_repeat_it(four: Path) ->
 
 def test_the_page_says_that_ranking_fell_back_to_test() -> None:
     record = sweep({"optimizer": OPTIMIZERS, "lr": LRS}, val=False)
-    html = page(record, rank(record.runs))
+    html = page(record, ranked_runs(record.runs))
     assert "Ranked by test, as val_fraction=0" in html
     assert ">validation</th>" not in html and ">test</th>" in html
 
@@ -143,16 +145,16 @@ def test_texts_of_others_are_escaped(nasty: Path) -> None:
 
 
 def test_seeds_are_grouped_in_a_table_of_their_own() -> None:
-    html = page(SIXTY, rank(SIXTY.runs))
-    setting = repeats(SIXTY.runs)[0]
+    html = page(SIXTY, ranked_runs(SIXTY.runs))
+    setting = ranked_configurations(SIXTY.runs)[0]
     mean, deviation = setting.mean("test/loss"), setting.deviation("test/loss")
     assert f'<td class="number">{mean:.4f} ± {deviation:.4f}</td>' in html
     assert "5 of 5 diverged" in html
-    assert 'id="settings"' not in page(TWELVE, rank(TWELVE.runs))
+    assert 'id="settings"' not in page(TWELVE, ranked_runs(TWELVE.runs))
 
 
 def test_failures_are_shown_with_their_last_lines() -> None:
-    html = page(with_runs(TWELVE, {3: BAD}), rank([BAD]))
+    html = page(with_runs(TWELVE, {3: BAD}), ranked_runs([BAD]))
     assert "failed: ValueError: &lt;script&gt;" in html
     (output,) = re.findall(r"<pre>(.*?)</pre>", html, re.S)
     lines = output.splitlines()
@@ -181,7 +183,7 @@ def test_thousands_of_runs_are_a_hundred_rows_and_a_word_on_the_rest(tmp_path: P
 
 def test_failures_beyond_twenty_are_counted() -> None:
     record = replace(SIXTY, runs=[failed(run, "boom") for run in SIXTY.runs])
-    html = page(record, rank(record.runs))
+    html = page(record, ranked_runs(record.runs))
     assert html.count("<details") == 20
     assert "And 40 more, with their reasons" in html
 

@@ -26,8 +26,8 @@ def chosen(*overrides: str, **arguments: Any) -> Settings:
 
 def rates(settings: Settings, steps: int) -> list[float]:
     """The learning rate that each batch of the run is trained with."""
-    moves = optimizer.build(settings, torch.nn.Linear(2, 2))
-    built = schedule.build(settings, moves, steps)
+    moves = optimizer.build_optimizer(settings, torch.nn.Linear(2, 2))
+    built = schedule.build_schedule(settings, moves, steps)
     used = []
     for _ in range(settings.epochs):
         for _ in range(steps):
@@ -108,10 +108,10 @@ def test_one_cycle_rises_to_lr_and_falls_over_the_whole_run() -> None:
 @pytest.mark.parametrize("name", NAMES["optimizer"])
 def test_one_cycle_goes_with_every_optimizer_and_gives_none_a_momentum(name: str) -> None:
     run = composed("schedule=one_cycle", f"optimizer={name}", "epochs=2")
-    moves = optimizer.build(run, torch.nn.Linear(2, 2))
+    moves = optimizer.build_optimizer(run, torch.nn.Linear(2, 2))
     keys = ("momentum", "betas")
     before = {key: moves.param_groups[0].get(key) for key in keys}
-    built = schedule.build(run, moves, steps_per_epoch=5)
+    built = schedule.build_schedule(run, moves, steps_per_epoch=5)
     for _ in range(10):
         moves.step()
         built.scheduler.step()
@@ -172,7 +172,7 @@ def test_a_schedule_that_cannot_be_built_is_refused(
     run = own(target, **arguments)
     moves = torch.optim.Adagrad([torch.zeros(1, requires_grad=True)])
     with pytest.raises(SettingsError, match=message):
-        schedule.build(run, moves, 3)
+        schedule.build_schedule(run, moves, 3)
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_a_schedule_that_would_fail_in_the_middle_is_refused_before_the_start(
 ) -> None:
     run = own(f"torch.optim.lr_scheduler.{target}", **arguments)
     with pytest.raises(SettingsError, match="schedule=own cannot be stepped over 4 epochs: "):
-        schedule.check(run, plain(1.0))
+        schedule.check_schedule(run, plain(1.0))

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from optsweep.config.launchers import RayLaunch, SlurmLaunch
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch, RayLaunch, SlurmLaunch
 from optsweep.errors import SettingsError
 from optsweep.search.search import Search, refuse_pruning_apart, refuse_with_search
 from optsweep.search.space import Choice, Dimension, Interval

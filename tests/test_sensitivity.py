@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.verdict.candidates import contenders
+from optsweep.verdict.candidates import candidates
 from optsweep.verdict.judge import judge
-from optsweep.verdict.sensitivity import Sensitivity, TargetTime, sensitivity, time_to_target
+from optsweep.verdict.sensitivity import Sensitivity, sensitivity
 from optsweep.verdict.sentences import sentences
+from optsweep.verdict.target import TargetTime, time_to_target
 from sweeps import Scores, failed, scored, sweep, with_runs
 
 
@@ -18,7 +19,7 @@ def over_rates(rates: dict[float, float | None]) -> SweepRecord:
 
 
 def found(record: SweepRecord) -> Sensitivity:
-    (one,) = contenders(record)
+    (one,) = candidates(record)
     answer = sensitivity(one)
     assert answer is not None
     return answer
@@ -69,7 +70,7 @@ def test_where_all_diverged_nothing_is_stable() -> None:
 
 
 def test_one_rate_has_no_sensitivity() -> None:
-    (one,) = contenders(sweep({"seed": [0, 1]}))
+    (one,) = candidates(sweep({"seed": [0, 1]}))
     assert sensitivity(one) is None
 
 
@@ -95,19 +96,19 @@ def of_runs(rows: dict[str, list[RunRecord]]) -> SweepRecord:
 
 def test_the_time_is_that_of_the_first_crossing() -> None:
     run = learning(0.5, 0.9, 0.7, 0.95, seconds=(1.0, 2.0, 3.0, 4.0))
-    (one,) = contenders(of_runs({"sgd": [run]}))
+    (one,) = candidates(of_runs({"sgd": [run]}))
     assert time_to_target(one, 0.9) == [TargetTime({"optimizer": "sgd"}, 1, 1, 2.0, 3.0)]
     assert time_to_target(one, 0.96) == [TargetTime({"optimizer": "sgd"}, 1, 0, None, None)]
 
 
 def test_epochs_that_were_not_timed_share_the_time_evenly() -> None:
-    (one,) = contenders(of_runs({"sgd": [learning(0.5, 0.9, 0.95)]}))
+    (one,) = candidates(of_runs({"sgd": [learning(0.5, 0.9, 0.95)]}))
     assert time_to_target(one, 0.9)[0].seconds == 4.0
 
 
 def test_a_runs_seconds_are_its_share_already() -> None:
     run = replace(learning(0.5, 0.9, seconds=(6.0, 6.0)), stack=4)
-    (one,) = contenders(of_runs({"sgd": [run]}))
+    (one,) = candidates(of_runs({"sgd": [run]}))
     assert time_to_target(one, 0.9)[0].seconds == 12.0
 
 
@@ -138,6 +139,6 @@ def test_without_a_target_nothing_is_timed() -> None:
 def test_a_run_that_failed_is_a_miss() -> None:
     record = with_runs(of_runs({"a": [learning(0.9)] * 2}), {})
     record = with_runs(record, {1: failed(record.runs[1], "boom")})
-    (one,) = contenders(record)
+    (one,) = candidates(record)
     (time,) = time_to_target(one, 0.5)
     assert (time.reached, time.runs) == (1, 2)

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optsweep.errors import SettingsError
+from optsweep.records.intervals import read_interval
 from optsweep.search.space import (
     BEGINNING,
     Choice,
     Interval,
+    evenly_spread,
     every,
     interval,
     probes,
-    read_interval,
     size,
-    spread,
 )
 
 OPTIMIZERS = Choice("optimizer", ("sgd", "adam", "rmsprop"))
@@ -90,13 +90,15 @@ def test_a_space_of_choices_has_a_size_and_all_its_points() -> None:
 
 
 def test_a_search_begins_evenly_over_the_space() -> None:
-    points = spread([OPTIMIZERS, LR], seed=3)
+    points = evenly_spread([OPTIMIZERS, LR], seed=3)
     assert len(points) == BEGINNING
     rates = sorted(float(point["lr"]) for point in points)
     # One in each eighth of the decades, whatever the seed.
     assert [int(len(rates) * LR_SHARE(rate)) for rate in rates] == list(range(BEGINNING))
     assert {point["optimizer"] for point in points} == {"sgd", "adam", "rmsprop"}
-    assert points == spread([OPTIMIZERS, LR], seed=3) != spread([OPTIMIZERS, LR], seed=4)
+    assert (
+        points == evenly_spread([OPTIMIZERS, LR], seed=3) != evenly_spread([OPTIMIZERS, LR], seed=4)
+    )
 
 
 def LR_SHARE(rate: float) -> float:  # noqa: N802

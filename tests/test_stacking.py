@@ -13,13 +13,17 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from carrying import new, swept_out
-from optsweep.config.settings import Launch
-from optsweep.models import architectures as model
+from optsweep.config.launchers import Launch
+from optsweep.data.batch_order import batch_order
+from optsweep.data.dataset import load_dataset
+from optsweep.models import build
 from optsweep.models.losses import cross_entropy
 from optsweep.runs import job as jobs
-from optsweep.runs.job import Job, load_dataset
-from optsweep.training.loop import Epoch, batch_order, train
-from optsweep.training.stacked import Stacked, why_not
+from optsweep.runs.job import Job
+from optsweep.training.loop import train
+from optsweep.training.stack import Epoch
+from optsweep.training.stackable import why_not_stackable
+from optsweep.training.stacked import StackedModel
 from store import artifacts, by_name, history, runs
 
 CPU = torch.device("cpu")
@@ -44,7 +48,7 @@ def mixed(project: Path, *overrides: str, choices: Sequence[Any] = MIXED) -> lis
 def together(stacked: Sequence[Job]) -> list[Epoch]:
     settings = [job.settings for job in stacked]
     data = load_dataset(settings[0])
-    models = [model.build(each, data.input_shape, len(data.classes)) for each in settings]
+    models = [build.build_model(each, data.input_shape, len(data.classes)) for each in settings]
     stack = jobs.build_together(settings, models, data, CPU)
     epochs = range(1, settings[0].epochs + 1)
     size = settings[0].batch_size
@@ -109,7 +113,7 @@ def test_a_stack_keeps_the_running_statistics_of_each_run_apart() -> None:
 
     torch.manual_seed(0)
     models = [small(), small()]
-    stacked = Stacked(models)
+    stacked = StackedModel(models)
     images = torch.rand(2, 16, 1, 8, 8)
     stacked.train()
     stacked(images)
@@ -127,10 +131,10 @@ def test_starts_and_batches_are_those_of_the_run_alone_bit_for_bit(project: Path
     chosen = mixed(project, "model.hidden=[16]")
     settings = [job.settings for job in chosen]
     data = load_dataset(settings[0])
-    models = [model.build(each, data.input_shape, len(data.classes)) for each in settings]
-    stacked = Stacked(models)
+    models = [build.build_model(each, data.input_shape, len(data.classes)) for each in settings]
+    stacked = StackedModel(models)
     for run, own in enumerate(models):
-        weights = model.build(settings[run], data.input_shape, len(data.classes)).state_dict()
+        weights = build.build_model(settings[run], data.input_shape, len(data.classes)).state_dict()
         for name, tensor in stacked.state_of(run).items():
             assert torch.equal(tensor, weights[name])
             assert torch.equal(tensor, own.state_dict()[name])
@@ -215,7 +219,7 @@ class Tied(nn.Module):
     ],
 )
 def test_what_cannot_be_stacked_says_why(kind: Callable[[], nn.Module], reason: str) -> None:
-    assert reason in why_not([kind(), kind()], cross_entropy, (1, 8, 8), 10)
+    assert reason in why_not_stackable([kind(), kind()], cross_entropy, (1, 8, 8), 10)
 
 
 def test_a_loss_that_sums_over_runs_is_noticed() -> None:
@@ -223,7 +227,7 @@ def test_a_loss_that_sums_over_runs_is_noticed() -> None:
         return cross_entropy(outputs - outputs.mean(), labels) * outputs.shape[0]
 
     pair = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)]
-    assert "otherwise" in why_not(pair, wrong, (1, 8, 8), 10)
+    assert "otherwise" in why_not_stackable(pair, wrong, (1, 8, 8), 10)
 
 
 GRID = ("optimizer=sgd,adam", "lr=1e-2,0.1", "model.hidden=[16]", "epochs=2", "threads=1")

@@ -11,8 +11,11 @@ from scipy import stats
 
 from conftest import ROOT
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.verdict.judge import Verdict, as_json, corrected, estimate, judge, seeds_needed
+from optsweep.verdict.comparison import corrected, seeds_needed
+from optsweep.verdict.intervals import estimate
+from optsweep.verdict.judge import judge
 from optsweep.verdict.sentences import sentences
+from optsweep.verdict.verdict import Verdict, as_json
 from sweeps import (
     FOUR,
     LRS,
@@ -125,7 +128,7 @@ def simulated(rng: np.random.Generator, seeds: int, rates: int, ahead: float = 0
 def test_a_false_winner_is_named_in_at_most_six_percent_of_sweeps() -> None:
     rng = np.random.default_rng(7)
     # statsmodels collects garbage at each correction; how many seeds would decide is not asked.
-    with patch("gc.collect"), patch("optsweep.verdict.judge.seeds_needed", return_value=None):
+    with patch("gc.collect"), patch("optsweep.verdict.comparison.seeds_needed", return_value=None):
         verdicts = (judge(simulated(rng, seeds=5, rates=2)) for _ in range(2000))
         wrong = sum(any(c.outcome == "beats" for c in v.comparisons) for v in verdicts)
     assert 0.005 * 2000 < wrong <= 0.06 * 2000
@@ -135,7 +138,7 @@ def test_a_true_difference_of_two_deviations_is_found_with_ten_seeds() -> None:
     rng = np.random.default_rng(8)
     # The paired difference's deviation: twice the variance of luck and of the test's noise.
     deviation = (2 * (0.004**2 + 0.003**2)) ** 0.5
-    with patch("gc.collect"), patch("optsweep.verdict.judge.seeds_needed", return_value=None):
+    with patch("gc.collect"), patch("optsweep.verdict.comparison.seeds_needed", return_value=None):
         verdicts = [judge(simulated(rng, 10, 1, 2 * deviation)) for _ in range(200)]
     both = [{(c.first, c.second) for c in v.comparisons if c.outcome == "beats"} for v in verdicts]
     assert sum({("a", "b"), ("a", "c")} <= each for each in both) >= 0.9 * 200

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from optsweep.records.grouping import repeats
-from optsweep.records.run import SweepRecord, best
+from optsweep.records.run import SweepRecord
 from optsweep.report.table import counts, score, sentence, terminal_table
+from optsweep.verdict.ranking import best_run, ranked_configurations
 from sweeps import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [bold]b[/] :smile: \udcff \x00"
@@ -21,7 +21,7 @@ def shown(record: SweepRecord, width: int = 80) -> list[str]:
 
 
 def test_the_sentence_names_the_best_run_and_its_scores() -> None:
-    winner = best(TWELVE.runs)
+    winner = best_run(TWELVE.runs)
     assert winner is not None
     accuracies = [winner.metrics[f"{split}/accuracy"] for split in ("val", "test")]
     assert sentence(TWELVE) == (
@@ -37,13 +37,13 @@ def test_the_sentence_says_that_ranking_fell_back_to_test() -> None:
 
 
 def test_the_sentence_names_the_best_setting_where_seeds_were_swept() -> None:
-    first = repeats(SIXTY.runs)[0]
+    first = ranked_configurations(SIXTY.runs)[0]
     mean, deviation = first.mean("val/accuracy"), first.deviation("val/accuracy")
     text = sentence(SIXTY)
     start = f"Best of 12 settings: {first.name}, validation accuracy {mean:.4f} ± {deviation:.4f}"
     assert text.startswith(start)
     assert "(mean ± standard deviation over 5 seeds)" in text
-    winner = best(SIXTY.runs)
+    winner = best_run(SIXTY.runs)
     assert winner is not None and f"Best single run: {winner.name}" in text
 
 

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from optsweep.errors import Terminated, TrackingError
-from optsweep.records.run import Entry
 from optsweep.tracking.address import absolute, ui_command
 from optsweep.tracking.store import DatasetNote, Store, TrackedRun
+from optsweep.training.journal import Entry
 
 
 @pytest.fixture

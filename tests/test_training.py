@@ -11,21 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from optsweep.data.batch_order import batch_order, epoch_seed
 from optsweep.data.dataset import Dataset
 from optsweep.data.splits import Split
 from optsweep.models import losses as loss
 from optsweep.models.losses import cross_entropy
 from optsweep.optim.schedules import Schedule
-from optsweep.training.loop import (
-    Epoch,
-    Stack,
-    batch_order,
-    epoch_seed,
-    evaluate,
-    predict,
-    train,
-    train_epoch,
-)
+from optsweep.training.evaluation import evaluate, predict
+from optsweep.training.loop import train, train_epoch
+from optsweep.training.stack import Epoch, Stack
 
 
 def make_dataset(samples: int = 50, seed: int = 0, val: int = 10) -> Dataset:

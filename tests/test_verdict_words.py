@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from optsweep.records.grouping import label
 from optsweep.records.run import SweepRecord
+from optsweep.records.wording import label
 from optsweep.tracking.verdict_tags import metrics, tags
 from optsweep.verdict.judge import judge
 from optsweep.verdict.sentences import few_sentences, headline, points, probability, sentences

@@ -16,10 +16,12 @@ from torchvision.transforms import ToTensor
 
 from benchmarks.shared import ROOT, Options, Row, aligned, composed, paragraphs, timed
 from optsweep.config.settings import Settings
-from optsweep.data.dataset import Dataset
+from optsweep.data.batch_order import batch_order
+from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.data.splits import Split
-from optsweep.runs.job import build, load_dataset
-from optsweep.training.loop import batch_order, evaluate, train_epoch
+from optsweep.runs.job import build
+from optsweep.training.evaluation import evaluate
+from optsweep.training.loop import train_epoch
 
 CPU = torch.device("cpu")
 Product = tuple[Tensor, Tensor]

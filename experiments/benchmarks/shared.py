@@ -11,7 +11,7 @@ from typing import TypeVar
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from optsweep.cli.main import new_job
+from optsweep.cli.jobs import new_job
 from optsweep.config.settings import Settings
 from optsweep.runs.job import Job
 from optsweep.system import environment

@@ -21,11 +21,13 @@ from torch.nn.functional import cross_entropy
 from benchmarks.loop import operations
 from benchmarks.shared import Options, Row, aligned, composed, paragraphs, timed
 from optsweep.config.settings import Settings
-from optsweep.data.dataset import Dataset
+from optsweep.data.batch_order import batch_order
+from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.data.splits import Split
-from optsweep.models import architectures as model
-from optsweep.runs.job import build, build_together, load_dataset
-from optsweep.training.loop import Stack, batch_order, train_epoch
+from optsweep.models.build import build_model
+from optsweep.runs.job import build, build_together
+from optsweep.training.loop import train_epoch
+from optsweep.training.stack import Stack
 
 CPU = torch.device("cpu")
 EPOCHS = 20
@@ -143,7 +145,7 @@ def _by_hand(name: str, chosen: slice) -> float:
     runs = _settings(name, chosen)
     data = load_dataset(runs[0])
     images, labels = data.scale(data.train.images), data.train.labels
-    networks = [model.build(run, data.input_shape, len(data.classes)) for run in runs]
+    networks = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
 
     def train_all() -> None:
         for run, network in zip(runs, networks, strict=True):
@@ -174,7 +176,7 @@ def _stacked(name: str, chosen: slice) -> float:
     """The core loop, all runs at once."""
     runs = _settings(name, chosen)
     data = load_dataset(runs[0])
-    networks = [model.build(run, data.input_shape, len(data.classes)) for run in runs]
+    networks = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
     together = build_together(runs, networks, data, CPU)
     return timed(lambda: _train(together, data, runs[0].batch_size))[0]
 
@@ -271,7 +273,7 @@ def _gpu_rounds(size: int, precision: str, data: Dataset, options: Options) -> I
 
 
 def _network(settings: Settings) -> nn.Module:
-    return model.build(settings, (1, 28, 28), 10)
+    return build_model(settings, (1, 28, 28), 10)
 
 
 def _pictures() -> Dataset:

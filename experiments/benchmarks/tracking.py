@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from benchmarks.shared import Options, aligned, composed, paragraphs
-from optsweep.records.run import Entry
 from optsweep.sweep.single_run import carry_out
 from optsweep.system.redaction import redact
 from optsweep.tracking.address import sqlite_path
 from optsweep.tracking.store import Store, TrackedRun
+from optsweep.training.journal import Entry
 
 _RUNS = 8
 _EPOCHS = 4

@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from optsweep.cli.launching import LauncherConf, PlannedLauncher
-from optsweep.config.launchers import SlurmLaunch
-from optsweep.config.settings import Launch, Settings
+from optsweep.config.launchers import Launch, SlurmLaunch
+from optsweep.config.settings import Settings
 
 
 @dataclass

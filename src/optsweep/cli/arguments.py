@@ -14,7 +14,8 @@ from pathlib import Path
 from hydra._internal.utils import get_args_parser
 from hydra.errors import OverrideParseException
 
-from optsweep.cli.options import composed, groups, key_of, names, options
+from optsweep.cli.options import composed, groups, names, options
+from optsweep.config.overrides import key_of
 from optsweep.errors import nearest
 from optsweep.system.redaction import redact
 

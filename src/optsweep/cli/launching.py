@@ -16,8 +16,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from optsweep.config.launchers import ClusterLaunch
-from optsweep.config.settings import Launch, Settings
+from optsweep.config.launchers import ClusterLaunch, Launch
+from optsweep.config.settings import Settings
 from optsweep.errors import RunsFailed, SettingsError
 from optsweep.system import process as imports
 
@@ -122,13 +122,8 @@ class PlannedLauncher(Launcher):
         Those of a search take the place of its probes, which are only checked.
         """
         from optsweep.cli.composing import compose, plain
-        from optsweep.cli.main import (
-            job_from_composed,
-            refuse_silent_store,
-            refuse_swept,
-            swept_keys,
-            telling_how_to_go_on,
-        )
+        from optsweep.cli.jobs import job_from_composed, refuse_swept, swept_keys
+        from optsweep.cli.main import refuse_silent_store, telling_how_to_go_on
         from optsweep.cli.searching import begin
         from optsweep.cli.yaml import to_yaml
         from optsweep.search.search import refuse_pruning_apart, refuse_with_search
@@ -218,7 +213,7 @@ class PlannedLauncher(Launcher):
 
 def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:
     """Hydra's view of a run, without its config: a thousand of them would fill the process."""
-    from optsweep.records.run import objective
+    from optsweep.verdict.ranking import objective
 
     return JobReturn(
         overrides=overrides,

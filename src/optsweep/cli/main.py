@@ -9,11 +9,10 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -23,17 +22,16 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.optsweep._saving import keep_secrets_from_hydra
 from hydra_plugins.optsweep.grid import is_typed
 from optsweep.cli.arguments import unknown_flag
-from optsweep.cli.composing import Composed
+from optsweep.cli.jobs import new_job
 from optsweep.cli.messages import in_one_line, is_hydras
-from optsweep.cli.yaml import to_yaml
 from optsweep.config.settings import Settings
-from optsweep.errors import OptsweepError, RunsFailed, SettingsError, Terminated
+from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.system import process as imports
 from optsweep.system.folders import is_used, refuse_used
 from optsweep.system.redaction import redact, redacted
 
 if TYPE_CHECKING:
-    from optsweep.runs.job import Job
+    pass
 
 FAILED = 1  # exit code: runs failed, the others were carried out
 BAD_INPUT = 2  # exit code: nothing was trained
@@ -110,10 +108,10 @@ def _single_run(config: DictConfig) -> float:
         # Not before: importing mlflow takes seconds, which a refusal need not wait for.
         from rich.console import Console
 
-        from optsweep.records.run import objective
         from optsweep.sweep.resume import refuse_others
         from optsweep.sweep.single_run import carry_out
         from optsweep.tracking.store import Store
+        from optsweep.verdict.ranking import objective
 
         store = Store.open(settings.tracking_uri, settings.experiment)
     if is_used(folder):
@@ -197,78 +195,3 @@ def refuse_silent_store(uri: str) -> None:
 
     if sqlite_path(uri) is None:
         refuse_unusable(uri)
-
-
-def job_from_composed(
-    composed: Composed, settings: Settings, swept: Iterable[str], device: str | None = None
-) -> "Job":
-    """A composed job of a sweep, checked; `device` is that of the machine it will run on.
-
-    Raises:
-        OptsweepError: the job cannot be carried out.
-    """
-    values = {key: redacted(_value_of(key, composed.values, composed.choices)) for key in swept}
-    return new_job(settings, composed.values, composed.folder, composed.overrides, values, device)
-
-
-def new_job(
-    settings: Settings,
-    values: dict[str, Any],
-    folder: Path,
-    overrides: list[str],
-    swept: dict[str, Any],
-    device: str | None = None,
-) -> "Job":
-    """A checked job of `settings`, which `values`, the resolved config, gave.
-
-    A `device` of another machine cannot be tried here; all else is, on this one's CPU.
-
-    Raises:
-        OptsweepError: the job cannot be carried out.
-    """
-    from optsweep.runs.job import Job, load_dataset, ready
-    from optsweep.training.device import check_precision
-
-    if device is None:
-        settings = ready(settings)
-    else:
-        settings = replace(settings, device=device)
-        check_precision(settings)
-        ready(replace(settings, device="cpu", precision="fp32"))
-    fingerprint = settings.fingerprint(load_dataset(settings).digest)
-    config = to_yaml(redacted(values))
-    return Job(settings, folder, fingerprint, overrides, swept, config)
-
-
-def _value_of(key: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -> Any:
-    """The value of a swept key: a group's option, or the value at a dotted path."""
-    if key in choices:
-        return choices[key]
-    node: Any = config
-    for part in key.split("."):
-        node = node[part]
-    return node
-
-
-def refuse_swept(keys: Iterable[str], settings: Sequence[Settings]) -> None:
-    """Makes sure that what is asked of a sweep as a whole has one value.
-
-    Raises:
-        SettingsError: it was given several.
-    """
-    for key in keys:
-        if key in ("target", "extend", "intervals"):
-            values = list(dict.fromkeys(str(getattr(given, key)) for given in settings))
-            raise SettingsError(
-                f"{key}={','.join(values)}: a sweep has one {key}; type {key}={values[0]}"
-            )
-
-
-def swept_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
-    """The keys whose values differ between jobs, in the order in which they were typed."""
-    seen: dict[str, set[str]] = {}
-    for overrides in job_overrides:
-        for override in overrides:
-            key, _, value = override.partition("=")
-            seen.setdefault(key.lstrip("+~").partition("@")[0], set()).add(value)
-    return [key for key, values in seen.items() if len(values) > 1 and not key.startswith("hydra.")]

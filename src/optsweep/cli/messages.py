@@ -24,12 +24,12 @@ from optsweep.cli.options import (
     chosen,
     composed,
     configs_without,
-    key_of,
     names,
     options,
     options_with,
     overrides_in,
 )
+from optsweep.config.overrides import key_of
 from optsweep.errors import OptsweepError, first_line, nearest
 from optsweep.system.redaction import redact
 

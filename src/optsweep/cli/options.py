@@ -17,6 +17,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
+from optsweep.config.overrides import key_of
+
 Config = dict[str, Any]
 
 _MOST = 20  # configs that are composed for one message, at a tenth of a second each
@@ -43,11 +45,6 @@ def options_with(group: str, name: str) -> list[str]:
     return [
         option for option in options(group) if name in OmegaConf.load(folder / f"{option}.yaml")
     ]
-
-
-def key_of(argument: str) -> str:
-    """What an argument sets: "+optimizer.foo=1" -> "optimizer.foo"."""
-    return argument.lstrip("+~").partition("=")[0]
 
 
 def overrides_in(arguments: Sequence[str]) -> list[Override]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optsweep.config.settings import Launch, Settings
+from optsweep.config.settings import Settings
 from optsweep.config.validators import (
     Check,
     fraction,
@@ -19,8 +19,43 @@ from optsweep.config.validators import (
     refuse,
     text,
     whole,
+    yes_or_no,
 )
 from optsweep.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a sweep is carried out: `hydra.launcher.*`.
+
+    `workers` and `stack` None stand for auto, `timeout` is in seconds.
+    """
+
+    workers: int | None = None
+    stack: int | None = None
+    retries: int = 0
+    timeout: float | None = None
+    fail_fast: bool = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Launch":
+        """Checks the launcher's config.
+
+        Raises:
+            SettingsError: a value is of the wrong type or out of its range.
+        """
+
+        def named(name: str, check: Check) -> Any:
+            return check(f"hydra.launcher.{name}", config[name])
+
+        workers = config["workers"]
+        return cls(
+            workers=None if workers == "auto" else named("workers", whole(0, "auto")),
+            stack=None if config["stack"] == "auto" else named("stack", whole(1, "auto")),
+            retries=named("retries", whole(0, "1")),
+            timeout=named("timeout", optional(positive)),
+            fail_fast=named("fail_fast", yes_or_no),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsweep.data.source import TEST_SHARE, cached, stamp_of
+from optsweep.data.cache import cached, stamp_of
+from optsweep.data.source import TEST_SHARE
 from optsweep.data.source import Source as Source  # for sources of a person's own
 from optsweep.data.source import make_source as make_source
 from optsweep.data.splits import Split, hold_out

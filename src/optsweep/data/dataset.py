@@ -1,6 +1,6 @@
 """The dataset group: from its settings to tensors in memory, split for training and judging.
 
-`load` is given settings and returns a `Dataset`: uint8 images and int64 labels for training,
+`read_dataset` is given settings and returns a `Dataset`: uint8 images and int64 labels for training,
 validation and test, the class names and a digest. The training loop scales a batch at a time, so
 that sixty thousand pictures take 47 MB rather than 188 and a batch is gathered from a quarter of
 the bytes.
@@ -16,7 +16,7 @@ from torch import Tensor
 from optsweep.config.instantiate import call, check_arguments, resolve
 from optsweep.config.settings import Option, Settings
 from optsweep.data.builtin import Source, torchvision_source
-from optsweep.data.source import cached
+from optsweep.data.cache import cached
 from optsweep.data.splits import Split, hold_out, stratified
 from optsweep.errors import SettingsError
 
@@ -73,7 +73,7 @@ class Dataset:
         )
 
 
-def load(settings: Settings) -> Dataset:
+def read_dataset(settings: Settings) -> Dataset:
     """Reads, limits, resizes and splits the dataset that the settings name.
 
     Raises:
@@ -171,3 +171,15 @@ def _statistics(split: Split, peak: int) -> tuple[Tensor, Tensor]:
     std = (squares / count - mean.square()).clamp(min=0).sqrt()
     std[std < 1e-6] = 1.0
     return mean.float()[:, None, None], std.float()[:, None, None]
+
+
+def load_dataset(settings: Settings) -> Dataset:
+    """The settings' dataset; the runs of a process that agree in it share it."""
+    key = repr((settings.dataset, settings.data_dir, settings.val_fraction))
+    if key not in _loaded:
+        _loaded.clear()  # one at a time: a sweep over datasets would fill the memory
+        _loaded[key] = read_dataset(settings)
+    return _loaded[key]
+
+
+_loaded: dict[str, Dataset] = {}

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from optsweep.data.source import TEST_SHARE, Source, cached, make_source, stamp_of
+from optsweep.data.cache import cached, stamp_of
+from optsweep.data.source import TEST_SHARE, Source, make_source
 from optsweep.data.splits import Split, hold_out
 from optsweep.errors import DatasetError, SettingsError
 

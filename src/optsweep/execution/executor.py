@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
 
-from optsweep.config.launchers import ClusterLaunch, RayLaunch, SlurmLaunch
-from optsweep.config.settings import Launch, Settings
+from optsweep.config.launchers import ClusterLaunch, Launch, RayLaunch, SlurmLaunch
+from optsweep.config.settings import Settings
 from optsweep.errors import StackFailed, TaskFailed, describe
 from optsweep.execution.worker import Task, carry
 from optsweep.records.run import RunRecord

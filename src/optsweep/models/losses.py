@@ -14,12 +14,12 @@ from torch import Tensor
 from optsweep.config.instantiate import check_arguments, resolve
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError, first_line
-from optsweep.models.architectures import gives
+from optsweep.models.build import gives
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def build(settings: Settings, classes: int | None = None) -> Loss:
+def build_loss(settings: Settings, classes: int | None = None) -> Loss:
     """The settings' loss, with its arguments bound; tried on two samples where `classes` is given.
 
     Raises:

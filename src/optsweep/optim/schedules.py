@@ -24,7 +24,7 @@ class Schedule:
     by_batch: bool
 
 
-def build(settings: Settings, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
+def build_schedule(settings: Settings, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
     """The settings' schedule of this optimizer's learning rate.
 
     Raises:
@@ -41,7 +41,7 @@ def build(settings: Settings, optimizer: Optimizer, steps_per_epoch: int) -> Sch
     return Schedule(scheduler, isinstance(scheduler, _BY_BATCH))
 
 
-def check(settings: Settings, optimizer: Optimizer) -> None:
+def check_schedule(settings: Settings, optimizer: Optimizer) -> None:
     """Tries optimizer and schedule over the settings' epochs, at one batch each.
 
     What is given is spent: its learning rate moves, and its weights may.
@@ -49,7 +49,7 @@ def check(settings: Settings, optimizer: Optimizer) -> None:
     Raises:
         SettingsError: one of them cannot be stepped, or the schedule ends before the run does.
     """
-    scheduler = build(settings, optimizer, steps_per_epoch=1).scheduler
+    scheduler = build_schedule(settings, optimizer, steps_per_epoch=1).scheduler
     try:
         for _ in range(min(settings.epochs, 1000)):
             optimizer.step()

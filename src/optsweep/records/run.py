@@ -4,24 +4,12 @@ A worker process returns a `RunRecord`, the store can give it back, and the tabl
 the pictures are drawn from it: none of them knows how a run was carried out.
 """
 
-import csv
-import io
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An epoch as it was told to MLflow: at `time` (milliseconds since 1970)."""
-
-    epoch: int
-    time: int
-    metrics: Mapping[str, float]
-    batches: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,60 +95,6 @@ class SweepRecord:
         return shlex.join(["python", "experiments/run.py", "-m", *self.overrides])
 
 
-def rank(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The best first: by validation accuracy, then validation loss, of the last epoch.
-
-    Runs without validation are ranked by test. After the sound ones come those that were pruned,
-    the longest first, then those that diverged, then those that did not finish. Equal runs keep
-    their order.
-    """
-
-    def key(run: RunRecord) -> tuple[int, int, float, float]:
-        state = 3 if run.status != "FINISHED" else 2 if run.diverged else int(run.pruned)
-        epochs = run.epochs if state == 1 else 0
-        split = ranking_split(run.metrics)
-        accuracy = run.metrics.get(f"{split}/accuracy", 0.0)
-        return state, -epochs, -accuracy, run.metrics.get(f"{split}/loss", 0.0)
-
-    return sorted(runs, key=key)
-
-
 def ranking_split(metrics: Mapping[str, float]) -> str:
     """The split that runs are ranked by: validation where there is one, else test."""
     return "val" if "val/accuracy" in metrics else "test"
-
-
-def objective(metrics: Mapping[str, float]) -> float:
-    """The accuracy that runs are ranked by, for a sweeper that searches."""
-    return metrics.get(f"{ranking_split(metrics)}/accuracy", 0.0)
-
-
-def best(runs: Sequence[RunRecord]) -> RunRecord | None:
-    """The first of the ranking, or None where no run finished without diverging."""
-    sound = [run for run in runs if run.sound]
-    return rank(sound)[0] if sound else None
-
-
-def table_row(run: RunRecord) -> dict[str, Any]:
-    """A run as a row of the table: what is swept, the scores, the time and the notes."""
-    return {
-        "run": run.name,
-        **run.swept,
-        **{name: run.metrics.get(name) for name in SCORES},
-        "seconds": round(run.seconds, 3),
-        "status": run.status,
-        "notes": run.notes,
-        "run_id": run.run_id,
-    }
-
-
-def table_csv(ranked: Sequence[RunRecord]) -> str:
-    """The table as CSV, a line for each run in the order given."""
-    rows = [table_row(run) for run in ranked]
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

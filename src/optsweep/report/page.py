@@ -17,21 +17,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from optsweep.records.grouping import Setting, label, merge, printable, repeats
-from optsweep.records.run import SCORES, RunRecord, SweepRecord, best, rank, table_csv
+from optsweep.records.grouping import Configuration
+from optsweep.records.merging import merge
+from optsweep.records.run import SCORES, RunRecord, SweepRecord
+from optsweep.records.wording import label, printable
 from optsweep.report.table import counts, repeated, score, sentence, terminal_table
+from optsweep.report.table_csv import table_csv
 from optsweep.system import files
-from optsweep.verdict.judge import (
-    MOST_SEEDS,
-    Comparison,
-    Estimate,
-    Standing,
-    Verdict,
-    as_json,
-    judge,
-)
+from optsweep.verdict.judge import judge
+from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
 from optsweep.verdict.sensitivity import Sensitivity
 from optsweep.verdict.sentences import at, chosen, few_sentences, points, probability, sentences
+from optsweep.verdict.verdict import MOST_SEEDS, Comparison, Estimate, Standing, Verdict, as_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +64,7 @@ def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> l
 
     verdict = verdict or judge(sweep)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    ranked = rank(sweep.runs)
+    ranked = ranked_runs(sweep.runs)
     judged = json.dumps(as_json(verdict, sentences(verdict)), indent=1, default=str)
     written = [
         _put(folder / "table.csv", table_csv(ranked)),
@@ -97,8 +94,8 @@ def page(
     others = dict(pictures or {})
     verdict = verdict or judge(sweep)
     failures = [run for run in ranked if run.status != "FINISHED" and (run.error or run.output)]
-    winner = best(ranked)
-    settings = repeats(ranked) if repeated(sweep) else []
+    winner = best_run(ranked)
+    settings = ranked_configurations(ranked) if repeated(sweep) else []
     kind = "Search" if sweep.search else "Sweep"
     return _template().render(
         sweep=sweep,
@@ -189,7 +186,7 @@ def _clean(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _mean(setting: Setting, metric: str) -> str:
+def _mean(setting: Configuration, metric: str) -> str:
     deviation = setting.deviation(metric)
     more = "" if deviation is None else f" ± {score(deviation)}"
     return score(setting.mean(metric)) + more

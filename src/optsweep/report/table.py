@@ -16,8 +16,10 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from optsweep.records.grouping import Setting, label, printable, repeats
-from optsweep.records.run import SCORES, RunRecord, SweepRecord, best, rank, ranking_split
+from optsweep.records.grouping import Configuration
+from optsweep.records.run import SCORES, RunRecord, SweepRecord, ranking_split
+from optsweep.records.wording import label, printable
+from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
 
 MOST_ROWS, MOST_FAILURES = 30, 10
 
@@ -35,7 +37,7 @@ def score(value: float | None) -> str:
     return f"{value:.2e}" if 1e4 <= abs(value) < inf else f"{value:.4f}"
 
 
-def spread(setting: Setting, metric: str) -> str:
+def mean_and_deviation(setting: Configuration, metric: str) -> str:
     """Mean and standard deviation over the setting's runs: `0.9722±0.0040`."""
     deviation = setting.deviation(metric)
     return score(setting.mean(metric)) + (f"±{score(deviation)}" if deviation is not None else "")
@@ -61,12 +63,12 @@ def _ending(run: RunRecord) -> str:
 
 def sentence(sweep: SweepRecord) -> str:
     """What won, with its scores; where ranking fell back to test, that too."""
-    winner = best(sweep.runs)
+    winner = best_run(sweep.runs)
     if winner is None:
         return _nothing(sweep)
     split = ranking_split(winner.metrics)
     if repeated(sweep):
-        settings = repeats(sweep.runs)
+        settings = ranked_configurations(sweep.runs)
         words = _best_setting(settings[0], len(settings), winner)
     else:
         words = _best_run(winner, len(sweep.runs))
@@ -85,9 +87,9 @@ def _best_run(winner: RunRecord, count: int) -> str:
     return f"{first}: {winner.name}, {', '.join(judged)}."
 
 
-def _best_setting(setting: Setting, count: int, winner: RunRecord) -> str:
+def _best_setting(setting: Configuration, count: int, winner: RunRecord) -> str:
     judged = [
-        f"{_SPLITS[split]} accuracy {spread(setting, f'{split}/accuracy').replace('±', ' ± ')}"
+        f"{_SPLITS[split]} accuracy {mean_and_deviation(setting, f'{split}/accuracy').replace('±', ' ± ')}"
         for split in ("val", "test")
         if setting.values(f"{split}/accuracy")
     ]
@@ -126,8 +128,8 @@ def terminal_table(sweep: SweepRecord, width: int = 80) -> Table:
 
     Below stand what is left out and why runs failed.
     """
-    ranked = rank(sweep.runs)
-    settings = repeats(sweep.runs) if repeated(sweep) else []
+    ranked = ranked_runs(sweep.runs)
+    settings = ranked_configurations(sweep.runs) if repeated(sweep) else []
     columns = _setting_columns(sweep, settings) if settings else _run_columns(sweep, ranked)
     _fit(columns, width)
     left_out = len(settings or ranked) - MOST_ROWS
@@ -184,7 +186,7 @@ def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _
     return columns
 
 
-def _setting_columns(sweep: SweepRecord, settings: Sequence[Setting]) -> dict[str, _Column]:
+def _setting_columns(sweep: SweepRecord, settings: Sequence[Configuration]) -> dict[str, _Column]:
     shown = settings[:MOST_ROWS]
     columns = {
         f"swept {key}": _Column(_head(key), [_cell(setting.swept, key) for setting in shown])
@@ -194,7 +196,7 @@ def _setting_columns(sweep: SweepRecord, settings: Sequence[Setting]) -> dict[st
     columns["n"] = _Column("seeds", [str(len(setting.runs)) for setting in shown], right=True)
     for name in SCORES:
         if any(name in run.metrics for run in sweep.runs):
-            cells = [spread(setting, name) for setting in shown]
+            cells = [mean_and_deviation(setting, name) for setting in shown]
             columns[name] = _Column(_score_head(name), cells, right=True)
     times = [f"{setting.seconds:.1f} s" if setting.seconds else "" for setting in shown]
     columns["seconds"] = _Column("time", times, right=True)

@@ -11,14 +11,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from optsweep.data.dataset import Dataset
-from optsweep.models import architectures as model
+from optsweep.data.dataset import Dataset, load_dataset
+from optsweep.models.build import build_model
 from optsweep.records.run import RunRecord
-from optsweep.runs.job import Job, load_dataset
+from optsweep.runs.job import Job
 from optsweep.system import environment, files
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import DatasetNote, Store, TrackedRun
-from optsweep.training.loop import predict
+from optsweep.training.evaluation import predict
 
 WEIGHTS = "weights.safetensors"
 
@@ -87,7 +87,7 @@ def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
         UnusableWeights: they cannot be read; the message says why.
     """
     data = load_dataset(job.settings)
-    network = model.build(job.settings, data.input_shape, len(data.classes))
+    network = build_model(job.settings, data.input_shape, len(data.classes))
     path = job.folder / WEIGHTS
     try:
         network.load_state_dict(load_file(path))

@@ -22,7 +22,8 @@ from optsweep.tracking import limits
 from optsweep.tracking.logged_epochs import logged
 from optsweep.tracking.store import Store, TrackedRun
 from optsweep.training import checkpoint
-from optsweep.training.checkpoint import JOURNAL, Journal
+from optsweep.training.checkpoint import JOURNAL
+from optsweep.training.journal import Journal
 
 T = TypeVar("T")
 

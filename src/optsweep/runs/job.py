@@ -17,17 +17,17 @@ import torch
 
 from optsweep.config.instantiate import resolve as resolve_target
 from optsweep.config.settings import Settings
-from optsweep.data import dataset as datasets
-from optsweep.data.dataset import Dataset
+from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.errors import FolderError
-from optsweep.models import architectures as model
-from optsweep.models import losses as loss
-from optsweep.optim import optimizers as optimizer
-from optsweep.optim import schedules as schedule
+from optsweep.models.build import build_model, weigh
+from optsweep.models.losses import build_loss
+from optsweep.optim.optimizers import build_optimizer, build_stacked_optimizer, is_elementwise
+from optsweep.optim.schedules import build_schedule, check_schedule
 from optsweep.training import cuda_graph as capture
-from optsweep.training.device import check_precision, resolve, run_in_bfloat16
-from optsweep.training.loop import Stack, Step
-from optsweep.training.stacked import Stacked, why_not
+from optsweep.training.device import check_precision, resolve_device, run_in_bfloat16
+from optsweep.training.stack import Stack, TrainStep
+from optsweep.training.stackable import why_not_stackable
+from optsweep.training.stacked import StackedModel
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,13 @@ def ready(settings: Settings) -> Settings:
     Raises:
         SettingsError, DatasetError: a run with these settings cannot be carried out.
     """
-    settings = replace(settings, device=resolve(settings.device))
+    settings = replace(settings, device=resolve_device(settings.device))
     check_precision(settings)
     data = load_dataset(settings)
     _try_once(settings, data)
     return settings
 
 
-def load_dataset(settings: Settings) -> Dataset:
-    """The settings' dataset; the runs of a process that agree in it share it."""
-    key = repr((settings.dataset, settings.data_dir, settings.val_fraction))
-    if key not in _loaded:
-        _loaded.clear()  # one at a time: a sweep over datasets would fill the memory
-        _loaded[key] = datasets.load(settings)
-    return _loaded[key]
-
-
-_loaded: dict[str, Dataset] = {}
 _tried: set[str] = set()
 
 
@@ -91,8 +81,8 @@ def _try_once(settings: Settings, data: Dataset) -> None:
     shape = (data.name, data.input_shape, len(data.classes))
     moves = (settings.optimizer, settings.schedule, settings.epochs)
     for part, attempt in (
-        ((settings.model, shape), lambda: model.build(settings, shape[1], shape[2])),
-        ((settings.model.target, settings.loss, shape[2]), lambda: loss.build(settings, shape[2])),
+        ((settings.model, shape), lambda: build_model(settings, shape[1], shape[2])),
+        ((settings.model.target, settings.loss, shape[2]), lambda: build_loss(settings, shape[2])),
         ((moves, settings.model, shape), lambda: _try_optimizer(settings, data)),
     ):
         if (key := repr(part)) not in _tried:
@@ -103,23 +93,23 @@ def _try_once(settings: Settings, data: Dataset) -> None:
 def _try_optimizer(settings: Settings, data: Dataset) -> None:
     """On a small probe; on the real model where the optimizer looks at parameters' shapes."""
     probe: torch.nn.Module = torch.nn.Linear(2, 2)
-    if not optimizer.is_elementwise(resolve_target("optimizer", settings.optimizer)):
-        probe = model.build(settings, data.input_shape, len(data.classes))
-    schedule.check(settings, optimizer.build(settings, probe))
+    if not is_elementwise(resolve_target("optimizer", settings.optimizer)):
+        probe = build_model(settings, data.input_shape, len(data.classes))
+    check_schedule(settings, build_optimizer(settings, probe))
 
 
 def build(settings: Settings, data: Dataset, device: torch.device) -> Stack:
     """Model, loss, optimizer and schedule of one run, on the device."""
-    network = model.build(settings, data.input_shape, len(data.classes)).to(device)
+    network = build_model(settings, data.input_shape, len(data.classes)).to(device)
     if settings.precision == "bf16":
         run_in_bfloat16(network, device)
-    moves = optimizer.build(settings, network)
+    moves = build_optimizer(settings, network)
     steps = math.ceil(len(data.train.labels) / settings.batch_size)
     return Stack(
         model=network,
         optimizers=[moves],
-        schedules=[schedule.build(settings, moves, steps)],
-        loss=loss.build(settings),
+        schedules=[build_schedule(settings, moves, steps)],
+        loss=build_loss(settings),
         seeds=[settings.seed],
     )
 
@@ -133,11 +123,11 @@ def build_together(
         SettingsError: an optimizer or a schedule refuses one of its arguments.
     """
     first = runs[0]
-    stacked = Stacked([network.to(device) for network in models])
+    stacked = StackedModel([network.to(device) for network in models])
     if first.precision == "bf16":
         run_in_bfloat16(stacked, device)
-    moves = [optimizer.build_in_stack(run, stacked, place) for place, run in enumerate(runs)]
-    captured: Step | None = None
+    moves = [build_stacked_optimizer(run, stacked, place) for place, run in enumerate(runs)]
+    captured: TrainStep | None = None
     if device.type == "cuda" and all(map(capture.capturable, moves)):
         for each in moves:
             capture.prepare(each)
@@ -146,8 +136,8 @@ def build_together(
     return Stack(
         model=stacked,
         optimizers=moves,
-        schedules=[schedule.build(run, own, steps) for run, own in zip(runs, moves, strict=True)],
-        loss=loss.build(first),
+        schedules=[build_schedule(run, own, steps) for run, own in zip(runs, moves, strict=True)],
+        loss=build_loss(first),
         seeds=[run.seed for run in runs],
         captured=captured,
     )
@@ -159,10 +149,12 @@ def why_not_stacked(settings: Settings) -> str:
     key = repr((settings.model, settings.loss, data.name, data.input_shape, len(data.classes)))
     if key not in _stackable:
         pair = [
-            model.build(replace(settings, seed=seed), data.input_shape, len(data.classes))
+            build_model(replace(settings, seed=seed), data.input_shape, len(data.classes))
             for seed in (0, 1)
         ]
-        _stackable[key] = why_not(pair, loss.build(settings), data.input_shape, len(data.classes))
+        _stackable[key] = why_not_stackable(
+            pair, build_loss(settings), data.input_shape, len(data.classes)
+        )
     return _stackable[key]
 
 
@@ -174,13 +166,13 @@ def room(network: torch.nn.Module, runs: int = 1) -> int:
 
     `network` holds the weights of so many runs.
     """
-    return model.weigh(network) // runs + 2**17
+    return weigh(network) // runs + 2**17
 
 
 def room_of(settings: Settings) -> int:
     """The `room` of a run that is not built yet."""
     data = load_dataset(settings)
-    return room(model.build(settings, data.input_shape, len(data.classes)))
+    return room(build_model(settings, data.input_shape, len(data.classes)))
 
 
 def refuse_full(folder: Path, needed: int, key: str) -> None:

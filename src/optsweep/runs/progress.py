@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 
 from optsweep.records.run import RunRecord, ranking_split
 from optsweep.system import files
-from optsweep.training.loop import Slices
+from optsweep.training.stack import Slices
 
 _LINES = 20  # running groups that a person can follow
 NOTE = ".progress.json"  # in a run's folder, while it is carried out by a worker

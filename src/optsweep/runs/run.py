@@ -15,22 +15,26 @@ from pathlib import Path
 
 import torch
 
-from optsweep.data.dataset import Dataset
+from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.errors import StackFailed, describe
-from optsweep.models import architectures as model
-from optsweep.records.run import Entry, RunRecord, objective
+from optsweep.models.build import build_model
+from optsweep.records.run import RunRecord
 from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights, run_tags
 from optsweep.runs.heartbeat import Heartbeat
-from optsweep.runs.job import Job, build, build_together, load_dataset, refuse_full, room
+from optsweep.runs.job import Job, build, build_together, refuse_full, room
 from optsweep.runs.progress import Progress
 from optsweep.system import files, folders
 from optsweep.tracking.logged_epochs import journal_of
 from optsweep.tracking.store import Store, TrackedRun
 from optsweep.training import checkpoint
-from optsweep.training.checkpoint import JOURNAL, Journal, UnusableCheckpoint
+from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory
-from optsweep.training.loop import Epoch, Stack, evaluate_splits, train
-from optsweep.training.stacked import Stacked
+from optsweep.training.evaluation import evaluate_splits
+from optsweep.training.journal import Entry, Journal
+from optsweep.training.loop import train
+from optsweep.training.stack import Epoch, Stack
+from optsweep.training.stacked import StackedModel
+from optsweep.verdict.ranking import objective
 
 log = logging.getLogger(__name__)
 
@@ -228,16 +232,16 @@ def _build(
         return build(jobs[0].settings, data, device)
     runs = [job.settings for job in jobs]
     shape = data.input_shape, len(data.classes)
-    return build_together(runs, models or [model.build(one, *shape) for one in runs], data, device)
+    return build_together(runs, models or [build_model(one, *shape) for one in runs], data, device)
 
 
 def _alone(
     stack: Stack, place: int, job: Job, data: Dataset, device: torch.device
 ) -> torch.nn.Module:
     """One run's model, by itself."""
-    if not isinstance(stack.model, Stacked):
+    if not isinstance(stack.model, StackedModel):
         return stack.model
-    network = model.build(job.settings, data.input_shape, len(data.classes))
+    network = build_model(job.settings, data.input_shape, len(data.classes))
     network.load_state_dict(stack.model.state_of(place), strict=False)
     return network.to(device)
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optsweep.config.launchers import ClusterLaunch
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.config.validators import one_of, optional, whole, yes_or_no
 from optsweep.errors import SettingsError
 from optsweep.search.space import Dimension, Interval, size

@@ -1,19 +1,18 @@
 """What a search draws from: intervals of numbers, and choices.
 
-A dimension knows its values as texts, as they are typed after the equals sign. `spread` gives the
+A dimension knows its values as texts, as they are typed after the equals sign. `evenly_spread` gives the
 points that a search begins with, evenly over the whole space; `every` a discrete space's all.
 """
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from optsweep.config.validators import number
 from optsweep.errors import SettingsError
+from optsweep.records.intervals import is_wide
 
-DECADE = 10.0  # a positive interval that spans more than this is searched by ratios
 BEGINNING = 8  # trials that are spread evenly, a power of two, before anything is concluded
 _DIGITS = 4  # of a number that is drawn: it can be read in a table and typed again
 
@@ -114,23 +113,6 @@ def interval(given: str, key: str, low: float, high: float, tags: Sequence[str])
     return Interval(key, low, high, log)
 
 
-def is_wide(low: float, high: float) -> bool:
-    """Whether an interval is positive and spans more than a decade."""
-    return low > 0 and high / low > DECADE
-
-
-def read_interval(text: str) -> tuple[float, float, bool] | None:
-    """The ends of an interval as `Interval` writes it, and whether it is searched by ratios.
-
-    None where the text is no interval.
-    """
-    found = re.search(r"interval\(([^,()]+),([^,()]+)\)", text)
-    if found is None:
-        return None
-    low, high = float(found[1]), float(found[2])
-    return low, high, "tag(log" in text or (is_wide(low, high) and "tag(linear" not in text)
-
-
 def _between(low: float, high: float, share: float) -> float:
     return low + share * (high - low)
 
@@ -160,7 +142,7 @@ def every(space: Sequence[Dimension]) -> Iterator[dict[str, str]]:
         yield {each.key: value for each, value in zip(choices, values, strict=True)}
 
 
-def spread(space: Sequence[Dimension], seed: int) -> list[dict[str, float | str]]:
+def evenly_spread(space: Sequence[Dimension], seed: int) -> list[dict[str, float | str]]:
     """The points that a search begins with, by a scrambled Sobol sequence (Owen, 1998)."""
     from scipy.stats import qmc
 

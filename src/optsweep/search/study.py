@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optsweep.errors import SettingsError
-from optsweep.records.run import RunRecord, objective, ranking_split
+from optsweep.records.run import RunRecord, ranking_split
 from optsweep.search.search import Search
-from optsweep.search.space import BEGINNING, Choice, Dimension, Interval, every, size, spread
+from optsweep.search.space import BEGINNING, Choice, Dimension, Interval, evenly_spread, every, size
 from optsweep.search.study_journal import drop_unreadable
+from optsweep.verdict.ranking import objective
 
 if TYPE_CHECKING:
     import optuna
@@ -152,7 +153,7 @@ class Study:
             elif left and (self._search.sampler == "grid" or attempt == _TRIES):
                 self._study.enqueue_trial(_raw(left, space))
             elif self._search.sampler == "tpe" and not attempt and len(tried) < BEGINNING:
-                begin = spread(space, self._search.seed)[len(tried)]
+                begin = evenly_spread(space, self._search.seed)[len(tried)]
                 self._study.enqueue_trial(_raw(begin, space))
             # Seeded anew for each trial: what was proposed before a stop plays no part in what
             # is proposed after it, nor how often there was a stop.

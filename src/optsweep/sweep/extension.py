@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from optsweep.cli.options import key_of
+from optsweep.config.overrides import key_of
 from optsweep.errors import OptsweepError
-from optsweep.records.grouping import label, named
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.wording import label, named
 from optsweep.system.redaction import redact
-from optsweep.verdict.boundaries import Step, further
-from optsweep.verdict.candidates import contenders
+from optsweep.verdict.boundaries import NextStep, next_steps
+from optsweep.verdict.candidates import candidates
 
 if TYPE_CHECKING:
     from optsweep.runs.job import Job
@@ -52,15 +52,15 @@ class Extension:
         """The next round's jobs, given the records of all jobs so far, in their order."""
         if running:
             return []
-        found = contenders(SweepRecord("", (), self._grid, records))
+        found = candidates(SweepRecord("", (), self._grid, records))
         jobs = []
-        for step in further(found, self._grid, self._most):
+        for step in next_steps(found, self._grid, self._most):
             name = f"{named({**step.base.swept, step.key: step.value})}"
             if name not in self._refused:
                 jobs += self._jobs(name, step, records)
         return jobs
 
-    def _jobs(self, name: str, step: Step, records: Sequence[RunRecord]) -> "list[Job]":
+    def _jobs(self, name: str, step: NextStep, records: Sequence[RunRecord]) -> "list[Job]":
         own = {id(run) for run in step.base.runs}
         wanted = [
             changed(overrides, step.key, step.value)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import Launch
 from optsweep.errors import StackFailed, TrackingError, Unreachable
 from optsweep.execution.executor import Crashed, Executor
 from optsweep.execution.worker import OUTPUT, Task, last_lines

@@ -15,9 +15,11 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from optsweep.config.instantiate import accepts, resolve
-from optsweep.config.settings import Launch, Option, Settings
-from optsweep.models import architectures as model
-from optsweep.runs.job import Job, load_dataset, why_not_stacked
+from optsweep.config.launchers import Launch
+from optsweep.config.settings import Option, Settings
+from optsweep.data.dataset import load_dataset
+from optsweep.models.build import build_model, weigh
+from optsweep.runs.job import Job, why_not_stacked
 from optsweep.sweep.scheduler import Group
 from optsweep.training import checkpoint
 
@@ -120,7 +122,7 @@ def _may_pay(job: Job, workers: int) -> bool:
 
 def _model(settings: Settings) -> torch.nn.Module:
     data = load_dataset(settings)
-    return model.build(settings, data.input_shape, len(data.classes))
+    return build_model(settings, data.input_shape, len(data.classes))
 
 
 def _fitting(settings: Settings) -> int:
@@ -133,7 +135,7 @@ def _fitting(settings: Settings) -> int:
     data = load_dataset(settings)
     network = _model(settings)
     per_sample = (_kept(network, data.input_shape, 4) - _kept(network, data.input_shape, 2)) / 2
-    run = 4 * model.weigh(network) + 2 * settings.batch_size * per_sample
+    run = 4 * weigh(network) + 2 * settings.batch_size * per_sample
     return int(_SHARE * (free - data.train.pool.numel()) / run)
 
 

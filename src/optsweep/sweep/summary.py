@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from optsweep.records.run import RunRecord, SweepRecord, best
+from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
 from optsweep.report.table import sentence, terminal_table
 from optsweep.runs.artifacts import WEIGHTS, UnusableWeights, keep_best_figures
@@ -19,6 +19,7 @@ from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command
 from optsweep.tracking.store import Store, TrackedRun
 from optsweep.verdict.judge import judge
+from optsweep.verdict.ranking import best_run
 from optsweep.verdict.sentences import few_sentences
 
 
@@ -47,7 +48,7 @@ def conclude(
     tell(f"MLflow  {ui_command(store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
-    if (first := best(record.runs)) is not None:
+    if (first := best_run(record.runs)) is not None:
         parent.tag(best_run_id=first.run_id, best_run=first.name)
         parent.tag(**{f"best.{key}": str(value) for key, value in first.params.items()})
         parent.log_metrics({f"best/{name}": value for name, value in first.metrics.items()})

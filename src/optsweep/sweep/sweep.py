@@ -13,11 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
-from optsweep.config.launchers import ClusterLaunch
-from optsweep.config.settings import Launch
+from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.errors import Unreachable
 from optsweep.execution.executor import count_workers, cuda_devices, make_executor
-from optsweep.records.grouping import setting_name
+from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.artifacts import source_tags
 from optsweep.runs.heartbeat import Heartbeat
@@ -327,6 +326,8 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         common=common,
         target=sweep.target,
         intervals=sweep.intervals,
-        extended=list(dict.fromkeys(map(setting_name, records[typed:]))) if sweep.extend else [],
+        extended=list(dict.fromkeys(map(configuration_name, records[typed:])))
+        if sweep.extend
+        else [],
         search=redacted(sweep.search.texts) if sweep.search else {},
     )

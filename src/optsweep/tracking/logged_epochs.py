@@ -5,12 +5,12 @@ import math
 from collections.abc import Iterator
 
 from optsweep.errors import TrackingError
-from optsweep.records.run import Entry
 from optsweep.runs.job import Job
 from optsweep.tracking.errors import explained
 from optsweep.tracking.outbox import ticket_of
 from optsweep.tracking.store import Store
-from optsweep.training.checkpoint import JOURNAL, Journal, forget
+from optsweep.training.checkpoint import JOURNAL, forget
+from optsweep.training.journal import Entry, Journal
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from optsweep.errors import SettingsError, TrackingError
-from optsweep.records.grouping import common, distinct, identity
+from optsweep.records.merging import common
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
+from optsweep.records.wording import distinct, identity
 from optsweep.tracking.errors import explained
 from optsweep.tracking.limits import bounded, seconds
 from optsweep.tracking.store import Store

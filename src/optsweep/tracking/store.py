@@ -23,7 +23,6 @@ from mlflow.entities import Run as Run  # what `find` gives, for those who type 
 from mlflow.exceptions import MlflowException
 
 from optsweep.errors import CallFailed, StackFailed, TrackingError, Unreachable
-from optsweep.records.run import Entry
 from optsweep.system.locks import locked_if_allowed
 from optsweep.system.redaction import redact, redacted
 from optsweep.tracking import calls as sending
@@ -32,6 +31,7 @@ from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
 from optsweep.tracking.calls import DatasetNote as DatasetNote
 from optsweep.tracking.errors import explained
 from optsweep.tracking.outbox import Call, Line, Outbox
+from optsweep.training.journal import Entry
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What MLflow shows of a verdict on the sweep's own run: tags to read, metrics to sort by."""
 
-from optsweep.verdict.judge import Comparison, Verdict
 from optsweep.verdict.sentences import at, headline
+from optsweep.verdict.verdict import Comparison, Verdict
 
 
 def tags(verdict: Verdict) -> dict[str, str]:

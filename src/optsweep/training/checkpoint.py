@@ -12,7 +12,6 @@ together, bit for bit, or any of them alone.
 
 import hashlib
 import io
-import json
 import logging
 import os
 import re
@@ -20,17 +19,15 @@ import shutil
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from optsweep.optim import optimizers as optimizer
-from optsweep.records.run import Entry
+from optsweep.optim.flat import load_state
 from optsweep.system import files
-from optsweep.training.loop import Stack
-from optsweep.training.stacked import Stacked
+from optsweep.training.stack import Stack
+from optsweep.training.stacked import StackedModel
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +132,7 @@ def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> N
 
 
 def _weights(stack: Stack, run: int) -> dict[str, torch.Tensor]:
-    if isinstance(stack.model, Stacked):
+    if isinstance(stack.model, StackedModel):
         return stack.model.state_of(run)
     return stack.model.state_dict()
 
@@ -156,11 +153,11 @@ def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
     try:
         for run, fingerprint in enumerate(fingerprints):
             saved = state["runs"][fingerprint]
-            if isinstance(stack.model, Stacked):
+            if isinstance(stack.model, StackedModel):
                 stack.model.load_run(run, saved["model"])
             else:
                 stack.model.load_state_dict(saved["model"])
-            optimizer.load_state(stack.optimizers[run], saved["optimizer"])
+            load_state(stack.optimizers[run], saved["optimizer"])
             stack.schedules[run].scheduler.load_state_dict(saved["schedule"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UnusableCheckpoint(f"it does not fit the run ({error})") from error
@@ -192,55 +189,8 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-class Journal:
-    """The epochs of a run that were logged, oldest first, kept in a file of JSON lines."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = _lines(path)
-        self.entries = _entries(lines)
-        if len(self.entries) < len(lines):  # a crash has torn the end, or something wrote over it
-            log.warning("%s cannot be read after epoch %d", path, max(self.last, 0))
-            files.write(path, "".join(_line(entry) + "\n" for entry in self.entries))
-
-    @property
-    def last(self) -> int:
-        """The last epoch that was logged; -1 where none was (0 is the untrained model's)."""
-        return self.entries[-1].epoch if self.entries else -1
-
-    def keep(self, entry: Entry) -> tuple[Entry, bool]:
-        """Keeps an epoch; once this returns, a crash of the process does not lose it.
-
-        Returns the entry, and whether it is new: an epoch that was logged before the run was
-        interrupted, and had to be trained again, gives its first entry.
-        """
-        if entry.epoch <= self.last:
-            return next(kept for kept in self.entries if kept.epoch == entry.epoch), False
-        files.append(self._path, _line(entry))
-        self.entries.append(entry)
-        return entry, True
-
-
-def _line(entry: Entry) -> str:
-    return json.dumps(asdict(entry))
-
-
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(errors="replace").removesuffix("\n").split("\n")
     except FileNotFoundError:
         return []
-
-
-def _entries(lines: Sequence[str]) -> list[Entry]:
-    """The epochs up to the first line that is none: nothing after it is trusted."""
-    entries: list[Entry] = []
-    for line in lines:
-        try:
-            given = json.loads(line)
-            batches = {int(samples): float(loss) for samples, loss in given["batches"].items()}
-            metrics = {name: float(value) for name, value in given["metrics"].items()}
-            entries.append(Entry(int(given["epoch"]), int(given["time"]), metrics, batches))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            break
-    return entries

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from optsweep.data.dataset import Dataset
-from optsweep.training.loop import Stack, step
+from optsweep.training.loop import train_step
+from optsweep.training.stack import Stack
 
 # Steps before the capture: they allocate what the optimizers keep and let libraries settle.
 _WARM_UP = 3
@@ -49,7 +50,7 @@ class CapturedStep:
     ) -> tuple[Tensor, Tensor]:
         """As `training.step`; an epoch's last, smaller batch is computed without the graph."""
         if chosen.shape[-1] != self._batch_size:
-            return step(stack, dataset, chosen, labels)
+            return train_step(stack, dataset, chosen, labels)
         self._steps += 1
         if self._steps <= _WARM_UP:
             return self._aside(stack, dataset, chosen, labels)
@@ -68,7 +69,7 @@ class CapturedStep:
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            result = step(stack, dataset, chosen, labels)
+            result = train_step(stack, dataset, chosen, labels)
         current.wait_stream(self._stream)
         return result
 
@@ -76,5 +77,5 @@ class CapturedStep:
         self._chosen, self._labels = chosen.clone(), labels.clone()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream):
-            self._losses, self._predicted = step(stack, dataset, self._chosen, self._labels)
+            self._losses, self._predicted = train_step(stack, dataset, self._chosen, self._labels)
         self._graph = graph

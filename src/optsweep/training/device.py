@@ -16,7 +16,7 @@ _NO_MEMORY = re.compile(
 )
 
 
-def resolve(name: str) -> str:
+def resolve_device(name: str) -> str:
     """`auto` -> the fastest device there is; any other name is checked and given back.
 
     Raises:

@@ -7,41 +7,21 @@ optimizer works on its row, so that any mix of optimizers rides together with to
 
 import copy
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from optsweep.errors import first_line
-from optsweep.models.losses import Loss
-
-# By how much a stacked model's losses and gradients may differ from the same model's alone, as a
-# share: sums are taken in another order. What is wrong is wrong by far more.
-_TOLERANCE = 1e-3
-
-
-# Floats in 64 bytes: each parameter starts on a cache line, which vector code is fastest on and
-# which makes its sums independent of where the allocator put the buffer.
-_LINE = 16
-
-
-def layout(lengths: Iterable[int]) -> tuple[list[slice], int]:
-    """Where parameters of so many elements lie in a flat buffer, and how long it is."""
-    windows, offset = [], 0
-    for length in lengths:
-        windows.append(slice(offset, offset + length))
-        offset += -(-length // _LINE) * _LINE
-    return windows, offset
-
+from optsweep.optim.flat import layout
 
 # A run's row has to be one piece, so that its optimizer takes it in one; a parameter of all runs
 # then lies P floats apart. torch warns of that where it adds to the gradient, which costs no more.
 warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
 
 
-class Stacked(nn.Module):
+class StackedModel(nn.Module):
     """K models as one: images `[B, C, H, W]`, or `[K, B, C, H, W]` -> outputs `[K, B, classes]`."""
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -73,7 +53,7 @@ class Stacked(nn.Module):
         """How many runs ride together."""
         return len(self.flat)
 
-    def train(self, mode: bool = True) -> "Stacked":
+    def train(self, mode: bool = True) -> "StackedModel":
         """Sets training or evaluation, which layers such as batch normalisation ask for."""
         self._kind[0].train(mode)
         super().train(mode)
@@ -128,47 +108,3 @@ class Stacked(nn.Module):
 def _window(rows: Tensor, window: slice, shape: Sequence[int]) -> Tensor:
     """A parameter's part of the buffer, `[K, *shape]`: a view, whose runs lie P floats apart."""
     return rows[:, window].view(len(rows), *shape)
-
-
-def why_not(
-    models: Sequence[nn.Module], loss: Loss, input_shape: Sequence[int], classes: int
-) -> str:
-    """Why models of this kind cannot be stacked, in words; empty where they can.
-
-    Two models are trained on four samples for one backward pass, stacked and each alone, on the
-    CPU; what is stacked must give the losses and gradients of what is alone.
-    """
-    kinds = {(p.dtype, p.requires_grad) for p in models[0].parameters()}
-    if len(kinds) > 1:
-        return "its parameters are of several kinds (types, or frozen and trained ones)"
-    named = {**dict(models[0].named_parameters()), **dict(models[0].named_buffers())}
-    if not models[0].state_dict().keys() <= named.keys():
-        return "it keeps more than parameters and buffers, or one of them under two names"
-    images = torch.rand(4, *input_shape, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(4) % classes
-    pair = [copy.deepcopy(model).train() for model in models[:2]]
-    try:
-        stacked = Stacked(pair)
-        stacked.train()
-        outputs = stacked(images)
-        together = loss(outputs, labels.expand(outputs.shape[:-1])).mean(dim=-1)
-        together.sum().backward()
-        for run, model in enumerate(pair):
-            alone = loss(model(images), labels).mean()
-            alone.backward()
-            if not _close(together[run], alone):
-                return "its losses come out otherwise than alone"
-            for own, parameter in zip(stacked.parameters_of(run), model.parameters(), strict=True):
-                if parameter.grad is None or not _close(own.grad, parameter.grad):
-                    return "its gradients come out otherwise than alone"
-    except Exception as error:  # whatever a model of somebody's own raises under vmap
-        return " ".join(first_line(error).split())
-    return ""
-
-
-def _close(given: Tensor | None, wanted: Tensor) -> bool:
-    """Whether two tensors differ by no more than sums in another order do."""
-    if given is None:
-        return False
-    scale = wanted.detach().abs().max().item()
-    return bool((given - wanted).detach().abs().max().item() <= _TOLERANCE * max(scale, 1e-6))

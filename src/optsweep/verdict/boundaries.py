@@ -1,7 +1,7 @@
 """Whether a grid was wide enough: best values on its edge, and the steps that would extend it.
 
-`edges` is given a contender and flags each swept number whose best value has no neighbour on one
-side. `further` says with which values a sweep goes on by itself (`extend=N`).
+`boundaries` is given a contender and flags each swept number whose best value has no neighbour on one
+side. `next_steps` says with which values a sweep goes on by itself (`extend=N`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from itertools import pairwise
 from math import isclose, isfinite, log10
 from typing import Any, Literal
 
-from optsweep.records.grouping import Setting, is_number, label
-from optsweep.search.space import read_interval
-from optsweep.verdict.candidates import Contender, line
+from optsweep.records.grouping import Configuration
+from optsweep.records.intervals import read_interval
+from optsweep.records.wording import is_number, label
+from optsweep.verdict.candidates import Candidate, neighbours
 
 # Numbers that a sweep may vary and nobody searches the best of.
 _NOT_SEARCHED = ("seed", "threads", "log_every", "checkpoint_every")
@@ -23,7 +24,7 @@ _DIGITS = 10  # to which a step is rounded: 0.01 times 10.000000000000002 is 0.1
 
 
 @dataclass(frozen=True)
-class Edge:
+class Boundary:
     """A best value with nothing tried beyond it.
 
     `side` is the side on which nothing was tried; `next` the value of the grid's own next step
@@ -43,43 +44,43 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """A setting that is to be tried: `base` with another value of `key`."""
 
-    base: Setting
+    base: Configuration
     key: str
     value: float
 
 
-def edges(contender: Contender, search: Mapping[str, str] | None = None) -> list[Edge]:
+def boundaries(contender: Candidate, search: Mapping[str, str] | None = None) -> list[Boundary]:
     """The edges on which the contender's best setting lies.
 
     Only values at which a run finished, diverging or not, count as tried. Of a `search`, which
     maps what was searched to what it was drawn from, it is the ends of that which count.
     """
-    best, found = contender.best, list[Edge]()
+    best, found = contender.best, list[Boundary]()
     for key, value in best.swept.items() if best else ():
         if best is None or not is_number(value) or key in _NOT_SEARCHED:
             continue
         if ends := read_interval((search or {}).get(key, "")):
             found += _near_end(contender.name, key, value, (search or {})[key], *ends)
             continue
-        settings = line(best, contender.settings, key)
+        settings = neighbours(best, contender.settings, key)
         tried = [each for each, setting in settings.items() if _is_tried(setting)]
         tried = _choices((search or {}).get(key, "")) or tried
         if len(tried) < 2 or value not in (tried[0], tried[-1]):
             continue
         side: Literal["low", "high"] = "low" if value == tried[0] else "high"
-        beyond = step(key, tried, side)
+        beyond = next_value(key, tried, side)
         values = sorted([*tried, *([] if beyond is None else [beyond])])
         override = f"{key}={','.join(label(each, _DIGITS) for each in values)}"
-        found.append(Edge(contender.name, key, value, side, beyond, values, override))
+        found.append(Boundary(contender.name, key, value, side, beyond, values, override))
     return found
 
 
 def _near_end(
     contender: str, key: str, value: float, text: str, low: float, high: float, log: bool
-) -> list[Edge]:
+) -> list[Boundary]:
     """A best value within a twentieth of one end of an interval; a decade further is to be typed.
 
     By differences, further is the interval's own width, and on the low side never beyond 0.
@@ -96,7 +97,7 @@ def _near_end(
     else:
         side, beyond = "high", high * 10 if log else high + width
         wider = text.replace(f",{high:g})", f",{beyond:g})")
-    return [Edge(contender, key, value, side, None, (), f"{key}={wider}", text)]
+    return [Boundary(contender, key, value, side, None, (), f"{key}={wider}", text)]
 
 
 def _choices(text: str) -> list[float]:
@@ -107,9 +108,9 @@ def _choices(text: str) -> list[float]:
         return []
 
 
-def further(
-    contenders: Sequence[Contender], grid: Mapping[str, Sequence[Any]], most: int
-) -> list[Step]:
+def next_steps(
+    contenders: Sequence[Candidate], grid: Mapping[str, Sequence[Any]], most: int
+) -> list[NextStep]:
     """The settings that extend each contender's grid by a step where its best lies on an edge.
 
     `grid` is the sweep's own, before it was extended; `most` the steps beyond it on any side. The
@@ -118,23 +119,23 @@ def further(
     """
     steps = []
     for contender in contenders:
-        for edge in edges(contender):
+        for edge in boundaries(contender):
             best = contender.best
             typed = [value for value in grid.get(edge.key, ()) if is_number(value)]
             if best is None or edge.next is None or not typed:
                 continue
-            values = line(best, contender.settings, edge.key)
+            values = neighbours(best, contender.settings, edge.key)
             beyond = [
                 value
                 for value in values
                 if (value > max(typed) if edge.side == "high" else value < min(typed))
             ]
             if len(beyond) < most and not any(isclose(edge.next, value) for value in values):
-                steps.append(Step(best, edge.key, edge.next))
+                steps.append(NextStep(best, edge.key, edge.next))
     return steps
 
 
-def step(key: str, values: Sequence[float], side: Literal["low", "high"]) -> float | None:
+def next_value(key: str, values: Sequence[float], side: Literal["low", "high"]) -> float | None:
     """The value after the last on one side of ascending `values`, by the grid's own step.
 
     That is the ratio of the last two values; their difference where values are not all positive,
@@ -159,5 +160,5 @@ def _is_even(values: Sequence[float]) -> bool:
     return all(isclose(distance, distances[0], rel_tol=1e-6) for distance in distances)
 
 
-def _is_tried(setting: Setting) -> bool:
+def _is_tried(setting: Configuration) -> bool:
     return any(run.status == "FINISHED" for run in setting.runs)

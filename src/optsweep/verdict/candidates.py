@@ -1,6 +1,6 @@
 """Who competes in a sweep: the optimizers, or what else was swept that is no number.
 
-`contenders` is given a sweep and hands on its settings by contender, the best first, ranked by
+`candidates` is given a sweep and hands on its settings by contender, the best first, ranked by
 validation as the table ranks them. Nothing here looks at test data where there is validation.
 """
 
@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optsweep.records.grouping import Setting, identity, is_number, label, optimizer_of, repeats
+from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.wording import identity, is_number, label
+from optsweep.verdict.ranking import ranked_configurations
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One contender and its settings, the best first: by mean accuracy over seeds, then loss."""
 
     name: str
-    settings: Sequence[Setting]
+    settings: Sequence[Configuration]
 
     @property
-    def best(self) -> Setting | None:
+    def best(self) -> Configuration | None:
         """The setting that was chosen; None where no run finished without diverging."""
         return self.settings[0] if self.settings[0].sound else None
 
@@ -33,7 +35,7 @@ class Contender:
         )
 
 
-def contender_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
+def candidate_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
     """What the contenders are values of: `optimizer`, else the first swept key of no numbers.
 
     None where only numbers were swept: then there is one contender.
@@ -46,14 +48,14 @@ def contender_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
     return None
 
 
-def contenders(sweep: SweepRecord) -> list[Contender]:
+def candidates(sweep: SweepRecord) -> list[Candidate]:
     """The contenders, the one with the best setting first."""
-    key = contender_key(sweep.grid)
-    found: dict[str, list[Setting]] = {}
-    for setting in repeats(sweep.runs):
+    key = candidate_key(sweep.grid)
+    found: dict[str, list[Configuration]] = {}
+    for setting in ranked_configurations(sweep.runs):
         named = label(setting.swept.get(key)) if key else optimizer_of(setting.runs[0])
         found.setdefault(named, []).append(setting)
-    return [Contender(name, settings) for name, settings in found.items()]
+    return [Candidate(name, settings) for name, settings in found.items()]
 
 
 def seed_of(run: RunRecord) -> Any:
@@ -61,7 +63,7 @@ def seed_of(run: RunRecord) -> Any:
     return run.swept.get("seed", run.params.get("seed", 0))
 
 
-def by_seed(setting: Setting, metric: str) -> dict[Any, float]:
+def by_seed(setting: Configuration, metric: str) -> dict[Any, float]:
     """The metric of the setting's sound runs by their seeds; of two runs at one seed the first."""
     found: dict[Any, float] = {}
     for run in setting.sound:
@@ -70,7 +72,9 @@ def by_seed(setting: Setting, metric: str) -> dict[Any, float]:
     return found
 
 
-def line(best: Setting, settings: Sequence[Setting], key: str) -> dict[float, Setting]:
+def neighbours(
+    best: Configuration, settings: Sequence[Configuration], key: str
+) -> dict[float, Configuration]:
     """The settings that differ from the best in the number `key` alone, by it, ascending."""
     others = _without(best.swept, key)
     found = {

@@ -7,9 +7,9 @@ are in points, hundredths of accuracy; scores are fractions of 1, as everywhere 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optsweep.records.grouping import label, named, printable
-from optsweep.verdict.boundaries import Edge
-from optsweep.verdict.judge import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
+from optsweep.records.wording import label, named, printable
+from optsweep.verdict.boundaries import Boundary
+from optsweep.verdict.verdict import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
 
 _SPLITS = {"val": "validation", "test": "test"}
 _MOST = 5  # comparisons and contenders that a terminal or a page is told of in sentences
@@ -119,12 +119,12 @@ def score(standing: Standing, verdict: Verdict) -> str:
     lost = standing.diverged + standing.failed
     return (
         f"{at(standing, verdict.key)}: {_SPLITS[verdict.judged_on]} accuracy "
-        f"{standing.score.mean:.4f}{_spread(standing.score)}"
+        f"{standing.score.mean:.4f}{_interval(standing.score)}"
         f"{f'; lost {lost} of its {standing.runs} seeds' if lost else ''}."
     )
 
 
-def _spread(found: Estimate) -> str:
+def _interval(found: Estimate) -> str:
     if found.seeds < 2:
         return ""
     if found.low is None or found.high is None:
@@ -209,7 +209,7 @@ def _ends(verdict: Verdict, several: bool) -> str:
     return f"{line}; a better value may lie beyond. Type {instead}."
 
 
-def wider(edges: Sequence[Edge]) -> str:
+def wider(edges: Sequence[Boundary]) -> str:
     """The overrides that extend the grid by a step on each edge that has one."""
     values: dict[str, set[float]] = {}
     for edge in edges:

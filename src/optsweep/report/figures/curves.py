@@ -16,8 +16,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from optsweep.records.grouping import label, optimizer_of
-from optsweep.records.run import RunRecord, SweepRecord, rank, ranking_split
+from optsweep.records.grouping import optimizer_of
+from optsweep.records.run import RunRecord, SweepRecord, ranking_split
+from optsweep.records.wording import label
 from optsweep.report.figures.drawing import (
     DRAWABLE,
     INCH,
@@ -25,9 +26,10 @@ from optsweep.report.figures.drawing import (
     Floats,
     fitted,
     new_figure,
-    spread,
+    space_apart,
 )
 from optsweep.report.figures.style import MANY, Hue, quieten, split_words, write_key, write_title
+from optsweep.verdict.ranking import ranked_runs
 
 METRICS = ("loss", "accuracy")
 
@@ -151,7 +153,7 @@ def learning_curves(sweep: SweepRecord) -> Figure:
 def _panels(sweep: SweepRecord) -> dict[str, list[_Curves]]:
     """The runs that have a curve, ranked, by optimizer; those as typed, of many the best."""
     panels: dict[str, list[_Curves]] = {}
-    for run in rank([run for run in sweep.runs if run.history]):
+    for run in ranked_runs([run for run in sweep.runs if run.history]):
         panels.setdefault(optimizer_of(run), []).append(_Curves.of(run))
     best = dict(list(panels.items())[:_MOST_PANELS])
     typed = [label(name) for name in sweep.grid.get("optimizer", ())]
@@ -247,7 +249,7 @@ def _name_ends(axes: Axes, shown: Sequence[_Curves], metric: str, hue: Hue) -> N
     # Places of the texts' middles, as shares of the room that leaves all of them inside.
     depths = [(1 - to_axes.transform(end)[1] - high / 2) / (1 - high) for _, end in ends]
     order = sorted(range(len(ends)), key=depths.__getitem__)
-    places = spread([float(depths[i]) for i in order], high / (1 - high))
+    places = space_apart([float(depths[i]) for i in order], high / (1 - high))
     for index, place in zip(order, places, strict=True):
         curves, end = ends[index]
         text = "\n".join(fitted(line, _LABELS * INCH - 8, 8) for line in words[index])

@@ -63,7 +63,7 @@ def _drawable() -> frozenset[int]:
     return frozenset(code for charmap in charmaps for code in charmap)
 
 
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
+def space_apart(wanted: Sequence[float], gap: float) -> list[float]:
     """Places in [0, 1] at least `gap` apart, nearest (in squares) to `wanted`, which ascends.
 
     Isotonic regression by its min-max formula (Robertson, Wright and Dykstra, 1988).

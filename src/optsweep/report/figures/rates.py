@@ -15,17 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from optsweep.records.grouping import (
-    Setting,
-    is_number,
-    label,
-    optimizer_of,
-    ranking_splits,
-    repeats,
-)
+from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import SweepRecord
-from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, spread, width_of
+from optsweep.records.wording import is_number, label
+from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, space_apart, width_of
 from optsweep.report.figures.style import MANY, PALETTE, quieten, split_words, write_title
+from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 _MOST_LINES = 2 * len(PALETTE)
 _WIDTH, _LEFT, _PLOT, _TALL, _LANE = 11.0, 0.75, 7.7, 3.1, 0.16  # inches
@@ -37,7 +32,7 @@ class _Line:
     """One optimizer's settings by learning rate, and the style that tells them."""
 
     name: str
-    settings: Mapping[float, Sequence[Setting]]
+    settings: Mapping[float, Sequence[Configuration]]
     colour: str = "black"
     dash: str = "-"
 
@@ -65,7 +60,7 @@ def _low(value: float) -> float:
     return -1.0 if isnan(value) else value
 
 
-def accuracy(setting: Setting) -> float:
+def accuracy(setting: Configuration) -> float:
     """The mean accuracy that the setting is ranked by; NaN where no run is sound."""
     mean = setting.mean(f"{setting.split}/accuracy")
     return nan if mean is None else mean
@@ -78,7 +73,11 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     marks a rate at which runs diverged. Of more than fourteen lines the best are drawn. Of a search
     the points are drawn alone, hollow where a run was pruned.
     """
-    settings = [setting for setting in repeats(sweep.runs) if is_number(setting.swept.get("lr"))]
+    settings = [
+        setting
+        for setting in ranked_configurations(sweep.runs)
+        if is_number(setting.swept.get("lr"))
+    ]
     lines = _lines(sweep, settings)
     lanes = [line for line in lines if line.diverged]
     strip = _LANE * len(lanes) + _STRIP_TO_PLOT * bool(lanes)
@@ -109,9 +108,9 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     return figure
 
 
-def _lines(sweep: SweepRecord, settings: Sequence[Setting]) -> list[_Line]:
+def _lines(sweep: SweepRecord, settings: Sequence[Configuration]) -> list[_Line]:
     """A line for each optimizer, or where it is not swept for each choice of what else is."""
-    found: dict[str, dict[float, list[Setting]]] = {}
+    found: dict[str, dict[float, list[Configuration]]] = {}
     key = _key(sweep)
     for setting in settings:
         by_rate = found.setdefault(_name(setting, key), {})
@@ -126,7 +125,7 @@ def _lines(sweep: SweepRecord, settings: Sequence[Setting]) -> list[_Line]:
     ]
 
 
-def _name(setting: Setting, key: str) -> str:
+def _name(setting: Configuration, key: str) -> str:
     return optimizer_of(setting.runs[0]) if key == "optimizer" else label(setting.swept.get(key), 4)
 
 
@@ -136,7 +135,7 @@ def _key(sweep: SweepRecord) -> str:
     return "optimizer" if "optimizer" in others or not others else others[0]
 
 
-def _heading(sweep: SweepRecord, lines: Sequence[_Line], settings: Sequence[Setting]) -> str:
+def _heading(sweep: SweepRecord, lines: Sequence[_Line], settings: Sequence[Configuration]) -> str:
     words = f"Accuracy ({split_words(ranking_splits(settings))}) over the learning rate"
     every = {_name(setting, _key(sweep)) for setting in settings}
     if len(lines) < len(every):
@@ -241,7 +240,7 @@ def _name_lines(axes: Axes, lines: Sequence[_Line], at_peak: bool) -> None:
             end = line.peak[::-1] if at_peak else sound[-1]
             ends.append((1 - float(to_axes.transform(end)[1]), end, line))
     ends.sort(key=lambda end: end[0])
-    places = spread([end[0] for end in ends], 13 / (_TALL * INCH))
+    places = space_apart([end[0] for end in ends], 13 / (_TALL * INCH))
     for place, (_, end, line) in zip(places, ends, strict=True):
         leader = {"arrowstyle": "-", "linestyle": ":", "linewidth": 0.8, "color": line.colour}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}

@@ -26,7 +26,7 @@ from optsweep.report.figures.drawing import (
     Floats,
     fitted,
     new_figure,
-    spread,
+    space_apart,
     width_of,
 )
 from optsweep.system import files
@@ -257,7 +257,7 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
     room = axes.bbox.height / axes.figure.dpi * INCH
     line = min(12, room / len(curves))
     size = 0.75 * line
-    places = spread([depths[split] for split in downwards], line / room)
+    places = space_apart([depths[split] for split in downwards], line / room)
     for split, place in zip(downwards, places, strict=True):
         value, colour = f" {curves[split][-1, 1]:.3g}", colours[split]
         text = fitted(split, 76 - width_of(value, size), size) + value

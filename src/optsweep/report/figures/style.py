@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from optsweep.records.grouping import ascending, label, printable
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.wording import ascending, label, printable
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, width_of
 
 MANY = 300  # lines or points beyond which a vector picture holds them as pixels

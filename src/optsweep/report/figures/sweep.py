@@ -16,22 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from optsweep.records.grouping import (
-    Setting,
-    ascending,
-    identity,
-    is_number,
-    label,
-    named,
-    ranking_splits,
-    repeats,
-)
+from optsweep.records.grouping import Configuration
+from optsweep.records.intervals import read_interval
 from optsweep.records.run import SweepRecord
+from optsweep.records.wording import ascending, identity, is_number, label, named
 from optsweep.report.figures.curves import learning_curves
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.rates import accuracy, learning_rates
 from optsweep.report.figures.style import PALETTE, quieten, split_words, title, write_title
-from optsweep.search.space import read_interval
+from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 # Each picture's title and what there is to see in it.
 CAPTIONS = {
@@ -110,7 +103,9 @@ def heat_map(sweep: SweepRecord) -> Figure:
     single seeds diverged, the cell says how many beside the mean of the others.
     """
     rows, columns = _sides(sweep)
-    found = {_cell(setting, rows, columns): setting for setting in repeats(sweep.runs)}
+    found = {
+        _cell(setting, rows, columns): setting for setting in ranked_configurations(sweep.runs)
+    }
     down, across = ascending(sweep.grid[rows]), ascending(sweep.grid[columns])
     values = np.full((len(down), len(across)), np.nan)
     for row, first in enumerate(down):
@@ -143,7 +138,7 @@ def _sides(sweep: SweepRecord) -> tuple[str, str]:
     return (second, first) if first == "lr" else (first, second)
 
 
-def _cell(setting: Setting, rows: str, columns: str) -> tuple[str, str]:
+def _cell(setting: Configuration, rows: str, columns: str) -> tuple[str, str]:
     return identity(setting.swept.get(rows)), identity(setting.swept.get(columns))
 
 
@@ -179,7 +174,7 @@ def _fill(
     axes: Axes,
     row: int,
     column: int,
-    setting: Setting | None,
+    setting: Configuration | None,
     values: Any,
     cell: tuple[float, float],
 ) -> None:
@@ -214,7 +209,7 @@ def ranking(sweep: SweepRecord) -> Figure:
 
     One that diverged or never finished says so in the place of its points.
     """
-    settings = repeats(sweep.runs)
+    settings = ranked_configurations(sweep.runs)
     shown = settings[:_MOST_ROWS]
     names = [fitted(named(setting.swept, 4) or setting.runs[0].name, 260, 9) for setting in shown]
     left = max(width_of(name, 9) for name in names) / INCH + 0.35
@@ -240,7 +235,7 @@ def ranking(sweep: SweepRecord) -> Figure:
     return figure
 
 
-def _draw_row(axes: Axes, number: int, setting: Setting) -> None:
+def _draw_row(axes: Axes, number: int, setting: Configuration) -> None:
     value = accuracy(setting)
     beside: dict[str, Any] = {"fontsize": 8, "va": "center_baseline", "color": "0.3"}
     if isnan(value):

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from optsweep.records.run import SweepRecord
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
-from optsweep.verdict.judge import Comparison, Standing, Verdict
 from optsweep.verdict.sentences import at, points
+from optsweep.verdict.verdict import Comparison, Standing, Verdict
 
 _SCORES = (
     "Each contender's accuracy on the data that judges, at the setting chosen for it: mean and "

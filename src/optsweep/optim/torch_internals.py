@@ -1,0 +1,37 @@
+"""What reaches into torch's optimizers for speed: each gain is named, each has a canary test."""
+
+import inspect
+import types
+
+import torch
+from torch.optim import Optimizer
+
+from optsweep.optim.rmsprop import OnePassRMSprop
+
+
+def spare_the_compiler() -> None:
+    """Lets optimizers be made without torch's compiler, whose import takes a second.
+
+    torch keeps these methods out of compiled code with wrappers that import it once they are
+    called, and keep here what it says. Nothing is compiled; where a torch wraps them otherwise,
+    this does nothing.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    for method in (getattr(Optimizer, name) for name in names):
+        if plain := getattr(method, "__wrapped__", None):
+            setattr(plain, "__dynamo_disable", plain)  # no name of this file's
+
+
+def without_wrappers(optimizer: Optimizer) -> Optimizer:
+    """torch's optimizer without what torch wraps around each step of it.
+
+    Profiler records and hooks cost some 40 us a step, which a stack pays once for every run; a
+    step of 3,000 weights takes 15. They import torch's compiler too, which takes a second.
+    """
+    is_torchs = type(optimizer).__module__.startswith("torch.optim.")
+    if (is_torchs or type(optimizer) is OnePassRMSprop) and not optimizer.defaults.get(
+        "differentiable"
+    ):
+        bare = torch.no_grad()(inspect.unwrap(type(optimizer).step))
+        optimizer.step = types.MethodType(bare, optimizer)  # type: ignore[method-assign]
+    return optimizer

@@ -1,0 +1,66 @@
+"""The epochs of a run that were logged, kept in a file of JSON lines."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from optsweep.system import files
+from optsweep.training.checkpoint import _lines, log
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An epoch as it was told to MLflow: at `time` (milliseconds since 1970)."""
+
+    epoch: int
+    time: int
+    metrics: Mapping[str, float]
+    batches: Mapping[int, float] = field(default_factory=dict)
+
+
+class Journal:
+    """The epochs of a run that were logged, oldest first, kept in a file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = _lines(path)
+        self.entries = _entries(lines)
+        if len(self.entries) < len(lines):  # a crash has torn the end, or something wrote over it
+            log.warning("%s cannot be read after epoch %d", path, max(self.last, 0))
+            files.write(path, "".join(_line(entry) + "\n" for entry in self.entries))
+
+    @property
+    def last(self) -> int:
+        """The last epoch that was logged; -1 where none was (0 is the untrained model's)."""
+        return self.entries[-1].epoch if self.entries else -1
+
+    def keep(self, entry: Entry) -> tuple[Entry, bool]:
+        """Keeps an epoch; once this returns, a crash of the process does not lose it.
+
+        Returns the entry, and whether it is new: an epoch that was logged before the run was
+        interrupted, and had to be trained again, gives its first entry.
+        """
+        if entry.epoch <= self.last:
+            return next(kept for kept in self.entries if kept.epoch == entry.epoch), False
+        files.append(self._path, _line(entry))
+        self.entries.append(entry)
+        return entry, True
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(asdict(entry))
+
+
+def _entries(lines: Sequence[str]) -> list[Entry]:
+    """The epochs up to the first line that is none: nothing after it is trusted."""
+    entries: list[Entry] = []
+    for line in lines:
+        try:
+            given = json.loads(line)
+            batches = {int(samples): float(loss) for samples, loss in given["batches"].items()}
+            metrics = {name: float(value) for name, value in given["metrics"].items()}
+            entries.append(Entry(int(given["epoch"]), int(given["time"]), metrics, batches))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            break
+    return entries

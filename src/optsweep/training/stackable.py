@@ -1,0 +1,59 @@
+"""Whether a model can be stacked: tried on four samples, stacked and alone."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from optsweep.errors import first_line
+from optsweep.models.losses import Loss
+from optsweep.training.stacked import StackedModel
+
+# By how much a stacked model's losses and gradients may differ from the same model's alone, as a
+# share: sums are taken in another order. What is wrong is wrong by far more.
+_TOLERANCE = 1e-3
+
+
+def why_not_stackable(
+    models: Sequence[nn.Module], loss: Loss, input_shape: Sequence[int], classes: int
+) -> str:
+    """Why models of this kind cannot be stacked, in words; empty where they can.
+
+    Two models are trained on four samples for one backward pass, stacked and each alone, on the
+    CPU; what is stacked must give the losses and gradients of what is alone.
+    """
+    kinds = {(p.dtype, p.requires_grad) for p in models[0].parameters()}
+    if len(kinds) > 1:
+        return "its parameters are of several kinds (types, or frozen and trained ones)"
+    named = {**dict(models[0].named_parameters()), **dict(models[0].named_buffers())}
+    if not models[0].state_dict().keys() <= named.keys():
+        return "it keeps more than parameters and buffers, or one of them under two names"
+    images = torch.rand(4, *input_shape, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(4) % classes
+    pair = [copy.deepcopy(model).train() for model in models[:2]]
+    try:
+        stacked = StackedModel(pair)
+        stacked.train()
+        outputs = stacked(images)
+        together = loss(outputs, labels.expand(outputs.shape[:-1])).mean(dim=-1)
+        together.sum().backward()
+        for run, model in enumerate(pair):
+            alone = loss(model(images), labels).mean()
+            alone.backward()
+            if not _close(together[run], alone):
+                return "its losses come out otherwise than alone"
+            for own, parameter in zip(stacked.parameters_of(run), model.parameters(), strict=True):
+                if parameter.grad is None or not _close(own.grad, parameter.grad):
+                    return "its gradients come out otherwise than alone"
+    except Exception as error:  # whatever a model of somebody's own raises under vmap
+        return " ".join(first_line(error).split())
+    return ""
+
+
+def _close(given: Tensor | None, wanted: Tensor) -> bool:
+    """Whether two tensors differ by no more than sums in another order do."""
+    if given is None:
+        return False
+    scale = wanted.detach().abs().max().item()
+    return bool((given - wanted).detach().abs().max().item() <= _TOLERANCE * max(scale, 1e-6))

@@ -1,0 +1,68 @@
+"""Which runs and configurations are best: by the accuracy that ranks, ties by its loss."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from optsweep.records.grouping import Configuration, _identity, _unseeded
+from optsweep.records.run import RunRecord, ranking_split
+
+
+def ranked_runs(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The best first: by validation accuracy, then validation loss, of the last epoch.
+
+    Runs without validation are ranked by test. After the sound ones come those that were pruned,
+    the longest first, then those that diverged, then those that did not finish. Equal runs keep
+    their order.
+    """
+
+    def key(run: RunRecord) -> tuple[int, int, float, float]:
+        state = 3 if run.status != "FINISHED" else 2 if run.diverged else int(run.pruned)
+        epochs = run.epochs if state == 1 else 0
+        split = ranking_split(run.metrics)
+        accuracy = run.metrics.get(f"{split}/accuracy", 0.0)
+        return state, -epochs, -accuracy, run.metrics.get(f"{split}/loss", 0.0)
+
+    return sorted(runs, key=key)
+
+
+def objective(metrics: Mapping[str, float]) -> float:
+    """The accuracy that runs are ranked by, for a sweeper that searches."""
+    return metrics.get(f"{ranking_split(metrics)}/accuracy", 0.0)
+
+
+def best_run(runs: Sequence[RunRecord]) -> RunRecord | None:
+    """The first of the ranking, or None where no run finished without diverging."""
+    sound = [run for run in runs if run.sound]
+    return ranked_runs(sound)[0] if sound else None
+
+
+def ranked_configurations(runs: Iterable[RunRecord]) -> list[Configuration]:
+    """The settings of the runs, the best first, equal ones in their order.
+
+    They are ranked by the mean accuracy over seeds, to which a diverged run counts as 0: it tells
+    against a setting, while one that was killed tells nothing. Those without a sound run are last,
+    of these the pruned ones first, the longest before the others.
+    """
+    gathered: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
+    for run in runs:
+        gathered.setdefault(_identity(run), []).append(run)
+    return sorted(
+        (Configuration(_unseeded(own[0]), own) for own in gathered.values()), key=_standing
+    )
+
+
+def ranking_splits(settings: Iterable[Configuration]) -> list[str]:
+    """The splits that settings are ranked by: one, unless sweeps of two kinds were merged."""
+    found = ((setting.split, run) for setting in settings for run in setting.runs)
+    # One that diverged in its first epoch has scores of its training alone.
+    return list(dict.fromkeys(split for split, run in found if f"{split}/accuracy" in run.metrics))
+
+
+def _standing(setting: Configuration) -> tuple[int, float, float]:
+    if not setting.sound and setting.pruned:
+        longest = max((run for run in setting.runs if run.pruned), key=lambda run: run.epochs)
+        return 1, -longest.epochs, -longest.metrics.get(f"{setting.split}/accuracy", 0.0)
+    if not setting.sound:
+        return (2 if setting.diverged else 3), 0.0, 0.0
+    accuracies = setting.values(f"{setting.split}/accuracy")
+    accuracy = sum(accuracies) / max(len(accuracies) + setting.diverged, 1)
+    return 0, -accuracy, setting.mean(f"{setting.split}/loss") or 0.0
