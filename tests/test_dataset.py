@@ -215,7 +215,7 @@ def text(*, data_dir: Path) -> str:
             "test_dataset.text",
             {},
             SettingsError,
-            "must return an optsweep.data.builtin.Source .* str",
+            "must return an optsweep.data.Source .* str",
         ),
         ("test_dataset.colours", {"blue": 1}, SettingsError, "dataset.blue: .* no such argument"),
         ("test_dataset.colours", {"count": 0}, DatasetError, r"N > 0"),

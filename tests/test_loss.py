@@ -168,12 +168,12 @@ def test_a_function_of_one_s_own_is_a_loss() -> None:
         ("torch.nn.CrossEntropyLoss", {}, "loss=own: torch.nn.CrossEntropyLoss"),
         ("test_loss.weighted", {"weights": [1.0]}, "loss=own: test_loss.weighted fails"),
         (
-            "optsweep.models.losses.cross_entropy",
+            "optsweep.models.cross_entropy",
             {"label_smoothing": 1.5},
             "label_smoothing must be",
         ),
-        ("optsweep.models.losses.cross_entropy", {"label_smoothing": "much"}, "fails"),
-        ("optsweep.models.losses.cross_entropy", {"smoothing": 0.1}, "mean loss.label_smoothing?"),
+        ("optsweep.models.cross_entropy", {"label_smoothing": "much"}, "fails"),
+        ("optsweep.models.cross_entropy", {"smoothing": 0.1}, "mean loss.label_smoothing?"),
     ],
 )
 def test_a_loss_that_cannot_work_is_refused_before_the_first_batch(

@@ -120,7 +120,7 @@ def _read(option: Option, settings: Settings) -> Source:
     source: Any = call("dataset", own, target, data_dir=settings.data_dir)
     if not isinstance(source, Source):
         raise SettingsError(
-            f"dataset={option.name}: {option.target} must return an optsweep.data.builtin.Source "
+            f"dataset={option.name}: {option.target} must return an optsweep.data.Source "
             f"or be one of torchvision's dataset classes, not a {type(source).__name__}"
         )
     return source

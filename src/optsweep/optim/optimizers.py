@@ -19,7 +19,6 @@ from optsweep.errors import SettingsError
 from optsweep.optim.flat import flatten, pays
 from optsweep.optim.rmsprop import OnePassRMSprop, takes_one_pass
 from optsweep.optim.torch_internals import spare_the_compiler, without_wrappers
-from optsweep.training.stacked import StackedModel
 
 # torch's optimizers in which an element's step depends on that element's own history alone.
 _ELEMENTWISE = (
@@ -85,15 +84,19 @@ def build_optimizer(settings: Settings, model: nn.Module) -> Optimizer:
     return _over(settings, target, parameters)
 
 
-def build_stacked_optimizer(settings: Settings, stacked: StackedModel, run: int) -> Optimizer:
+def build_stacked_optimizer(
+    settings: Settings, row: nn.Parameter, parameters: list[nn.Parameter]
+) -> Optimizer:
     """The settings' optimizer over the weights of one run of a stack.
+
+    `row` is the run's part of the stack's buffer, float32 `[P]`; `parameters` are its views in the
+    model's own shapes, for an optimizer that looks at them.
 
     Raises:
         SettingsError: the optimizer refuses one of its arguments.
     """
     target = resolve("optimizer", settings.optimizer)
-    own = [stacked.row(run)] if is_elementwise(target) else stacked.parameters_of(run)
-    return _over(settings, target, own)
+    return _over(settings, target, [row] if is_elementwise(target) else parameters)
 
 
 def _over(

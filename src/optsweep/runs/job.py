@@ -126,7 +126,10 @@ def build_together(
     stacked = StackedModel([network.to(device) for network in models])
     if first.precision == "bf16":
         run_in_bfloat16(stacked, device)
-    moves = [build_stacked_optimizer(run, stacked, place) for place, run in enumerate(runs)]
+    moves = [
+        build_stacked_optimizer(run, stacked.row(place), stacked.parameters_of(place))
+        for place, run in enumerate(runs)
+    ]
     captured: TrainStep | None = None
     if device.type == "cuda" and all(map(capture.capturable, moves)):
         for each in moves:
