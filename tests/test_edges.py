@@ -181,8 +181,8 @@ def test_runs_that_never_started_are_no_reason_to_go_on() -> None:
 def searched(best: float, text: str) -> list[tuple[str, str]]:
     """The side and the override of what is flagged where a search's best lies there."""
     record = scored({(best,): [(0.9, 0.9)], (best * 1.1,): [(0.8, 0.8)]}, "lr")
-    (contender,) = candidates(record)
-    return [(edge.side, edge.override) for edge in boundaries(contender, {"lr": text})]
+    (candidate,) = candidates(record)
+    return [(edge.side, edge.override) for edge in boundaries(candidate, {"lr": text})]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Settings over seeds, several sweeps as one, and values in words."""
+"""Configurations over seeds, several sweeps as one, and values in words."""
 
 from dataclasses import replace
 from statistics import mean, stdev
@@ -19,20 +19,20 @@ def scored(swept: dict[str, Any], accuracy: float, **more: Any) -> RunRecord:
 
 
 def test_runs_that_differ_in_seed_alone_are_one_setting() -> None:
-    settings = ranked_configurations(SIXTY.runs)
-    assert len(settings) == 12
-    assert {len(setting.runs) for setting in settings} == {5}
-    assert all("seed" not in setting.swept for setting in settings)
+    configurations = ranked_configurations(SIXTY.runs)
+    assert len(configurations) == 12
+    assert {len(configuration.runs) for configuration in configurations} == {5}
+    assert all("seed" not in configuration.swept for configuration in configurations)
 
 
 def test_mean_and_deviation_are_over_sound_runs_with_n_minus_one() -> None:
     runs = [scored({"lr": 0.1, "seed": seed}, value) for seed, value in enumerate((0.9, 0.8, 0.7))]
     runs.append(scored({"lr": 0.1, "seed": 3}, 0.1, diverged=True))
     runs.append(scored({"lr": 0.1, "seed": 4}, 0.1, status="FAILED"))
-    (setting,) = ranked_configurations(runs)
-    assert setting.mean("val/accuracy") == pytest.approx(mean((0.9, 0.8, 0.7)))
-    assert setting.deviation("val/accuracy") == pytest.approx(stdev((0.9, 0.8, 0.7)))
-    assert setting.notes == "1 of 5 diverged; 1 of 5 not finished"
+    (configuration,) = ranked_configurations(runs)
+    assert configuration.mean("val/accuracy") == pytest.approx(mean((0.9, 0.8, 0.7)))
+    assert configuration.deviation("val/accuracy") == pytest.approx(stdev((0.9, 0.8, 0.7)))
+    assert configuration.notes == "1 of 5 diverged; 1 of 5 not finished"
 
 
 def test_one_run_has_no_deviation_and_none_no_mean() -> None:
@@ -50,7 +50,7 @@ def test_a_diverged_seed_tells_against_a_setting_and_a_killed_one_does_not() -> 
         *(scored({"lr": "poor", "seed": n}, 0.1) for n in range(2)),
         *(scored({"lr": "gone", "seed": n}, 0.1, diverged=True) for n in range(2)),
     ]
-    order = [setting.swept["lr"] for setting in ranked_configurations(runs)]
+    order = [configuration.swept["lr"] for configuration in ranked_configurations(runs)]
     assert order == ["cut", "calm", "wild", "poor", "gone"]
 
 

@@ -146,11 +146,11 @@ def test_texts_of_others_are_escaped(nasty: Path) -> None:
 
 def test_seeds_are_grouped_in_a_table_of_their_own() -> None:
     html = page(SIXTY, ranked_runs(SIXTY.runs))
-    setting = ranked_configurations(SIXTY.runs)[0]
-    mean, deviation = setting.mean("test/loss"), setting.deviation("test/loss")
+    configuration = ranked_configurations(SIXTY.runs)[0]
+    mean, deviation = configuration.mean("test/loss"), configuration.deviation("test/loss")
     assert f'<td class="number">{mean:.4f} ± {deviation:.4f}</td>' in html
     assert "5 of 5 diverged" in html
-    assert 'id="settings"' not in page(TWELVE, ranked_runs(TWELVE.runs))
+    assert 'id="configurations"' not in page(TWELVE, ranked_runs(TWELVE.runs))
 
 
 def test_failures_are_shown_with_their_last_lines() -> None:
@@ -174,8 +174,8 @@ def test_thousands_of_runs_are_a_hundred_rows_and_a_word_on_the_rest(tmp_path: P
     *_, path = write(record, tmp_path)
     assert time.perf_counter() - start < 20
     html = path.read_text()
-    contenders, pairs = 1 + 4, 1 + 6
-    assert html.count("<tr") == 4 + 100 + 100 + contenders + pairs
+    candidates, pairs = 1 + 4, 1 + 6
+    assert html.count("<tr") == 4 + 100 + 100 + candidates + pairs
     assert "The best 100 of 5,000 runs; all runs are in <code>table.csv</code>." in html
     assert len(html) < 2_000_000
     assert "and 26 more" in text_of(path)  # seeds of the grid
@@ -300,7 +300,7 @@ def test_the_verdict_comes_first_with_its_picture(
     # Nothing hangs out of its table's frame, and nothing of the page out of the window.
     tables = sections[0].find_elements("css selector", ".scroll")
     assert [t.get_attribute("aria-labelledby").partition("-")[0] for t in tables] == [
-        "contenders", *["comparisons"] * ("seed" in record.grid), "target"
+        "candidates", *["comparisons"] * ("seed" in record.grid), "target"
     ]  # fmt: skip
     for table in tables:
         inner, outer = (table.get_property(f"{kind}Width") for kind in ("scroll", "client"))

@@ -26,7 +26,7 @@ from test_figures import AWKWARD, box
 pytestmark = pytest.mark.filterwarnings("error")
 
 ALL_DIVERGED = replace(TWELVE, runs=[replace(run, diverged=True) for run in TWELVE.runs])
-# One seed failed, one setting never finished, and two seeds of another diverged.
+# One seed failed, one configuration never finished, and two seeds of another diverged.
 MIXED = with_runs(
     SIXTY,
     {0: failed(SIXTY.runs[0], "RuntimeError: boom")}
@@ -218,7 +218,7 @@ def test_the_ranking_holds_forty_settings_and_says_so() -> None:
     many = sweep({"schedule": ["constant", "cosine"], "batch_size": list(range(1, 41))})
     figure = ranking(many)
     assert len(figure.axes[0].get_yticklabels()) == 40
-    assert "of 80 settings, the best 40" in figure.texts[0].get_text()
+    assert "of 80 configurations, the best 40" in figure.texts[0].get_text()
 
 
 def test_the_ranking_says_what_diverged_and_what_never_finished() -> None:

@@ -40,7 +40,9 @@ def test_the_sentence_names_the_best_setting_where_seeds_were_swept() -> None:
     first = ranked_configurations(SIXTY.runs)[0]
     mean, deviation = first.mean("val/accuracy"), first.deviation("val/accuracy")
     text = sentence(SIXTY)
-    start = f"Best of 12 settings: {first.name}, validation accuracy {mean:.4f} ± {deviation:.4f}"
+    start = (
+        f"Best of 12 configurations: {first.name}, validation accuracy {mean:.4f} ± {deviation:.4f}"
+    )
     assert text.startswith(start)
     assert "(mean ± standard deviation over 5 seeds)" in text
     winner = best_run(SIXTY.runs)
@@ -69,7 +71,9 @@ def test_the_sentence_where_nothing_won(record: SweepRecord, expected: str) -> N
 
 def test_a_lone_run_is_not_the_best_of_one() -> None:
     assert sentence(sweep({})).startswith("The only run: sgd lr=0.001 seed=0, validation")
-    assert sentence(sweep({"seed": [0, 1]})).startswith("The only setting, validation accuracy")
+    assert sentence(sweep({"seed": [0, 1]})).startswith(
+        "The only configuration, validation accuracy"
+    )
 
 
 def test_eighty_columns_hold_two_swept_values_and_all_scores() -> None:

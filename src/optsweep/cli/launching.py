@@ -1,8 +1,8 @@
 """What all launchers have in common: the jobs are composed, checked and planned here.
 
-Hydra hands over one list of overrides a job. All jobs are composed and checked before the first
-one starts, so that a typo in the twelfth costs nothing. A launcher differs in its settings and in
-what it refuses; `optsweep.sweep.sweep` carries the jobs out on the executor that the settings ask for.
+Hydra hands over one list of overrides a job. All jobs are composed and checked before the first one
+starts, so that a typo in the twelfth costs nothing. A launcher differs in its settings and in what
+it refuses; `optsweep.sweep.sweep` carries the jobs out on the executor that the settings ask for.
 """
 
 from abc import abstractmethod

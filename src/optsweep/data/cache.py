@@ -1,7 +1,7 @@
 """Decoded datasets on disk: read once, then mapped into memory by every process.
 
-What is slow to read or decode is kept in one safetensors file under `data_dir`, which later runs map
-into memory rather than read: all processes of a machine then share its pages."""
+What is slow to read or decode is kept in one safetensors file under `data_dir`, which later runs
+map into memory rather than read: all processes of a machine then share its pages."""
 
 import glob
 import hashlib

@@ -1,9 +1,9 @@
 """The dataset group: from its settings to tensors in memory, split for training and judging.
 
-`read_dataset` is given settings and returns a `Dataset`: uint8 images and int64 labels for training,
-validation and test, the class names and a digest. The training loop scales a batch at a time, so
-that sixty thousand pictures take 47 MB rather than 188 and a batch is gathered from a quarter of
-the bytes.
+`read_dataset` is given settings and returns a `Dataset`: uint8 images and int64 labels for
+training, validation and test, the class names and a digest. The training loop scales a batch at a
+time, so that sixty thousand pictures take 47 MB rather than 188 and a batch is gathered from a
+quarter of the bytes.
 """
 
 import functools

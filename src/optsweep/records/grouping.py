@@ -1,8 +1,9 @@
-"""Runs seen together: those that differ in seed alone as one setting, several sweeps as one sweep.
+"""Runs seen together: those that differ in seed alone as one configuration, several sweeps as one sweep.
 
-`ranked_configurations` is given a sweep and hands on its settings, the best first, each with its runs and with
-mean and standard deviation over them. `merge` makes one sweep of several. Both are linear in the
-number of runs. `label` words a value for tables, pictures and pages, and `printable` any text.
+`ranked_configurations` is given a sweep and hands on its configurations, the best first, each with
+its runs and with mean and standard deviation over them. `merge` makes one sweep of several. Both
+are linear in the number of runs. `label` words a value for tables, pictures and pages, and
+`printable` any text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ class Configuration:
 
 
 def configuration_name(run: RunRecord) -> str:
-    """The name of the setting that the run is of: `adam lr=0.001`."""
+    """The name of the configuration that the run is of: `adam lr=0.001`."""
     return named(_unseeded(run))
 
 

@@ -71,11 +71,11 @@ class RunRecord:
 class SweepRecord:
     """A sweep: the overrides as typed, its runs in the order of the grid, and where it ran.
 
-    `grid` maps each swept value to its choices in the order in which they were typed; `common`
-    are the settings that all runs share; `environment` says versions and hardware. `target` and
+    `grid` maps each swept value to its choices in the order in which they were typed; `common` are
+    the settings that all runs share; `environment` says versions and hardware. `target` and
     `intervals` are what was asked of the verdict: an accuracy to reach, and "t" or "bootstrap".
-    `extended` names the settings by which the sweep extended its grid itself. Of a search, `search`
-    maps each value that was searched to what it was drawn from, as typed.
+    `extended` names the configurations by which the sweep extended its grid itself. Of a search,
+    `search` maps each value that was searched to what it was drawn from, as typed.
     """
 
     run_id: str

@@ -1,7 +1,7 @@
 """Values and texts as a person types and reads them.
 
-`label` words a value for tables, figures and pages, and `printable` any text; `identity` is the same
-for equal values, whether typed, composed or read back."""
+`label` words a value for tables, figures and pages, and `printable` any text; `identity` is the
+same for equal values, whether typed, composed or read back."""
 
 import json
 import re

@@ -95,7 +95,7 @@ def page(
     verdict = verdict or judge(sweep)
     failures = [run for run in ranked if run.status != "FINISHED" and (run.error or run.output)]
     winner = best_run(ranked)
-    settings = ranked_configurations(ranked) if repeated(sweep) else []
+    configurations = ranked_configurations(ranked) if repeated(sweep) else []
     kind = "Search" if sweep.search else "Sweep"
     return _template().render(
         sweep=sweep,
@@ -105,7 +105,7 @@ def page(
         said=few_sentences(verdict),
         verdict_picture=others.pop("verdict", None),
         timed=[verdict.standing(name) for name in verdict.fastest][:_ROWS],
-        contenders=verdict.standings[:_ROWS],
+        candidates=verdict.standings[:_ROWS],
         comparisons=[each for each in verdict.comparisons if each.outcome != "too few seeds"],
         rated=any(each.sensitivity for each in verdict.standings),
         kinds=counts(sweep),
@@ -116,12 +116,12 @@ def page(
         splits=_splits(ranked),
         runs=ranked[:_ROWS],
         winner=winner,
-        settings=settings[:_ROWS],
+        configurations=configurations[:_ROWS],
         noted={
-            "settings": any(setting.notes for setting in settings[:_ROWS]),
+            "configurations": any(configuration.notes for configuration in configurations[:_ROWS]),
             "runs": any(run.notes for run in ranked[:_ROWS]),
         },
-        setting_count=len(settings),
+        configuration_count=len(configurations),
         failures=failures[:_FAILURES],
         failure_count=len(failures),
         pictures=list(others.values()),
@@ -186,10 +186,10 @@ def _clean(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _mean(setting: Configuration, metric: str) -> str:
-    deviation = setting.deviation(metric)
+def _mean(configuration: Configuration, metric: str) -> str:
+    deviation = configuration.deviation(metric)
     more = "" if deviation is None else f" ± {score(deviation)}"
-    return score(setting.mean(metric)) + more
+    return score(configuration.mean(metric)) + more
 
 
 def _interval(found: Estimate) -> str:
@@ -202,7 +202,7 @@ def _range(found: Sensitivity) -> str:
 
 
 def _lost(standing: Standing) -> str:
-    """How many of all a contender's runs diverged or did not finish."""
+    """How many of all a candidate's runs diverged or did not finish."""
     lost = standing.all_diverged + standing.all_failed
     return f"{lost} of {standing.all_runs}" if lost else ""
 

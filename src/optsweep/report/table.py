@@ -2,7 +2,7 @@
 
 Given a `SweepRecord`, `sentence` says what won, `terminal_table` shows the ranking in the width
 that there is: the less important scores give way first. Where seeds were swept, both speak of
-settings, by mean and standard deviation over the seeds.
+configurations, by mean and standard deviation over the seeds.
 """
 
 from collections import Counter
@@ -37,10 +37,12 @@ def score(value: float | None) -> str:
     return f"{value:.2e}" if 1e4 <= abs(value) < inf else f"{value:.4f}"
 
 
-def mean_and_deviation(setting: Configuration, metric: str) -> str:
-    """Mean and standard deviation over the setting's runs: `0.9722±0.0040`."""
-    deviation = setting.deviation(metric)
-    return score(setting.mean(metric)) + (f"±{score(deviation)}" if deviation is not None else "")
+def mean_and_deviation(configuration: Configuration, metric: str) -> str:
+    """Mean and standard deviation over the configuration's runs: `0.9722±0.0040`."""
+    deviation = configuration.deviation(metric)
+    return score(configuration.mean(metric)) + (
+        f"±{score(deviation)}" if deviation is not None else ""
+    )
 
 
 def repeated(sweep: SweepRecord) -> bool:
@@ -68,8 +70,8 @@ def sentence(sweep: SweepRecord) -> str:
         return _nothing(sweep)
     split = ranking_split(winner.metrics)
     if repeated(sweep):
-        settings = ranked_configurations(sweep.runs)
-        words = _best_setting(settings[0], len(settings), winner)
+        configurations = ranked_configurations(sweep.runs)
+        words = _best_setting(configurations[0], len(configurations), winner)
     else:
         words = _best_run(winner, len(sweep.runs))
     if split == "test":
@@ -87,17 +89,17 @@ def _best_run(winner: RunRecord, count: int) -> str:
     return f"{first}: {winner.name}, {', '.join(judged)}."
 
 
-def _best_setting(setting: Configuration, count: int, winner: RunRecord) -> str:
+def _best_setting(configuration: Configuration, count: int, winner: RunRecord) -> str:
     judged = [
-        f"{_SPLITS[split]} accuracy {mean_and_deviation(setting, f'{split}/accuracy').replace('±', ' ± ')}"
+        f"{_SPLITS[split]} accuracy {mean_and_deviation(configuration, f'{split}/accuracy').replace('±', ' ± ')}"
         for split in ("val", "test")
-        if setting.values(f"{split}/accuracy")
+        if configuration.values(f"{split}/accuracy")
     ]
-    seeds = len(setting.sound)
+    seeds = len(configuration.sound)
     over = f"over {seeds} seed{'s' * (seeds > 1)}"
     over = f"mean ± standard deviation {over}" if seeds > 1 else over
-    first = f"Best of {count} settings" if count > 1 else "The only setting"
-    first += f": {setting.name}" if setting.name else ""
+    first = f"Best of {count} configurations" if count > 1 else "The only configuration"
+    first += f": {configuration.name}" if configuration.name else ""
     value = winner.metrics[f"{ranking_split(winner.metrics)}/accuracy"]
     return f"{first}, {', '.join(judged)} ({over}). Best single run: {winner.name}, {value:.4f}."
 
@@ -129,12 +131,14 @@ def terminal_table(sweep: SweepRecord, width: int = 80) -> Table:
     Below stand what is left out and why runs failed.
     """
     ranked = ranked_runs(sweep.runs)
-    settings = ranked_configurations(sweep.runs) if repeated(sweep) else []
-    columns = _setting_columns(sweep, settings) if settings else _run_columns(sweep, ranked)
+    configurations = ranked_configurations(sweep.runs) if repeated(sweep) else []
+    columns = (
+        _setting_columns(sweep, configurations) if configurations else _run_columns(sweep, ranked)
+    )
     _fit(columns, width)
-    left_out = len(settings or ranked) - MOST_ROWS
+    left_out = len(configurations or ranked) - MOST_ROWS
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    table.caption = Text("\n".join(_below(sweep, ranked, left_out, bool(settings))))
+    table.caption = Text("\n".join(_below(sweep, ranked, left_out, bool(configurations))))
     table.caption_justify, table.caption_style, table.header_style = "left", "", "bold"
     spaces = [_space(key, place) for place, key in enumerate(columns)]
     for (key, column), space in zip(columns.items(), spaces, strict=True):
@@ -186,21 +190,29 @@ def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _
     return columns
 
 
-def _setting_columns(sweep: SweepRecord, settings: Sequence[Configuration]) -> dict[str, _Column]:
-    shown = settings[:MOST_ROWS]
+def _setting_columns(
+    sweep: SweepRecord, configurations: Sequence[Configuration]
+) -> dict[str, _Column]:
+    shown = configurations[:MOST_ROWS]
     columns = {
-        f"swept {key}": _Column(_head(key), [_cell(setting.swept, key) for setting in shown])
+        f"swept {key}": _Column(
+            _head(key), [_cell(configuration.swept, key) for configuration in shown]
+        )
         for key in sweep.grid
         if key != "seed"
     }
-    columns["n"] = _Column("seeds", [str(len(setting.runs)) for setting in shown], right=True)
+    columns["n"] = _Column(
+        "seeds", [str(len(configuration.runs)) for configuration in shown], right=True
+    )
     for name in SCORES:
         if any(name in run.metrics for run in sweep.runs):
-            cells = [mean_and_deviation(setting, name) for setting in shown]
+            cells = [mean_and_deviation(configuration, name) for configuration in shown]
             columns[name] = _Column(_score_head(name), cells, right=True)
-    times = [f"{setting.seconds:.1f} s" if setting.seconds else "" for setting in shown]
+    times = [
+        f"{configuration.seconds:.1f} s" if configuration.seconds else "" for configuration in shown
+    ]
     columns["seconds"] = _Column("time", times, right=True)
-    columns["notes"] = _Column("notes", [setting.notes for setting in shown])
+    columns["notes"] = _Column("notes", [configuration.notes for configuration in shown])
     return columns
 
 
@@ -230,7 +242,9 @@ def _below(
 ) -> list[str]:
     lines = []
     if left_out > 0:
-        lines.append(f"and {left_out:,} more {'settings' if grouped else 'runs'}, in table.csv")
+        lines.append(
+            f"and {left_out:,} more {'configurations' if grouped else 'runs'}, in table.csv"
+        )
     failed = [run for run in ranked if run.status == "FAILED"]
     for run in failed[:MOST_FAILURES]:
         lines.append(printable(f"{run.name}: {run.notes}".replace("\n", " ")))

@@ -1,7 +1,8 @@
 """What a search draws from: intervals of numbers, and choices.
 
-A dimension knows its values as texts, as they are typed after the equals sign. `evenly_spread` gives the
-points that a search begins with, evenly over the whole space; `every` a discrete space's all.
+A dimension knows its values as texts, as they are typed after the equals sign. `evenly_spread`
+gives the points that a search begins with, evenly over the whole space; `every` a discrete space's
+all.
 """
 
 import itertools

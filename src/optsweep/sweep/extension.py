@@ -1,7 +1,8 @@
 """A sweep that goes beyond the edges of its own grid: `extend=N`.
 
 `Extension` is asked for more jobs whenever those at hand are done. It looks where the best values
-lie, and takes the overrides of the best setting's own jobs with the next value in their place.
+lie, and takes the overrides of the best configuration's own jobs with the next value in their
+place.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -7,7 +7,7 @@ from optsweep.verdict.verdict import Comparison, Verdict
 def tags(verdict: Verdict) -> dict[str, str]:
     """Tags, to be kept under `optsweep.`; a tag that has nothing to say is empty.
 
-    `verdict.decided` is true where the leader beats every other contender.
+    `verdict.decided` is true where the leader beats every other candidate.
     """
     leader = verdict.leader
     fastest = verdict.fastest[0] if verdict.fastest else ""

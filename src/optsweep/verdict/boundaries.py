@@ -1,7 +1,7 @@
 """Whether a grid was wide enough: best values on its edge, and the steps that would extend it.
 
-`boundaries` is given a contender and flags each swept number whose best value has no neighbour on one
-side. `next_steps` says with which values a sweep goes on by itself (`extend=N`).
+`boundaries` is given a candidate and flags each swept number whose best value has no neighbour on
+one side. `next_steps` says with which values a sweep goes on by itself (`extend=N`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,28 +45,28 @@ class Boundary:
 
 @dataclass(frozen=True)
 class NextStep:
-    """A setting that is to be tried: `base` with another value of `key`."""
+    """A configuration that is to be tried: `base` with another value of `key`."""
 
     base: Configuration
     key: str
     value: float
 
 
-def boundaries(contender: Candidate, search: Mapping[str, str] | None = None) -> list[Boundary]:
-    """The edges on which the contender's best setting lies.
+def boundaries(candidate: Candidate, search: Mapping[str, str] | None = None) -> list[Boundary]:
+    """The edges on which the candidate's best configuration lies.
 
     Only values at which a run finished, diverging or not, count as tried. Of a `search`, which
     maps what was searched to what it was drawn from, it is the ends of that which count.
     """
-    best, found = contender.best, list[Boundary]()
+    best, found = candidate.best, list[Boundary]()
     for key, value in best.swept.items() if best else ():
         if best is None or not is_number(value) or key in _NOT_SEARCHED:
             continue
         if ends := read_interval((search or {}).get(key, "")):
-            found += _near_end(contender.name, key, value, (search or {})[key], *ends)
+            found += _near_end(candidate.name, key, value, (search or {})[key], *ends)
             continue
-        settings = neighbours(best, contender.settings, key)
-        tried = [each for each, setting in settings.items() if _is_tried(setting)]
+        configurations = neighbours(best, candidate.configurations, key)
+        tried = [each for each, configuration in configurations.items() if _is_tried(configuration)]
         tried = _choices((search or {}).get(key, "")) or tried
         if len(tried) < 2 or value not in (tried[0], tried[-1]):
             continue
@@ -74,12 +74,12 @@ def boundaries(contender: Candidate, search: Mapping[str, str] | None = None) ->
         beyond = next_value(key, tried, side)
         values = sorted([*tried, *([] if beyond is None else [beyond])])
         override = f"{key}={','.join(label(each, _DIGITS) for each in values)}"
-        found.append(Boundary(contender.name, key, value, side, beyond, values, override))
+        found.append(Boundary(candidate.name, key, value, side, beyond, values, override))
     return found
 
 
 def _near_end(
-    contender: str, key: str, value: float, text: str, low: float, high: float, log: bool
+    candidate: str, key: str, value: float, text: str, low: float, high: float, log: bool
 ) -> list[Boundary]:
     """A best value within a twentieth of one end of an interval; a decade further is to be typed.
 
@@ -97,7 +97,7 @@ def _near_end(
     else:
         side, beyond = "high", high * 10 if log else high + width
         wider = text.replace(f",{high:g})", f",{beyond:g})")
-    return [Boundary(contender, key, value, side, None, (), f"{key}={wider}", text)]
+    return [Boundary(candidate, key, value, side, None, (), f"{key}={wider}", text)]
 
 
 def _choices(text: str) -> list[float]:
@@ -109,22 +109,22 @@ def _choices(text: str) -> list[float]:
 
 
 def next_steps(
-    contenders: Sequence[Candidate], grid: Mapping[str, Sequence[Any]], most: int
+    candidates: Sequence[Candidate], grid: Mapping[str, Sequence[Any]], most: int
 ) -> list[NextStep]:
-    """The settings that extend each contender's grid by a step where its best lies on an edge.
+    """The configurations that extend each candidate's grid by a step where its best lies on an edge.
 
     `grid` is the sweep's own, before it was extended; `most` the steps beyond it on any side. The
-    step is taken from the best setting alone, not from all that lie on the edge. Empty once every
-    best value is inside, cannot be extended, or has been extended `most` times.
+    step is taken from the best configuration alone, not from all that lie on the edge. Empty once
+    every best value is inside, cannot be extended, or has been extended `most` times.
     """
     steps = []
-    for contender in contenders:
-        for edge in boundaries(contender):
-            best = contender.best
+    for candidate in candidates:
+        for edge in boundaries(candidate):
+            best = candidate.best
             typed = [value for value in grid.get(edge.key, ()) if is_number(value)]
             if best is None or edge.next is None or not typed:
                 continue
-            values = neighbours(best, contender.settings, edge.key)
+            values = neighbours(best, candidate.configurations, edge.key)
             beyond = [
                 value
                 for value in values
@@ -160,5 +160,5 @@ def _is_even(values: Sequence[float]) -> bool:
     return all(isclose(distance, distances[0], rel_tol=1e-6) for distance in distances)
 
 
-def _is_tried(setting: Configuration) -> bool:
-    return any(run.status == "FINISHED" for run in setting.runs)
+def _is_tried(configuration: Configuration) -> bool:
+    return any(run.status == "FINISHED" for run in configuration.runs)

@@ -1,7 +1,7 @@
 """Who competes in a sweep: the optimizers, or what else was swept that is no number.
 
-`candidates` is given a sweep and hands on its settings by contender, the best first, ranked by
-validation as the table ranks them. Nothing here looks at test data where there is validation.
+`candidates` is given a sweep and hands on its configurations by candidate, the best first, ranked
+by validation as the table ranks them. Nothing here looks at test data where there is validation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,29 +16,29 @@ from optsweep.verdict.ranking import ranked_configurations
 
 @dataclass(frozen=True)
 class Candidate:
-    """One contender and its settings, the best first: by mean accuracy over seeds, then loss."""
+    """One candidate and its configurations, the best first: by mean accuracy over seeds, then loss."""
 
     name: str
-    settings: Sequence[Configuration]
+    configurations: Sequence[Configuration]
 
     @property
     def best(self) -> Configuration | None:
-        """The setting that was chosen; None where no run finished without diverging."""
-        return self.settings[0] if self.settings[0].sound else None
+        """The configuration that was chosen; None where no run finished without diverging."""
+        return self.configurations[0] if self.configurations[0].sound else None
 
     def counts(self) -> tuple[int, int, int]:
         """How many runs there are, how many of them diverged, and how many did not finish."""
         return (
-            sum(len(setting.runs) for setting in self.settings),
-            sum(setting.diverged for setting in self.settings),
-            sum(setting.failed for setting in self.settings),
+            sum(len(configuration.runs) for configuration in self.configurations),
+            sum(configuration.diverged for configuration in self.configurations),
+            sum(configuration.failed for configuration in self.configurations),
         )
 
 
 def candidate_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
-    """What the contenders are values of: `optimizer`, else the first swept key of no numbers.
+    """What the candidates are values of: `optimizer`, else the first swept key of no numbers.
 
-    None where only numbers were swept: then there is one contender.
+    None where only numbers were swept: then there is one candidate.
     """
     if len(grid.get("optimizer", ())) > 1:
         return "optimizer"
@@ -49,13 +49,13 @@ def candidate_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
 
 
 def candidates(sweep: SweepRecord) -> list[Candidate]:
-    """The contenders, the one with the best setting first."""
+    """The candidates, the one with the best configuration first."""
     key = candidate_key(sweep.grid)
     found: dict[str, list[Configuration]] = {}
-    for setting in ranked_configurations(sweep.runs):
-        named = label(setting.swept.get(key)) if key else optimizer_of(setting.runs[0])
-        found.setdefault(named, []).append(setting)
-    return [Candidate(name, settings) for name, settings in found.items()]
+    for configuration in ranked_configurations(sweep.runs):
+        named = label(configuration.swept.get(key)) if key else optimizer_of(configuration.runs[0])
+        found.setdefault(named, []).append(configuration)
+    return [Candidate(name, configurations) for name, configurations in found.items()]
 
 
 def seed_of(run: RunRecord) -> Any:
@@ -63,24 +63,24 @@ def seed_of(run: RunRecord) -> Any:
     return run.swept.get("seed", run.params.get("seed", 0))
 
 
-def by_seed(setting: Configuration, metric: str) -> dict[Any, float]:
-    """The metric of the setting's sound runs by their seeds; of two runs at one seed the first."""
+def by_seed(configuration: Configuration, metric: str) -> dict[Any, float]:
+    """The metric of the configuration's sound runs by their seeds; of two runs at one seed the first."""
     found: dict[Any, float] = {}
-    for run in setting.sound:
+    for run in configuration.sound:
         if metric in run.metrics:
             found.setdefault(seed_of(run), run.metrics[metric])
     return found
 
 
 def neighbours(
-    best: Configuration, settings: Sequence[Configuration], key: str
+    best: Configuration, configurations: Sequence[Configuration], key: str
 ) -> dict[float, Configuration]:
-    """The settings that differ from the best in the number `key` alone, by it, ascending."""
+    """The configurations that differ from the best in the number `key` alone, by it, ascending."""
     others = _without(best.swept, key)
     found = {
-        setting.swept[key]: setting
-        for setting in reversed(settings)
-        if is_number(setting.swept.get(key)) and _without(setting.swept, key) == others
+        configuration.swept[key]: configuration
+        for configuration in reversed(configurations)
+        if is_number(configuration.swept.get(key)) and _without(configuration.swept, key) == others
     }
     return dict(sorted(found.items()))
 

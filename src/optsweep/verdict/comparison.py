@@ -12,7 +12,7 @@ from optsweep.verdict.candidates import Candidate, by_seed
 from optsweep.verdict.intervals import interval
 from optsweep.verdict.verdict import (
     LEVEL,
-    MOST_CONTENDERS,
+    MOST_CANDIDATES,
     MOST_SEEDS,
     POWER,
     Comparison,
@@ -21,14 +21,14 @@ from optsweep.verdict.verdict import (
 
 
 def _pairs(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
-    """Every pair of those that have a chosen setting; of more than twenty the best twenty's."""
-    return list(combinations([each for each in found if each.best][:MOST_CONTENDERS], 2))
+    """Every pair of those that have a chosen configuration; of more than twenty the best twenty's."""
+    return list(combinations([each for each in found if each.best][:MOST_CANDIDATES], 2))
 
 
 def compare(
     first: Candidate, second: Candidate, judged_on: str, intervals: str = "t"
 ) -> Comparison:
-    """Two contenders' chosen settings, by their differences at the seeds that both have."""
+    """Two candidates' chosen configurations, by their differences at the seeds that both have."""
     assert first.best is not None and second.best is not None
     ours, theirs = _scores(first.best, judged_on), _scores(second.best, judged_on)
     shared = [seed for seed in ours if seed in theirs]
@@ -49,8 +49,8 @@ def compare(
     return Comparison(*names, "undecided", len(shared), mean, deviation, low, high, p, None, None)
 
 
-def _scores(setting: Configuration, split: str) -> dict[Any, float]:
-    return by_seed(setting, f"{split}/accuracy")
+def _scores(configuration: Configuration, split: str) -> dict[Any, float]:
+    return by_seed(configuration, f"{split}/accuracy")
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

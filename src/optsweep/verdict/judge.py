@@ -1,9 +1,9 @@
-"""Which contender wins and how sure that is: plain run records in, a `Verdict` out.
+"""Which candidate wins and how sure that is: plain run records in, a `Verdict` out.
 
-Each contender's setting is chosen on validation and judged on test. Runs at one seed share initial
-weights and batches, so contenders are compared by their differences at the seeds that both have.
-The procedures are those of scipy and statsmodels: Student's t interval, the paired t test, Holm's
-correction for the number of comparisons, the power of the t test, and the bootstrap.
+Each candidate's configuration is chosen on validation and judged on test. Runs at one seed share
+initial weights and batches, so candidates are compared by their differences at the seeds that both
+have. The procedures are those of scipy and statsmodels: Student's t interval, the paired t test,
+Holm's correction for the number of comparisons, the power of the t test, and the bootstrap.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,9 @@ from optsweep.verdict.verdict import Standing, Verdict
 def judge(sweep: SweepRecord) -> Verdict:
     """The verdict on a sweep, whatever became of its runs."""
     found = candidates(sweep)
-    splits = ranking_splits(setting for each in found for setting in each.settings)
+    splits = ranking_splits(
+        configuration for each in found for configuration in each.configurations
+    )
     judged_on = _judging_split(sweep, splits)
     standings = [_standing(each, judged_on, sweep) for each in found]
     comparisons = [
@@ -56,13 +58,13 @@ def _judging_split(sweep: SweepRecord, splits: Sequence[str]) -> str:
     return "test" if tested or not splits else splits[0]
 
 
-def _standing(contender: Candidate, judged_on: str, sweep: SweepRecord) -> Standing:
-    best = contender.best
+def _standing(candidate: Candidate, judged_on: str, sweep: SweepRecord) -> Standing:
+    best = candidate.best
     values = list(by_seed(best, f"{judged_on}/accuracy").values()) if best else []
-    runs, diverged, failed = contender.counts()
-    times = time_to_target(contender, sweep.target) if sweep.target is not None else []
+    runs, diverged, failed = candidate.counts()
+    times = time_to_target(candidate, sweep.target) if sweep.target is not None else []
     return Standing(
-        name=contender.name,
+        name=candidate.name,
         swept=dict(best.swept) if best else {},
         run_ids=[run.run_id for run in best.runs] if best else [],
         chosen_by=best.mean(f"{best.split}/accuracy") if best else None,
@@ -73,6 +75,6 @@ def _standing(contender: Candidate, judged_on: str, sweep: SweepRecord) -> Stand
         all_runs=runs,
         all_diverged=diverged,
         all_failed=failed,
-        sensitivity=sensitivity(contender),
+        sensitivity=sensitivity(candidate),
         times_to_target=times,
     )

@@ -36,11 +36,11 @@ def best_run(runs: Sequence[RunRecord]) -> RunRecord | None:
 
 
 def ranked_configurations(runs: Iterable[RunRecord]) -> list[Configuration]:
-    """The settings of the runs, the best first, equal ones in their order.
+    """The configurations of the runs, the best first, equal ones in their order.
 
     They are ranked by the mean accuracy over seeds, to which a diverged run counts as 0: it tells
-    against a setting, while one that was killed tells nothing. Those without a sound run are last,
-    of these the pruned ones first, the longest before the others.
+    against a configuration, while one that was killed tells nothing. Those without a sound run are
+    last, of these the pruned ones first, the longest before the others.
     """
     gathered: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for run in runs:
@@ -50,19 +50,21 @@ def ranked_configurations(runs: Iterable[RunRecord]) -> list[Configuration]:
     )
 
 
-def ranking_splits(settings: Iterable[Configuration]) -> list[str]:
-    """The splits that settings are ranked by: one, unless sweeps of two kinds were merged."""
-    found = ((setting.split, run) for setting in settings for run in setting.runs)
+def ranking_splits(configurations: Iterable[Configuration]) -> list[str]:
+    """The splits that configurations are ranked by: one, unless sweeps of two kinds were merged."""
+    found = (
+        (configuration.split, run) for configuration in configurations for run in configuration.runs
+    )
     # One that diverged in its first epoch has scores of its training alone.
     return list(dict.fromkeys(split for split, run in found if f"{split}/accuracy" in run.metrics))
 
 
-def _standing(setting: Configuration) -> tuple[int, float, float]:
-    if not setting.sound and setting.pruned:
-        longest = max((run for run in setting.runs if run.pruned), key=lambda run: run.epochs)
-        return 1, -longest.epochs, -longest.metrics.get(f"{setting.split}/accuracy", 0.0)
-    if not setting.sound:
-        return (2 if setting.diverged else 3), 0.0, 0.0
-    accuracies = setting.values(f"{setting.split}/accuracy")
-    accuracy = sum(accuracies) / max(len(accuracies) + setting.diverged, 1)
-    return 0, -accuracy, setting.mean(f"{setting.split}/loss") or 0.0
+def _standing(configuration: Configuration) -> tuple[int, float, float]:
+    if not configuration.sound and configuration.pruned:
+        longest = max((run for run in configuration.runs if run.pruned), key=lambda run: run.epochs)
+        return 1, -longest.epochs, -longest.metrics.get(f"{configuration.split}/accuracy", 0.0)
+    if not configuration.sound:
+        return (2 if configuration.diverged else 3), 0.0, 0.0
+    accuracies = configuration.values(f"{configuration.split}/accuracy")
+    accuracy = sum(accuracies) / max(len(accuracies) + configuration.diverged, 1)
+    return 0, -accuracy, configuration.mean(f"{configuration.split}/loss") or 0.0

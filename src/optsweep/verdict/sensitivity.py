@@ -1,4 +1,4 @@
-"""How much a contender's learning rate matters, and how soon it reaches a target.
+"""How much a candidate's learning rate matters, and how soon it reaches a target.
 
 Both are read from runs alone: `sensitivity` from the last epoch's accuracies, `time_to_target`
 from every epoch's.
@@ -17,7 +17,7 @@ POINT = 0.01  # of accuracy
 
 @dataclass(frozen=True)
 class RatePoint:
-    """What a contender reached at one learning rate, with the best of what else was swept.
+    """What a candidate reached at one learning rate, with the best of what else was swept.
 
     `mean`, `low` and `high` are over the seeds' last accuracies on the split that chooses; None
     where no run finished without diverging.
@@ -34,7 +34,7 @@ class RatePoint:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """A contender over the learning rate.
+    """A candidate over the learning rate.
 
     `range` holds the ends of the widest run of neighbouring swept rates at which no seed diverged
     and the mean is within a point of the best; `largest_stable` the largest at which all runs
@@ -46,33 +46,33 @@ class Sensitivity:
     largest_stable: float | None
 
 
-def sensitivity(contender: Candidate) -> Sensitivity | None:
-    """The contender over its learning rates; None where fewer than two were swept."""
+def sensitivity(candidate: Candidate) -> Sensitivity | None:
+    """The candidate over its learning rates; None where fewer than two were swept."""
     by_rate: dict[float, list[Configuration]] = {}
-    for setting in contender.settings:  # the best first
-        rate = setting.swept.get("lr")
+    for configuration in candidate.configurations:  # the best first
+        rate = configuration.swept.get("lr")
         if is_number(rate):
-            by_rate.setdefault(float(rate or 0), []).append(setting)
+            by_rate.setdefault(float(rate or 0), []).append(configuration)
     if len(by_rate) < 2:
         return None
-    points = [_point(rate, settings) for rate, settings in sorted(by_rate.items())]
+    points = [_point(rate, configurations) for rate, configurations in sorted(by_rate.items())]
     stable = [
         point.lr for point in points if point.runs and not point.diverged and not point.failed
     ]
     return Sensitivity(points, _widest(points), max(stable, default=None))
 
 
-def _point(rate: float, settings: Sequence[Configuration]) -> RatePoint:
-    best = settings[0]
+def _point(rate: float, configurations: Sequence[Configuration]) -> RatePoint:
+    best = configurations[0]
     values = best.values(f"{best.split}/accuracy")
     return RatePoint(
         lr=rate,
         mean=fmean(values) if values else None,
         low=min(values, default=None),
         high=max(values, default=None),
-        runs=sum(len(setting.runs) for setting in settings),
-        diverged=sum(setting.diverged for setting in settings),
-        failed=sum(setting.failed for setting in settings),
+        runs=sum(len(configuration.runs) for configuration in configurations),
+        diverged=sum(configuration.diverged for configuration in configurations),
+        failed=sum(configuration.failed for configuration in configurations),
     )
 
 

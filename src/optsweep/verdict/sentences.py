@@ -12,7 +12,7 @@ from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.verdict import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
 
 _SPLITS = {"val": "validation", "test": "test"}
-_MOST = 5  # comparisons and contenders that a terminal or a page is told of in sentences
+_MOST = 5  # comparisons and candidates that a terminal or a page is told of in sentences
 _FEW_SEEDS = 4  # below which an interval is said to be wide
 _FEW_FOR_BOOTSTRAP = 10  # below which a bootstrap has too few values to draw from
 
@@ -40,7 +40,7 @@ def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
 
 
 def few_sentences(verdict: Verdict) -> list[str]:
-    """The sentences as a terminal and a page show them: of many contenders only the first."""
+    """The sentences as a terminal and a page show them: of many candidates only the first."""
     return sentences(verdict, _MOST)
 
 
@@ -57,12 +57,12 @@ def _limited(lines: Sequence[str], most: int | None, what: str) -> list[str]:
 
 
 def at(standing: Standing, key: str | None) -> str:
-    """A contender with the values that were chosen for it: `adam at 0.001`."""
+    """A candidate with the values that were chosen for it: `adam at 0.001`."""
     return f"{standing.name}{chosen(standing.swept, key)}"
 
 
 def chosen(swept: Mapping[str, Any], key: str | None) -> str:
-    """A setting's values but the contender's own: ` at 0.001`, ` at lr=0.1 batch_size=64`."""
+    """A configuration's values but the candidate's own: ` at 0.001`, ` at lr=0.1 batch_size=64`."""
     values = {name: value for name, value in swept.items() if name != key}
     if list(values) == ["lr"]:
         return f" at {label(values['lr'])}"
@@ -114,7 +114,7 @@ def _but(pair: Comparison, verdict: Verdict) -> str:
 
 
 def score(standing: Standing, verdict: Verdict) -> str:
-    """A contender's judged score with its interval."""
+    """A candidate's judged score with its interval."""
     assert standing.score is not None
     lost = standing.diverged + standing.failed
     return (

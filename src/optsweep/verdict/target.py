@@ -12,10 +12,10 @@ from optsweep.verdict.candidates import Candidate
 
 @dataclass(frozen=True)
 class TargetTime:
-    """How soon a setting reached the target: means over the runs that did, None where none did.
+    """How soon a configuration reached the target: means over the runs that did, None where none did.
 
     `epochs` is counted from 1 (0: before training), `seconds` are of training and evaluation, a
-    run's share of them where several were trained together. `reached` of the setting's `runs`
+    run's share of them where several were trained together. `reached` of the configuration's `runs`
     reached it; the others are misses.
     """
 
@@ -26,16 +26,18 @@ class TargetTime:
     seconds: float | None
 
 
-def time_to_target(contender: Candidate, target: float) -> list[TargetTime]:
-    """Each setting's time to an accuracy of `target` on the split that chooses, fastest first.
+def time_to_target(candidate: Candidate, target: float) -> list[TargetTime]:
+    """Each configuration's time to an accuracy of `target` on the split that chooses, fastest first.
 
     Ordered by the share of runs that reached it, then by epochs, then by seconds.
     """
-    return sorted((_time(setting, target) for setting in contender.settings), key=speed)
+    return sorted(
+        (_time(configuration, target) for configuration in candidate.configurations), key=speed
+    )
 
 
 def speed(time: TargetTime) -> tuple[float, float, float]:
-    """What settings and contenders are ordered by, the fastest first."""
+    """What configurations and candidates are ordered by, the fastest first."""
     missing = float("inf")
     return (
         -time.reached / time.runs,
@@ -44,11 +46,11 @@ def speed(time: TargetTime) -> tuple[float, float, float]:
     )
 
 
-def _time(setting: Configuration, target: float) -> TargetTime:
-    times = [_reached(run, f"{setting.split}/accuracy", target) for run in setting.runs]
+def _time(configuration: Configuration, target: float) -> TargetTime:
+    times = [_reached(run, f"{configuration.split}/accuracy", target) for run in configuration.runs]
     reached = [time for time in times if time is not None]
     return TargetTime(
-        swept=dict(setting.swept),
+        swept=dict(configuration.swept),
         runs=len(times),
         reached=len(reached),
         epochs=fmean(epoch for epoch, _ in reached) if reached else None,

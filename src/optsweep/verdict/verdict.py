@@ -20,7 +20,7 @@ POWER = 0.8  # with which the number of seeds that is named would decide
 MOST_SEEDS = 1000  # beyond which no number of seeds is named
 
 
-MOST_CONTENDERS = 20  # of whom every pair is compared; a pair costs some milliseconds
+MOST_CANDIDATES = 20  # of whom every pair is compared; a pair costs some milliseconds
 
 
 _NO_SPREAD = 1e-12  # differences of accuracies closer than this are the same
@@ -46,12 +46,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Standing:
-    """A contender: its chosen setting and how that was judged.
+    """A candidate: its chosen configuration and how that was judged.
 
-    `swept` are the chosen setting's values, empty and all scores None where no run finished
+    `swept` are the chosen configuration's values, empty and all scores None where no run finished
     without diverging. `chosen_by` is the mean accuracy on the split that chooses, `score` the
-    accuracy on the split that judges. `diverged` and `failed` of `runs` count the chosen setting's
-    seeds, `all_...` those of every setting of the contender.
+    accuracy on the split that judges. `diverged` and `failed` of `runs` count the chosen
+    configuration's seeds, `all_...` those of every configuration of the candidate.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two contenders' chosen settings, by the differences of their scores at shared seeds.
+    """Two candidates' chosen configurations, by the differences of their scores at shared seeds.
 
     `first` is the one with the higher mean at these seeds. `difference` is the mean difference,
     `deviation` the standard deviation of the differences (n - 1). `p` is the paired t test's,
@@ -96,12 +96,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a sweep says about its contenders.
+    """What a sweep says about its candidates.
 
     `standings` are in the order of the choice, the best first; `comparisons` hold every pair, in
     that order. `chosen_on` and `judged_on` name splits ("val", "test"). `target` is an accuracy on
-    the split that chooses; `fastest` are the contenders by their time to it; `extended` names the
-    settings by which the sweep extended its grid itself. Of a search, `search` maps what was
+    the split that chooses; `fastest` are the candidates by their time to it; `extended` names the
+    configurations by which the sweep extended its grid itself. Of a search, `search` maps what was
     searched to what it was drawn from, and `pruned` counts the runs that it ended early, which no
     score holds.
     """
@@ -125,11 +125,11 @@ class Verdict:
 
     @property
     def leader(self) -> Standing | None:
-        """The contender with the best chosen setting; None where no run ended soundly."""
+        """The candidate with the best chosen configuration; None where no run ended soundly."""
         return self.standings[0] if self.standings and self.standings[0].score else None
 
     def standing(self, name: str) -> Standing:
-        """The contender of this name."""
+        """The candidate of this name."""
         return next(each for each in self.standings if each.name == name)
 
 

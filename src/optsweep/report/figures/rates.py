@@ -29,29 +29,34 @@ _STRIP_TO_PLOT = 0.12
 
 @dataclass(frozen=True)
 class _Line:
-    """One optimizer's settings by learning rate, and the style that tells them."""
+    """One optimizer's configurations by learning rate, and the style that tells them."""
 
     name: str
-    settings: Mapping[float, Sequence[Configuration]]
+    configurations: Mapping[float, Sequence[Configuration]]
     colour: str = "black"
     dash: str = "-"
 
     def best(self, rate: float) -> float:
-        """The best setting's mean accuracy at a learning rate; NaN where none is sound."""
-        means = [accuracy(setting) for setting in self.settings[rate]]
+        """The best configuration's mean accuracy at a learning rate; NaN where none is sound."""
+        means = [accuracy(configuration) for configuration in self.configurations[rate]]
         return max((mean for mean in means if not isnan(mean)), default=nan)
 
     @property
     def peak(self) -> tuple[float, float]:
         """The best mean accuracy, and the learning rate that gives it."""
-        return max(((self.best(rate), rate) for rate in self.settings), key=lambda at: _low(at[0]))
+        return max(
+            ((self.best(rate), rate) for rate in self.configurations), key=lambda at: _low(at[0])
+        )
 
     @property
     def diverged(self) -> dict[float, tuple[int, int]]:
         """How many runs diverged at each learning rate where any did, and of how many."""
         counts = {
-            rate: (sum(s.diverged for s in settings), sum(len(s.runs) for s in settings))
-            for rate, settings in self.settings.items()
+            rate: (
+                sum(s.diverged for s in configurations),
+                sum(len(s.runs) for s in configurations),
+            )
+            for rate, configurations in self.configurations.items()
         }
         return {rate: count for rate, count in counts.items() if count[0]}
 
@@ -60,9 +65,9 @@ def _low(value: float) -> float:
     return -1.0 if isnan(value) else value
 
 
-def accuracy(setting: Configuration) -> float:
-    """The mean accuracy that the setting is ranked by; NaN where no run is sound."""
-    mean = setting.mean(f"{setting.split}/accuracy")
+def accuracy(configuration: Configuration) -> float:
+    """The mean accuracy that the configuration is ranked by; NaN where no run is sound."""
+    mean = configuration.mean(f"{configuration.split}/accuracy")
     return nan if mean is None else mean
 
 
@@ -73,17 +78,17 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     marks a rate at which runs diverged. Of more than fourteen lines the best are drawn. Of a search
     the points are drawn alone, hollow where a run was pruned.
     """
-    settings = [
-        setting
-        for setting in ranked_configurations(sweep.runs)
-        if is_number(setting.swept.get("lr"))
+    configurations = [
+        configuration
+        for configuration in ranked_configurations(sweep.runs)
+        if is_number(configuration.swept.get("lr"))
     ]
-    lines = _lines(sweep, settings)
+    lines = _lines(sweep, configurations)
     lanes = [line for line in lines if line.diverged]
     strip = _LANE * len(lanes) + _STRIP_TO_PLOT * bool(lanes)
     height = 0.65 + _TALL + strip + 0.55
     figure = new_figure(_WIDTH, height)
-    write_title(figure, _heading(sweep, lines, settings))
+    write_title(figure, _heading(sweep, lines, configurations))
     bottom = (0.55 + strip) / height
     axes = figure.add_axes((_LEFT / _WIDTH, bottom, _PLOT / _WIDTH, _TALL / height))
     for line in lines:
@@ -91,7 +96,7 @@ def learning_rates(sweep: SweepRecord) -> Figure:
             _scatter(axes, line)
         else:
             _draw(axes, line)
-    _scale(axes, [setting.swept["lr"] for setting in settings])
+    _scale(axes, [configuration.swept["lr"] for configuration in configurations])
     if any(not isnan(line.peak[0]) for line in lines):
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     else:
@@ -108,25 +113,30 @@ def learning_rates(sweep: SweepRecord) -> Figure:
     return figure
 
 
-def _lines(sweep: SweepRecord, settings: Sequence[Configuration]) -> list[_Line]:
+def _lines(sweep: SweepRecord, configurations: Sequence[Configuration]) -> list[_Line]:
     """A line for each optimizer, or where it is not swept for each choice of what else is."""
     found: dict[str, dict[float, list[Configuration]]] = {}
     key = _key(sweep)
-    for setting in settings:
-        by_rate = found.setdefault(_name(setting, key), {})
-        by_rate.setdefault(setting.swept["lr"], []).append(setting)
+    for configuration in configurations:
+        by_rate = found.setdefault(_name(configuration, key), {})
+        by_rate.setdefault(configuration.swept["lr"], []).append(configuration)
     lines = [_Line(name, dict(sorted(by_rate.items()))) for name, by_rate in found.items()]
     best = sorted(lines, key=lambda line: -_low(line.peak[0]))[:_MOST_LINES]
     # Colours go by name, so that a sweep that is continued keeps them.
     best.sort(key=lambda line: line.name)
     styles = [(colour, dash) for dash in ("-", "--") for colour in PALETTE]
     return [
-        _Line(line.name, line.settings, *style) for line, style in zip(best, styles, strict=False)
+        _Line(line.name, line.configurations, *style)
+        for line, style in zip(best, styles, strict=False)
     ]
 
 
-def _name(setting: Configuration, key: str) -> str:
-    return optimizer_of(setting.runs[0]) if key == "optimizer" else label(setting.swept.get(key), 4)
+def _name(configuration: Configuration, key: str) -> str:
+    return (
+        optimizer_of(configuration.runs[0])
+        if key == "optimizer"
+        else label(configuration.swept.get(key), 4)
+    )
 
 
 def _key(sweep: SweepRecord) -> str:
@@ -135,9 +145,11 @@ def _key(sweep: SweepRecord) -> str:
     return "optimizer" if "optimizer" in others or not others else others[0]
 
 
-def _heading(sweep: SweepRecord, lines: Sequence[_Line], settings: Sequence[Configuration]) -> str:
-    words = f"Accuracy ({split_words(ranking_splits(settings))}) over the learning rate"
-    every = {_name(setting, _key(sweep)) for setting in settings}
+def _heading(
+    sweep: SweepRecord, lines: Sequence[_Line], configurations: Sequence[Configuration]
+) -> str:
+    words = f"Accuracy ({split_words(ranking_splits(configurations))}) over the learning rate"
+    every = {_name(configuration, _key(sweep)) for configuration in configurations}
     if len(lines) < len(every):
         words += f", the best {len(lines)} of {len(every)} {_key(sweep)}"
     elif _key(sweep) != "optimizer":
@@ -146,7 +158,7 @@ def _heading(sweep: SweepRecord, lines: Sequence[_Line], settings: Sequence[Conf
         return f"{words}: the runs of a search"
     if "seed" in sweep.grid:
         words += ", mean over seeds"
-    if any(len(each) > 1 for line in lines for each in line.settings.values()):
+    if any(len(each) > 1 for line in lines for each in line.configurations.values()):
         others = [key for key in sweep.grid if key not in ("lr", "seed", _key(sweep))]
         words += f", the best of {', '.join(others)}"
     return words
@@ -169,7 +181,7 @@ def _scale(axes: Axes, rates: Sequence[float]) -> None:
 
 
 def _draw(axes: Axes, line: _Line) -> None:
-    rates = list(line.settings)
+    rates = list(line.configurations)
     means = [line.best(rate) for rate in rates]
     size = 5.5 if len(rates) <= 40 else 0
     axes.plot(
@@ -178,12 +190,12 @@ def _draw(axes: Axes, line: _Line) -> None:
     if len(rates) > 1 and (band := _band(line)):
         axes.fill_between(*band, color=line.colour, alpha=0.13, linewidth=0)
     points = [
-        (rate, run.metrics[f"{setting.split}/accuracy"])
-        for rate, settings in line.settings.items()
-        for setting in settings
-        if len(setting.runs) > 1 or len(settings) > 1
-        for run in setting.sound
-        if f"{setting.split}/accuracy" in run.metrics
+        (rate, run.metrics[f"{configuration.split}/accuracy"])
+        for rate, configurations in line.configurations.items()
+        for configuration in configurations
+        if len(configuration.runs) > 1 or len(configurations) > 1
+        for run in configuration.sound
+        if f"{configuration.split}/accuracy" in run.metrics
     ]
     if points:
         alpha = max(0.15, min(0.6, 20 / len(points)))
@@ -197,29 +209,30 @@ def _scatter(axes: Axes, line: _Line) -> None:
     """A point for each run at its last accuracy: full where it is sound, hollow where pruned."""
     for is_full in (False, True):
         points = [
-            (rate, run.metrics[f"{setting.split}/accuracy"])
-            for rate, settings in line.settings.items()
-            for setting in settings
-            for run in setting.runs
-            if (run.sound if is_full else run.pruned) and f"{setting.split}/accuracy" in run.metrics
+            (rate, run.metrics[f"{configuration.split}/accuracy"])
+            for rate, configurations in line.configurations.items()
+            for configuration in configurations
+            for run in configuration.runs
+            if (run.sound if is_full else run.pruned)
+            and f"{configuration.split}/accuracy" in run.metrics
         ]
         if points:
             x, y = zip(*points, strict=True)
             full = line.colour if is_full else "none"
             style: dict[str, Any] = {"facecolors": full, "edgecolors": line.colour}
-            size = 30 if len(line.settings) <= 40 else 14
+            size = 30 if len(line.configurations) <= 40 else 14
             axes.scatter(x, y, size, linewidths=1.1, rasterized=len(points) > MANY, **style)
 
 
 def _band(line: _Line) -> tuple[list[float], list[float], list[float]] | None:
-    """The rates, and the lowest and the highest seed of the best setting at each.
+    """The rates, and the lowest and the highest seed of the best configuration at each.
 
-    None where no setting has several seeds.
+    None where no configuration has several seeds.
     """
     found: list[tuple[float, float, float]] = []
     several = False
-    for rate, settings in line.settings.items():
-        best = max(settings, key=lambda setting: _low(accuracy(setting)))
+    for rate, configurations in line.configurations.items():
+        best = max(configurations, key=lambda configuration: _low(accuracy(configuration)))
         values = best.values(f"{best.split}/accuracy")
         found.append((rate, min(values, default=nan), max(values, default=nan)))
         several = several or len(values) > 1
@@ -235,7 +248,9 @@ def _name_lines(axes: Axes, lines: Sequence[_Line], at_peak: bool) -> None:
     to_axes = axes.transData - axes.transAxes
     ends = []
     for line in lines:
-        sound = [(rate, line.best(rate)) for rate in line.settings if not isnan(line.best(rate))]
+        sound = [
+            (rate, line.best(rate)) for rate in line.configurations if not isnan(line.best(rate))
+        ]
         if sound:
             end = line.peak[::-1] if at_peak else sound[-1]
             ends.append((1 - float(to_axes.transform(end)[1]), end, line))
@@ -259,7 +274,7 @@ def _draw_strip(figure: Figure, above: Axes, lanes: Sequence[_Line]) -> None:
     place = (_LEFT / _WIDTH, 0.55 / height, _PLOT / _WIDTH, tall / height)
     axes = figure.add_axes(place, sharex=above)
     axes.set_ylim(len(lanes) - 0.5, -0.5)
-    few = max(len(line.settings) for line in lanes) <= 10
+    few = max(len(line.configurations) for line in lanes) <= 10
     for lane, line in enumerate(lanes):
         rates = list(line.diverged)
         axes.plot(rates, [lane] * len(rates), "x", color=line.colour, markersize=6, clip_on=False)

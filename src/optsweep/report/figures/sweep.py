@@ -46,7 +46,7 @@ CAPTIONS = {
     ),
     "ranking": (
         "Ranking",
-        "Accuracy of each setting, the best first. Small points are single runs.",
+        "Accuracy of each configuration, the best first. Small points are single runs.",
     ),
 }
 
@@ -81,7 +81,9 @@ def sweep_figures(sweep: SweepRecord) -> dict[str, Figure]:
     """
     figures: dict[str, Figure] = {}
     keys = [key for key in sweep.grid if key != "seed"]
-    rates = {setting for setting in sweep.grid.get("lr", ()) if is_number(setting)}
+    rates = {
+        configuration for configuration in sweep.grid.get("lr", ()) if is_number(configuration)
+    }
     scored = any(run.metrics for run in sweep.runs)
     if any(len(points) > 1 for run in sweep.runs for points in run.history.values()):
         figures["learning_curves"] = learning_curves(sweep)
@@ -104,14 +106,15 @@ def heat_map(sweep: SweepRecord) -> Figure:
     """
     rows, columns = _sides(sweep)
     found = {
-        _cell(setting, rows, columns): setting for setting in ranked_configurations(sweep.runs)
+        _cell(configuration, rows, columns): configuration
+        for configuration in ranked_configurations(sweep.runs)
     }
     down, across = ascending(sweep.grid[rows]), ascending(sweep.grid[columns])
     values = np.full((len(down), len(across)), np.nan)
     for row, first in enumerate(down):
         for column, second in enumerate(across):
-            setting = found.get((identity(first), identity(second)))
-            values[row, column] = accuracy(setting) if setting else np.nan
+            configuration = found.get((identity(first), identity(second)))
+            values[row, column] = accuracy(configuration) if configuration else np.nan
     mean = ", mean over seeds" * ("seed" in sweep.grid)
     heading = f"Accuracy ({split_words(ranking_splits(found.values()))}){mean}"
     figure, axes, bar, cell = _map_axes(heading, (rows, down), (columns, across))
@@ -138,8 +141,8 @@ def _sides(sweep: SweepRecord) -> tuple[str, str]:
     return (second, first) if first == "lr" else (first, second)
 
 
-def _cell(setting: Configuration, rows: str, columns: str) -> tuple[str, str]:
-    return identity(setting.swept.get(rows)), identity(setting.swept.get(columns))
+def _cell(configuration: Configuration, rows: str, columns: str) -> tuple[str, str]:
+    return identity(configuration.swept.get(rows)), identity(configuration.swept.get(columns))
 
 
 def _map_axes(
@@ -174,7 +177,7 @@ def _fill(
     axes: Axes,
     row: int,
     column: int,
-    setting: Configuration | None,
+    configuration: Configuration | None,
     values: Any,
     cell: tuple[float, float],
 ) -> None:
@@ -184,7 +187,7 @@ def _fill(
     style: dict[str, Any] = {"facecolor": "none", "edgecolor": "white", "linewidth": 1.5}
     text, colour = f"{value:.3f}", "0.35"
     if isnan(value):
-        diverged = setting is not None and setting.diverged
+        diverged = configuration is not None and configuration.diverged
         text = "diverged" if diverged else ""
         style |= {"facecolor": "0.93"} if diverged else {"hatch": "////", "edgecolor": "0.8"}
         if diverged and width_of(text, 8) > 0.9 * wide:
@@ -194,38 +197,45 @@ def _fill(
         colour = "white" if value > low + 0.5 * (high - low) else "black"
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
     size = min(10.0, 0.85 * wide / max(width_of(text, 1), 1e-9), 0.6 * tall)
-    partly = setting is not None and setting.sound and (setting.diverged or setting.failed)
+    partly = (
+        configuration is not None
+        and configuration.sound
+        and (configuration.diverged or configuration.failed)
+    )
     if text and size >= 5:
         centre: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": colour}
-        few = partly and setting is not None and tall >= 26
+        few = partly and configuration is not None and tall >= 26
         axes.text(column, row - 0.17 * bool(few), text, fontsize=size, **centre)
-        if few and setting is not None:
-            note = f"{len(setting.sound)} of {len(setting.runs)}"
+        if few and configuration is not None:
+            note = f"{len(configuration.sound)} of {len(configuration.runs)}"
             axes.text(column, row + 0.27, note, fontsize=min(7, 0.8 * size), **centre)
 
 
 def ranking(sweep: SweepRecord) -> Figure:
-    """The accuracy of each setting, the best first, at most forty: its mean, and each of its runs.
+    """The accuracy of each configuration, the best first, at most forty: its mean, and each of its runs.
 
     One that diverged or never finished says so in the place of its points.
     """
-    settings = ranked_configurations(sweep.runs)
-    shown = settings[:_MOST_ROWS]
-    names = [fitted(named(setting.swept, 4) or setting.runs[0].name, 260, 9) for setting in shown]
+    configurations = ranked_configurations(sweep.runs)
+    shown = configurations[:_MOST_ROWS]
+    names = [
+        fitted(named(configuration.swept, 4) or configuration.runs[0].name, 260, 9)
+        for configuration in shown
+    ]
     left = max(width_of(name, 9) for name in names) / INCH + 0.35
     row = 0.24
     height = 0.6 + row * len(shown) + 0.6
     figure = new_figure(11, height)
     split = split_words(ranking_splits(shown))
-    first = f", the best {len(shown)}" * (len(shown) < len(settings))
-    mean = ", mean over seeds" * any(len(setting.runs) > 1 for setting in shown)
-    heading = f"Accuracy ({split}) of {len(settings)} settings{first}{mean}"
+    first = f", the best {len(shown)}" * (len(shown) < len(configurations))
+    mean = ", mean over seeds" * any(len(configuration.runs) > 1 for configuration in shown)
+    heading = f"Accuracy ({split}) of {len(configurations)} configurations{first}{mean}"
     write_title(figure, heading)
-    right = 1.9 if any(setting.notes for setting in shown) else 0.8
+    right = 1.9 if any(configuration.notes for configuration in shown) else 0.8
     place = (left / 11, 0.55 / height, (11 - left - right) / 11, row * len(shown) / height)
     axes = figure.add_axes(place)
-    for number, setting in enumerate(shown):
-        _draw_row(axes, number, setting)
+    for number, configuration in enumerate(shown):
+        _draw_row(axes, number, configuration)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_yticks(range(len(shown)), names, fontsize=9, **PLAIN)
     axes.set_xlabel("accuracy", fontsize=9)
@@ -235,19 +245,19 @@ def ranking(sweep: SweepRecord) -> Figure:
     return figure
 
 
-def _draw_row(axes: Axes, number: int, setting: Configuration) -> None:
-    value = accuracy(setting)
+def _draw_row(axes: Axes, number: int, configuration: Configuration) -> None:
+    value = accuracy(configuration)
     beside: dict[str, Any] = {"fontsize": 8, "va": "center_baseline", "color": "0.3"}
     if isnan(value):
-        words = "diverged" if setting.diverged else "never finished"
-        words = "pruned" if setting.pruned else words
+        words = "diverged" if configuration.diverged else "never finished"
+        words = "pruned" if configuration.pruned else words
         at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": _ORANGE}
         axes.text(0.005, number, f"✗ {words}", **(beside | at))
         return
-    points = setting.values(f"{setting.split}/accuracy")
+    points = configuration.values(f"{configuration.split}/accuracy")
     if len(points) > 1:
         axes.scatter(points, [number] * len(points), 12, _BLUE, alpha=0.4, linewidths=0)
     axes.scatter([value], [number], 36, _BLUE, zorder=3)
-    text = f"{value:.4f}" + (f" ({setting.notes})" if setting.notes else "")
+    text = f"{value:.4f}" + (f" ({configuration.notes})" if configuration.notes else "")
     right: dict[str, Any] = {"transform": axes.get_yaxis_transform(), **beside}
     axes.text(1.01, number, fitted(text, 125, 8), **right)

@@ -1,6 +1,6 @@
-"""The verdict as one picture: each contender's score, and what lies between them.
+"""The verdict as one picture: each candidate's score, and what lies between them.
 
-Left, the contenders' judged accuracies with their intervals and a point for each seed; right, the
+Left, the candidates' judged accuracies with their intervals and a point for each seed; right, the
 differences of every pair with theirs. An interval that leaves zero out is not yet a decision:
 colour tells what holds after the correction for the number of comparisons.
 """
@@ -19,7 +19,7 @@ from optsweep.verdict.sentences import at, points
 from optsweep.verdict.verdict import Comparison, Standing, Verdict
 
 _SCORES = (
-    "Each contender's accuracy on the data that judges, at the setting chosen for it: mean and "
+    "Each candidate's accuracy on the data that judges, at the configuration chosen for it: mean and "
     "95 % interval over seeds, small points single seeds."
 )
 _DIFFERENCES = (
@@ -34,7 +34,7 @@ _WIDTH, _NAMES = 11.0, 165  # inches, and points of room for a name
 
 
 def has_picture(verdict: Verdict) -> bool:
-    """Whether there is anything to be seen: two contenders, or two seeds."""
+    """Whether there is anything to be seen: two candidates, or two seeds."""
     scored = [each.score for each in verdict.standings if each.score]
     return len(scored) > 1 or any(each.seeds > 1 for each in scored)
 
@@ -60,7 +60,7 @@ def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
     room = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
     wide = room * (0.5 if pairs else 1.0)
     tall = _ROW * rows
-    write_title(figure, f"Accuracy on {split_words([verdict.judged_on])} data, by contender")
+    write_title(figure, f"Accuracy on {split_words([verdict.judged_on])} data, by candidate")
 
     def panel(from_left: float, labels: Sequence[str]) -> Axes:
         place = (from_left / _WIDTH, _BELOW / height, wide / _WIDTH, tall / height)
