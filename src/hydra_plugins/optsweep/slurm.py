@@ -19,12 +19,12 @@ class SlurmConf(LauncherConf):
 
     _target_: str = "hydra_plugins.optsweep.slurm.SlurmLauncher"
     partition: str | None = None  # null: the cluster's own choice
-    time: int = 60  # minutes a job may take at a time; then it is requeued and goes on
+    time: int = 60  # minutes a job may take at a time; then it is requeued and resumes
     cpus: int = 1  # cores of a run
     gpus: int = 0  # GPUs of a run
     memory: float | None = None  # GB of a run; null: the cluster's own choice
     max_parallel: int | None = None  # runs side by side; null: as many as the cluster gives
-    requeues: int = 10  # how often a job that is out of time may go on
+    requeues: int = 10  # how often a job that is out of time may resume
     options: Any = None  # sbatch's own, such as {account: NAME}
 
 

@@ -1,4 +1,4 @@
-"""How a sweep is carried out beyond this machine: `hydra.launcher.*` of Slurm and of Ray.
+"""Where a sweep runs: `hydra.launcher.*` of local processes, Slurm and Ray.
 
 These are the settings alone, typed and checked; `slurm.py` and `ray_cluster.py` act on them.
 """
@@ -26,7 +26,7 @@ from optsweep.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How a sweep is carried out: `hydra.launcher.*`.
+    """How a sweep runs: `hydra.launcher.*`.
 
     `workers` and `stack` None stand for auto, `timeout` is in seconds.
     """

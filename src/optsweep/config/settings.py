@@ -1,6 +1,6 @@
-"""The schema of conf/: what a run is told to do, typed and checked.
+"""The schema of conf/: the settings of a run, typed and checked.
 
-`Settings.from_config` is given Hydra's composed config once, at the door, as plain containers.
+`Settings.from_config` takes Hydra's composed config once, in `cli`, as plain containers.
 It returns a frozen dataclass that everything below works with, or raises one `SettingsError`
 that says what was given, what is allowed and what to type instead. Nothing here imports torch,
 so that a typing error is answered at once.

@@ -11,7 +11,7 @@ def batch_order(seeds: Sequence[int], epoch: int, count: int, shuffle: bool) -> 
     """The order of an epoch's samples: int64 `[N]` where all runs share it, else `[K, N]`.
 
     It depends on a run's seed and the epoch alone, so that runs which differ in their optimizer
-    see the same batches, and a run that was interrupted goes on with those it would have seen.
+    see the same batches, and a resumed run sees those that it would have seen.
     """
     if not shuffle:
         return torch.arange(count)

@@ -45,7 +45,7 @@ def fetch(cls: type[Any], data_dir: Path, mirror: str | None = None) -> None:
 
     Raises:
         DatasetError: a file is corrupt (it is named, with what to delete), no address answers
-            within `PATIENCE`, or there is no room for it.
+            within `PATIENCE`, or the disk is full.
         FolderError: the folder cannot be written.
     """
     refuse_corrupt(cls, data_dir)

@@ -63,7 +63,7 @@ def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
 def stratified(labels: Tensor, count: int) -> Tensor:
     """Sorted indices int64 `[count]` of a fixed choice that keeps the classes' proportions.
 
-    Each class gets its exact share rounded down; what is left goes to the largest remainders
+    Each class gets its exact share rounded down; the rest goes to the largest remainders
     (Hamilton's method), so that small counts work where scikit-learn's splitter raises. The
     choice within a class is by numpy's `RandomState(0)`, whose stream numpy keeps frozen.
     """

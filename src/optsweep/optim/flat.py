@@ -1,4 +1,4 @@
-"""Parameters in one flat buffer, of which they are views: one kernel a step instead of one a layer."""
+"""Parameters as views of one flat buffer: one kernel a step instead of one a layer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

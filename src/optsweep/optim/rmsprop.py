@@ -19,7 +19,7 @@ class OnePassRMSprop(torch.optim.RMSprop):
     RMSprop (Tieleman and Hinton 2012, lecture 6.5 of "Neural networks for machine learning") is
     v <- alpha v + (1 - alpha) g^2, w <- w - lr g / (sqrt(v) + eps). So is Adam, where its mean of
     gradients is the last gradient alone (beta1 = 0) and its corrections for the first steps are
-    over. The state has torch's names, so that either goes on where the other stopped.
+    over. The state has torch's names, so that either can resume from the other.
     """
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Runs seen together: those that differ in seed alone as one configuration, several sweeps as one sweep.
+"""Runs grouped by configuration: those that differ in their seed alone are its repeats.
 
 `ranked_configurations` is given a sweep and hands on its configurations, the best first, each with
 its runs and with mean and standard deviation over them. `merge` makes one sweep of several. Both

@@ -7,7 +7,7 @@ from typing import Any
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.wording import distinct, identity
 
-# What says where a run was computed, not what: no reason to tell runs of two sweeps apart.
+# What says where a run was computed, not what: no reason to treat runs of two sweeps as different.
 _WHERE = ("threads",)
 
 
@@ -26,7 +26,7 @@ class MergedRecord(SweepRecord):
 def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
     """One sweep of the runs of all, each once; what differs between any two runs is swept.
 
-    A run that one sweep carried out and another took over counts as carried out. A group's
+    A run that one sweep ran and another reused counts as run. A group's
     argument that its option decides (`optimizer.betas`) is not swept.
     """
     if len(sweeps) == 1:

@@ -1,7 +1,7 @@
 """What became of a run and of a sweep, as plain data, and which run is the best.
 
 A worker process returns a `RunRecord`, the store can give it back, and the table, the report and
-the pictures are drawn from it: none of them knows how a run was carried out.
+the figures are drawn from it: none of them knows where a run ran.
 """
 
 import shlex
@@ -21,7 +21,7 @@ class RunRecord:
     (epoch, value). `seconds` is the time of training and evaluation. `status` is MLflow's:
     FINISHED, FAILED, KILLED, or SCHEDULED for a run that was never started; `diverged` marks a
     FINISHED run whose loss became NaN or infinite; `pruned` one that a search ended early because
-    it was hopeless; `reused` one that an earlier sweep carried out; `stack` says how many runs were
+    it was hopeless; `reused` one of an earlier sweep; `stack` says how many runs were
     trained together, this one included. `error` is one line, `output` the last lines that a failed
     run printed. `epoch_seconds` are the points (epoch, seconds) that add up to `seconds`.
     """
@@ -49,7 +49,7 @@ class RunRecord:
 
     @property
     def epochs(self) -> int:
-        """The last epoch that was told of."""
+        """The last epoch that was logged."""
         return max((points[-1][0] for points in self.history.values() if points), default=0)
 
     @property

@@ -91,7 +91,8 @@ def _best_run(winner: RunRecord, count: int) -> str:
 
 def _best_setting(configuration: Configuration, count: int, winner: RunRecord) -> str:
     judged = [
-        f"{_SPLITS[split]} accuracy {mean_and_deviation(configuration, f'{split}/accuracy').replace('±', ' ± ')}"
+        f"{_SPLITS[split]} accuracy "
+        f"{mean_and_deviation(configuration, f'{split}/accuracy').replace('±', ' ± ')}"
         for split in ("val", "test")
         if configuration.values(f"{split}/accuracy")
     ]

@@ -21,7 +21,7 @@ class Search:
     """What is searched, in how many trials, and how; `hydra.sweeper.*`.
 
     `identity` is the same for searches that are one and the same: what they draw from, how, and
-    what else decides their runs, but not the number of trials, so that a search can be gone on
+    what else decides their runs, but not the number of trials, so that a search can be resumed
     with. `fixed` are the overrides that all trials share, as typed.
     """
 

@@ -1,12 +1,12 @@
 """A search under way: trials that are proposed one by one, by what became of those before.
 
-A `Study` is kept in the sweep's folder, so that a search which was stopped goes on. This file alone
+A `Study` is kept in the sweep's folder, so that a stopped search can resume. This module alone
 imports optuna, and not before a search begins.
 
 With pruning, `Hopeless` is asked by a run's own process after each epoch: successive halving
 (Li et al., 2020: asynchronous, runs that are stopped stay stopped) in the first sixth of a run.
 Later looks compare with what was reached there: runs that have got so far are too close to each
-other to be told apart before their end.
+other to be compared before their end.
 """
 
 import functools
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "study.journal"  # in the sweep's folder; optuna's own tools read it
 NAME = "optsweep"  # of the study in it
-REDUCTION = 3  # of three trials that reach a rung, one goes on
+REDUCTION = 3  # of three trials that reach a rung, one continues
 HALVED = 6  # the share of a run, as its inverse, in which rungs lie
 _AGAIN = "again"  # marks a proposal that was made before, and is no trial
 _PRUNED = "pruned"  # marks a trial that was found hopeless
@@ -49,9 +49,9 @@ def require_optuna() -> None:
 
 
 class Study:
-    """A search under way: proposes trials, is told of their ends, and remembers both on disk.
+    """A search under way: proposes trials, learns their scores, and keeps both on disk.
 
-    A trial's place is its number among those that are carried out. `workers` trials go side by
+    A trial's place is its number among those that run. `workers` trials go side by
     side.
 
     Without pruning, a search is the same each time: the trial at place n is proposed with what is
@@ -113,7 +113,7 @@ class Study:
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _tell(self, place: int, record: RunRecord) -> None:
-        """Tells what became of a trial, once: a run that diverged is as bad as can be."""
+        """Records the result of a trial, once: a run that diverged is as bad as can be."""
         from optuna.trial import Trial, TrialState
 
         number = self._numbers[place]
@@ -179,7 +179,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Rungs:
-    """The epochs after which a third goes on: `first`, three times that, and so on to `last`."""
+    """The epochs after which a third continues: `first`, three times that, and so on to `last`."""
 
     first: int
     last: int
@@ -195,11 +195,11 @@ class Rungs:
 
 @dataclass(frozen=True)
 class Hopeless:
-    """Told of a trial's epoch and its ranking accuracy after it; true where it should end there.
+    """Takes a trial's epoch and its ranking accuracy; true where the trial should end there.
 
     What counts is the best accuracy so far: a single epoch may be unlucky. After the last rung a
     trial is hopeless once a third of all that came by there had more, there, than it has now. The
-    same epoch told twice, after a stop, gets the same answer.
+    same epoch asked twice, after a stop, gets the same answer.
     """
 
     path: str

@@ -1,7 +1,7 @@
 """A stack's step as one CUDA graph: captured once, replayed for every batch.
 
 A step of K small runs is some hundreds of kernels of a few microseconds each, which the host
-starts one by one, slower than the device carries them out. A graph starts them all at once.
+starts one by one, slower than the device runs them. A graph starts them all at once.
 """
 
 import torch

@@ -89,7 +89,7 @@ def run_in_bfloat16(model: nn.Module, device: torch.device) -> None:
     """Makes the model's forward pass compute in bfloat16 and give float32 outputs.
 
     Autocast is entered at each forward pass, not once around the training: it keeps the weights
-    that it cast until it is left, and would go on with those of the first step.
+    that it cast until it is left, and would keep using those of the first step.
     """
     forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
     model.forward = lambda images: forward(images).float()

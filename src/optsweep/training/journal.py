@@ -11,7 +11,7 @@ from optsweep.training.checkpoint import _lines, log
 
 @dataclass(frozen=True)
 class Entry:
-    """An epoch as it was told to MLflow: at `time` (milliseconds since 1970)."""
+    """An epoch as it was logged: at `time` (milliseconds since 1970)."""
 
     epoch: int
     time: int

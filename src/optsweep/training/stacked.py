@@ -2,7 +2,8 @@
 
 All weights lie in one buffer, float32 `[K, P]`: a row is a run, laid out as `optimizer.flatten`
 lays a model out. The forward pass is one `vmap` of the model over the rows, and each run's own
-optimizer works on its row, so that any mix of optimizers rides together with torch's arithmetic.
+optimizer works on its row, so that any mix of optimizers shares a stack, each with torch's
+arithmetic.
 """
 
 import copy
@@ -50,7 +51,7 @@ class StackedModel(nn.Module):
         self._kind = (copy.deepcopy(models[0]).to("meta"),)
 
     def __len__(self) -> int:
-        """How many runs ride together."""
+        """How many runs the stack holds."""
         return len(self.flat)
 
     def train(self, mode: bool = True) -> "StackedModel":

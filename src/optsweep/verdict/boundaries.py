@@ -1,7 +1,7 @@
 """Whether a grid was wide enough: best values on its edge, and the steps that would extend it.
 
 `boundaries` is given a candidate and flags each swept number whose best value has no neighbour on
-one side. `next_steps` says with which values a sweep goes on by itself (`extend=N`).
+one side. `next_steps` gives the values by which a sweep extends itself (`extend=N`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ def _choices(text: str) -> list[float]:
 def next_steps(
     candidates: Sequence[Candidate], grid: Mapping[str, Sequence[Any]], most: int
 ) -> list[NextStep]:
-    """The configurations that extend each candidate's grid by a step where its best lies on an edge.
+    """The configurations that extend each candidate's grid by a step beyond a best on its edge.
 
     `grid` is the sweep's own, before it was extended; `most` the steps beyond it on any side. The
     step is taken from the best configuration alone, not from all that lie on the edge. Empty once

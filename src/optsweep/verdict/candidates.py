@@ -16,7 +16,7 @@ from optsweep.verdict.ranking import ranked_configurations
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate and its configurations, the best first: by mean accuracy over seeds, then loss."""
+    """A candidate and its configurations, best first: by mean accuracy over seeds, then loss."""
 
     name: str
     configurations: Sequence[Configuration]
@@ -64,7 +64,7 @@ def seed_of(run: RunRecord) -> Any:
 
 
 def by_seed(configuration: Configuration, metric: str) -> dict[Any, float]:
-    """The metric of the configuration's sound runs by their seeds; of two runs at one seed the first."""
+    """The metric of a configuration's sound runs by seed; of two runs at one seed the first."""
     found: dict[Any, float] = {}
     for run in configuration.sound:
         if metric in run.metrics:

@@ -21,7 +21,7 @@ from optsweep.verdict.verdict import (
 
 
 def _pairs(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
-    """Every pair of those that have a chosen configuration; of more than twenty the best twenty's."""
+    """Every pair of candidates with a chosen configuration; at most of the best twenty."""
     return list(combinations([each for each in found if each.best][:MOST_CANDIDATES], 2))
 
 

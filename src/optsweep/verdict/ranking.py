@@ -38,8 +38,8 @@ def best_run(runs: Sequence[RunRecord]) -> RunRecord | None:
 def ranked_configurations(runs: Iterable[RunRecord]) -> list[Configuration]:
     """The configurations of the runs, the best first, equal ones in their order.
 
-    They are ranked by the mean accuracy over seeds, to which a diverged run counts as 0: it tells
-    against a configuration, while one that was killed tells nothing. Those without a sound run are
+    They are ranked by the mean accuracy over seeds, where a diverged run counts as 0: it speaks
+    against a configuration, while a killed run says nothing. Those without a sound run are
     last, of these the pruned ones first, the longest before the others.
     """
     gathered: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}

@@ -12,7 +12,7 @@ from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.verdict import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
 
 _SPLITS = {"val": "validation", "test": "test"}
-_MOST = 5  # comparisons and candidates that a terminal or a page is told of in sentences
+_MOST = 5  # comparisons and candidates that a terminal or a page shows as sentences
 _FEW_SEEDS = 4  # below which an interval is said to be wide
 _FEW_FOR_BOOTSTRAP = 10  # below which a bootstrap has too few values to draw from
 
@@ -185,12 +185,12 @@ def _edges(verdict: Verdict) -> str:
     several = len(verdict.standings) > 1
     if verdict.search and any(edge.searched for edge in verdict.edges):
         return _ends(verdict, several)
-    told = [
+    parts = [
         f"{f'{edge.contender} at ' if several else ''}{edge.key}={label(edge.value)} "
         f"({'lowest' if edge.side == 'low' else 'highest'} tried)"
         for edge in verdict.edges
     ]
-    line = f"On the edge of the grid: {', '.join(told)}; a better value may lie beyond"
+    line = f"On the edge of the grid: {', '.join(parts)}; a better value may lie beyond"
     typed = wider(verdict.edges)
     by_itself = "raise extend" if verdict.extended else "extend=3"
     return f"{line}. Type {typed}, or {by_itself}." if typed else f"{line}."
@@ -199,13 +199,13 @@ def _edges(verdict: Verdict) -> str:
 def _ends(verdict: Verdict, several: bool) -> str:
     """The best values near an end of what was searched, and what to search instead."""
     near = [edge for edge in verdict.edges if edge.searched]
-    told = [
+    parts = [
         f"{f'{edge.contender} at ' if several else ''}{edge.key}={label(edge.value)} "
         f"(the {edge.side} end of {edge.searched})"
         for edge in near
     ]
     instead = " ".join(dict.fromkeys(edge.override for edge in near))
-    line = f"Near the end of what was searched: {', '.join(told)}"
+    line = f"Near the end of what was searched: {', '.join(parts)}"
     return f"{line}; a better value may lie beyond. Type {instead}."
 
 
@@ -223,7 +223,7 @@ def wider(edges: Sequence[Boundary]) -> str:
 
 def _rates(verdict: Verdict, most: int | None) -> str:
     """How wide the good learning rates are, and the largest that did not diverge."""
-    told = []
+    parts = []
     for standing in verdict.standings[:most]:
         found = standing.sensitivity
         if found is None or found.range is None:
@@ -233,26 +233,26 @@ def _rates(verdict: Verdict, most: int | None) -> str:
         if any(point.diverged or point.failed for point in found.points):
             largest = found.largest_stable
             words += f" (largest stable {label(largest)})" if largest else ""
-        told.append(words)
-    return f"Learning rates within a point of the best: {', '.join(told)}." if told else ""
+        parts.append(words)
+    return f"Learning rates within a point of the best: {', '.join(parts)}." if parts else ""
 
 
 def _target(verdict: Verdict, most: int | None) -> str:
     """Who reached the target first, by epochs and seconds, and who did not."""
     if verdict.target is None:
         return ""
-    told = []
+    parts = []
     for name in verdict.fastest[:most]:
         time = verdict.standing(name).times_to_target[0]
         if time.epochs is None or time.seconds is None:
-            told.append(f"{name} never")
+            parts.append(f"{name} never")
             continue
         of = f", {time.reached} of {time.runs} seeds" if time.runs > 1 else ""
         epochs = f"{time.epochs:.3g} epoch{'' if time.epochs == 1 else 's'}"
         where = chosen(time.swept, verdict.key)
-        told.append(f"{name}{where} after {epochs} ({time.seconds:.1f} s{of})")
+        parts.append(f"{name}{where} after {epochs} ({time.seconds:.1f} s{of})")
     reached = f"{_split(verdict.chosen_on).capitalize()} accuracy {label(verdict.target)}"
-    return f"{reached} was reached by {', '.join(told)}."
+    return f"{reached} was reached by {', '.join(parts)}."
 
 
 def _method(verdict: Verdict) -> str:

@@ -12,7 +12,7 @@ from optsweep.verdict.candidates import Candidate
 
 @dataclass(frozen=True)
 class TargetTime:
-    """How soon a configuration reached the target: means over the runs that did, None where none did.
+    """How soon a configuration reached the target: means over the runs that did, else None.
 
     `epochs` is counted from 1 (0: before training), `seconds` are of training and evaluation, a
     run's share of them where several were trained together. `reached` of the configuration's `runs`
@@ -27,7 +27,7 @@ class TargetTime:
 
 
 def time_to_target(candidate: Candidate, target: float) -> list[TargetTime]:
-    """Each configuration's time to an accuracy of `target` on the split that chooses, fastest first.
+    """Each configuration's time to the accuracy `target` on the split that chooses, fastest first.
 
     Ordered by the share of runs that reached it, then by epochs, then by seconds.
     """
@@ -69,7 +69,7 @@ def _reached(run: RunRecord, metric: str, target: float) -> tuple[int, float] | 
 def seconds_until(run: RunRecord, epoch: int) -> float:
     """The seconds that a run took until an epoch's end; an even share where none was timed.
 
-    Of runs that are trained together each is told its share already.
+    Runs of a stack hold their share already.
     """
     times = dict(run.epoch_seconds)
     if not times:

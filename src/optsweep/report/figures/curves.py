@@ -1,6 +1,6 @@
 """Loss and accuracy of all runs of a sweep over the epochs, as one picture.
 
-Runs are told apart by place (a column of panels for each optimizer) and colour (the learning
+Runs differ in place (a column of panels for each optimizer) and colour (the learning
 rate); only the best are named, so that three runs and five thousand are equally legible.
 """
 
@@ -91,8 +91,8 @@ class _Layout:
 
     @property
     def wide(self) -> float:
-        room = _WIDTH - _LEFT - self.columns * _LABELS
-        return room / self.columns - (0.55 if self.lone else 0.05)
+        space = _WIDTH - _LEFT - self.columns * _LABELS
+        return space / self.columns - (0.55 if self.lone else 0.05)
 
     @property
     def band(self) -> float:
@@ -246,7 +246,7 @@ def _name_ends(axes: Axes, shown: Sequence[_Curves], metric: str, hue: Hue) -> N
     ends = [(curves, curves.finite(metric)[-1]) for curves in shown]
     words = [_words(curves.run, float(end[1])) for curves, end in ends]
     high = max(map(len, words), default=1) * 10 * axes.figure.dpi / (INCH * axes.bbox.height)
-    # Places of the texts' middles, as shares of the room that leaves all of them inside.
+    # Places of the texts' middles, as shares of the space that leaves all of them inside.
     depths = [(1 - to_axes.transform(end)[1] - high / 2) / (1 - high) for _, end in ends]
     order = sorted(range(len(ends)), key=depths.__getitem__)
     places = space_apart([float(depths[i]) for i in order], high / (1 - high))
@@ -266,6 +266,6 @@ def _name_ends(axes: Axes, shown: Sequence[_Curves], metric: str, hue: Hue) -> N
 
 
 def _words(run: RunRecord, value: float) -> list[str]:
-    """What tells the run from others in its panel, a line each; its value where nothing does."""
+    """What distinguishes a run in its panel, a line each; its value where nothing does."""
     swept = [value for key, value in run.swept.items() if key not in ("optimizer", "seed")]
     return [label(each, 3) for each in swept[:3]] or [f"{value:.4g}"]

@@ -29,7 +29,7 @@ _STRIP_TO_PLOT = 0.12
 
 @dataclass(frozen=True)
 class _Line:
-    """One optimizer's configurations by learning rate, and the style that tells them."""
+    """One optimizer's configurations by learning rate, and the style that marks them."""
 
     name: str
     configurations: Mapping[float, Sequence[Configuration]]
@@ -169,8 +169,8 @@ def _scale(axes: Axes, rates: Sequence[float]) -> None:
     if low <= 0:
         return
     axes.set_xscale("log")
-    room = max((high / low) ** 0.04, 1.1)
-    axes.set_xlim(low / room, high * room)
+    space = max((high / low) ** 0.04, 1.1)
+    axes.set_xlim(low / space, high * space)
     few = sorted(set(rates))
     if len(few) <= 8 and all(b / a > 1.9 for a, b in pairwise(few)):
         axes.set_xticks(few, [label(rate, 3) for rate in few])
@@ -261,8 +261,8 @@ def _name_lines(axes: Axes, lines: Sequence[_Line], at_peak: bool) -> None:
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         peak, rate = line.peak
         value = f"  {peak:.4f} at {label(rate, 3)}"
-        room = (_WIDTH - _LEFT - _PLOT - 0.25) * INCH
-        text = fitted(line.name, room - width_of(value, 9), 9) + value
+        space = (_WIDTH - _LEFT - _PLOT - 0.25) * INCH
+        text = fitted(line.name, space - width_of(value, 9), 9) + value
         style: dict[str, Any] = {"va": "center", "fontsize": 9, "color": line.colour, **PLAIN}
         axes.annotate(text, end, (1.02, 1 - place), "data", "axes fraction", leader, **style)
 

@@ -34,7 +34,8 @@ from optsweep.system import files
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), told apart by colour-blind readers.
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), which colour-blind readers can
+# distinguish.
 _SPLITS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
 _OTHER_SPLITS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _WRONG, _QUIET = "#D55E00", "0.45"
@@ -95,7 +96,7 @@ def learning_curves(
 ) -> Figure:
     """Loss and accuracy by epoch, side by side, each line labelled at its end.
 
-    A label tells the last value: that of a diverged run reads `train nan`. A loss that spans more
+    A label gives the last value: that of a diverged run reads `train nan`. A loss that spans more
     than two decades has a logarithmic axis.
 
     Args:
@@ -178,7 +179,7 @@ def _indices(labels: Labels, classes: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[Figure, list[Axes]]:
-    """A figure of all images, each with room for a caption of so many lines above it."""
+    """A figure of all images, each with space for a caption of so many lines above it."""
     rows = max(1, ceil(len(images) / 8))
     columns = max(1, ceil(len(images) / rows))
     tall = _SIDE * float(np.clip(images.shape[2] / images.shape[3], 0.25, 4))
@@ -254,10 +255,10 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
     to_axes = axes.transData - axes.transAxes
     depths = {split: 1 - float(to_axes.transform(end)[1]) for split, end in ends.items()}
     downwards = sorted(depths, key=depths.__getitem__)
-    room = axes.bbox.height / axes.figure.dpi * INCH
-    line = min(12, room / len(curves))
+    space = axes.bbox.height / axes.figure.dpi * INCH
+    line = min(12, space / len(curves))
     size = 0.75 * line
-    places = space_apart([depths[split] for split in downwards], line / room)
+    places = space_apart([depths[split] for split in downwards], line / space)
     for split, place in zip(downwards, places, strict=True):
         value, colour = f" {curves[split][-1, 1]:.3g}", colours[split]
         text = fitted(split, 76 - width_of(value, size), size) + value

@@ -17,7 +17,8 @@ from optsweep.report.figures.drawing import INCH, PLAIN, fitted, width_of
 
 MANY = 300  # lines or points beyond which a vector picture holds them as pixels
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), told apart by colour-blind readers.
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), which colour-blind readers can
+# distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 _SPLITS = {"val": "validation", "test": "test"}
@@ -51,7 +52,7 @@ def quieten(axes: Axes) -> None:
 
 @dataclass(frozen=True)
 class Hue:
-    """Which swept value the colours tell, and the colour of each of its choices."""
+    """Which swept value the colours stand for, and the colour of each of its choices."""
 
     key: str
     choices: Sequence[Any]
@@ -84,13 +85,13 @@ def write_key(figure: Figure, hue: Hue) -> None:
     """What the colours say, in a line below the title."""
     width, height = figure.get_size_inches()
     x, entries = 0.2, _key(hue)
-    room = (width - 2.2) * INCH / max(len(entries) - 1, 1) - 0.46 * INCH
+    space = (width - 2.2) * INCH / max(len(entries) - 1, 1) - 0.46 * INCH
     for text, colour in entries:
         if colour:
             corner = (x / width, 1 - 0.63 / height)
             figure.add_artist(Rectangle(corner, 0.2 / width, 0.07 / height, color=colour))
             x += 0.26
-        shown = fitted(text, room if colour else 1.5 * INCH, 9)
+        shown = fitted(text, space if colour else 1.5 * INCH, 9)
         style: dict[str, Any] = {"va": "center_baseline", "color": "0.25", **PLAIN}
         figure.text(x / width, 1 - 0.6 / height, shown, fontsize=9, **style)
         x += width_of(shown, 9) / INCH + 0.2

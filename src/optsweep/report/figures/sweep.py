@@ -212,7 +212,7 @@ def _fill(
 
 
 def ranking(sweep: SweepRecord) -> Figure:
-    """The accuracy of each configuration, the best first, at most forty: its mean, and each of its runs.
+    """The accuracy of each configuration, the best first, at most forty: its mean and its runs.
 
     One that diverged or never finished says so in the place of its points.
     """

@@ -2,7 +2,7 @@
 
 Left, the candidates' judged accuracies with their intervals and a point for each seed; right, the
 differences of every pair with theirs. An interval that leaves zero out is not yet a decision:
-colour tells what holds after the correction for the number of comparisons.
+colour marks what holds after the correction for the number of comparisons.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from optsweep.verdict.sentences import at, points
 from optsweep.verdict.verdict import Comparison, Standing, Verdict
 
 _SCORES = (
-    "Each candidate's accuracy on the data that judges, at the configuration chosen for it: mean and "
+    "Each candidate's accuracy on the data that judges, at its chosen configuration: mean and "
     "95 % interval over seeds, small points single seeds."
 )
 _DIFFERENCES = (
@@ -30,7 +30,7 @@ _DIFFERENCES = (
 _BLUE, _GREY = PALETTE[0], "0.55"
 _MOST_ROWS = 20
 _ROW, _ABOVE, _BELOW = 0.27, 0.6, 0.55  # inches
-_WIDTH, _NAMES = 11.0, 165  # inches, and points of room for a name
+_WIDTH, _NAMES = 11.0, 165  # inches, and points for a name
 
 
 def has_picture(verdict: Verdict) -> bool:
@@ -57,8 +57,8 @@ def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
     left = max(width_of(name, 9) for name in names) / INCH + 0.35
     versus = [fitted(f"{each.first} - {each.second}", _NAMES, 9) for each in pairs]
     beside = max((width_of(name, 9) for name in versus), default=0.0) / INCH + 0.3
-    room = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
-    wide = room * (0.5 if pairs else 1.0)
+    space = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
+    wide = space * (0.5 if pairs else 1.0)
     tall = _ROW * rows
     write_title(figure, f"Accuracy on {split_words([verdict.judged_on])} data, by candidate")
 
