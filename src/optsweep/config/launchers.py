@@ -12,7 +12,6 @@ from optsweep.config.settings import Settings
 from optsweep.config.validators import (
     Check,
     fraction,
-    number,
     one_of,
     optional,
     positive,
@@ -22,6 +21,7 @@ from optsweep.config.validators import (
     yes_or_no,
 )
 from optsweep.errors import SettingsError
+from optsweep.records.wording import is_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +163,10 @@ def _common(config: Mapping[str, Any], cpus: Check, gpus: Check) -> dict[str, An
 
 def _amount(name: str, value: Any) -> float:
     """GPUs: whole ones, or a share of one."""
-    if number(value) and 0 <= value < 1:
+    if is_number(value) and 0 <= value < 1:
         return fraction(name, value)
-    if not number(value) or value < 0 or value != int(value):
-        raise refuse(name, value, "must be a share of one GPU or a whole number", "0.5")
+    if not is_number(value) or value < 0 or value != int(value):
+        raise refuse(name, value, "must be a share of one GPU or a whole is_number", "0.5")
     return float(value)
 
 

@@ -3,13 +3,13 @@
 A check is given a value's name, as it is typed on the command line, and the value.
 """
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from optsweep.errors import SettingsError, nearest
+from optsweep.records.wording import is_number
 
 Check = Callable[[str, Any], Any]
 
@@ -20,29 +20,24 @@ def refuse(name: str, given: Any, allowed: str, instead: str) -> SettingsError:
     return SettingsError(f"{name}={shown}: {allowed}; type for example {name}={instead}")
 
 
-def number(value: Any) -> bool:
-    """Whether a value is a finite number (truth values are none)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def positive(name: str, value: Any) -> float:
     """A finite number above 0, as a float."""
-    if not number(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise refuse(name, value, "must be a finite number above 0", "1e-3")
     return float(value)
 
 
 def fraction(name: str, value: Any) -> float:
     """A number from 0 up to, but not including, 1, as a float."""
-    if not number(value) or not 0 <= value < 1:
+    if not is_number(value) or not 0 <= value < 1:
         raise refuse(name, value, "must be a number from 0 up to, but not including, 1", "0.1")
     return float(value)
 
 
 def share(name: str, value: Any) -> float:
     """A number above 0 and up to 1, as a float: an accuracy."""
-    if not number(value) or not 0 < value <= 1:
-        percent = number(value) and 1 < value <= 100
+    if not is_number(value) or not 0 < value <= 1:
+        percent = is_number(value) and 1 < value <= 100
         instead = f"{value / 100:g}" if percent else "0.85"
         raise refuse(name, value, "must be a number above 0 and at most 1", instead)
     return float(value)

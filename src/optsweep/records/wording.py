@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+# What MLflow calls the splits, and what a person calls them.
+SPLIT_NAMES = {"val": "validation", "test": "test", "train": "training"}
+
 # Colours and cursor moves, titles, character sets, and any other escape of two signs.
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]+[0-~]|.)")
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from optsweep.records.grouping import Configuration
 from optsweep.records.merging import merge
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
-from optsweep.records.wording import label, printable
+from optsweep.records.wording import SPLIT_NAMES, label, printable
 from optsweep.report.table import counts, repeated, score, sentence, terminal_table
 from optsweep.report.table_csv import table_csv
 from optsweep.system import files
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["few_sentences", "judge", "merge", "sentence", "terminal_table", "write"]
 
 _ROWS, _FAILURES, _CHOICES, _LINES = 100, 20, 24, 40  # as many of each as a page is read for
-_SPLITS = {"val": "validation", "test": "test", "train": "training"}
 
 
 class Picture(NamedTuple):
@@ -133,7 +132,7 @@ def _splits(runs: Iterable[RunRecord]) -> dict[str, str]:
     """The splits that any run has scores of, in the table's order, each with its heading."""
     known = {name for run in runs for name in run.metrics}
     order = dict.fromkeys(name.split("/")[0] for name in SCORES)
-    return {split: _SPLITS[split] for split in order if f"{split}/accuracy" in known}
+    return {split: SPLIT_NAMES[split] for split in order if f"{split}/accuracy" in known}
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -175,7 +174,7 @@ def _template() -> Template:
         "interval": _interval,
         "range": _range,
         "lost": _lost,
-        "split_words": _SPLITS.__getitem__,
+        "split_words": SPLIT_NAMES.__getitem__,
         "chosen": lambda swept, key: chosen(swept, key).removeprefix(" at "),
     }
     return environment.get_template("report.html.j2")

@@ -18,12 +18,11 @@ from rich.text import Text
 
 from optsweep.records.grouping import Configuration
 from optsweep.records.run import SCORES, RunRecord, SweepRecord, ranking_split
-from optsweep.records.wording import label, printable
+from optsweep.records.wording import SPLIT_NAMES, label, printable
 from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
 
 MOST_ROWS, MOST_FAILURES = 30, 10
 
-_SPLITS = {"val": "validation", "test": "test", "train": "training"}
 _SHORT = {"accuracy": "acc.", "loss": "loss"}
 # What gives way first where the width does not suffice.
 _OPTIONAL = ("train/loss", "train/accuracy", "test/loss", "seconds", "val/loss", "test/accuracy")
@@ -81,7 +80,7 @@ def sentence(sweep: SweepRecord) -> str:
 
 def _best_run(winner: RunRecord, count: int) -> str:
     judged = [
-        f"{_SPLITS[split]} accuracy {winner.metrics[f'{split}/accuracy']:.4f}"
+        f"{SPLIT_NAMES[split]} accuracy {winner.metrics[f'{split}/accuracy']:.4f}"
         for split in ("val", "test")
         if f"{split}/accuracy" in winner.metrics
     ]
@@ -91,7 +90,7 @@ def _best_run(winner: RunRecord, count: int) -> str:
 
 def _best_setting(configuration: Configuration, count: int, winner: RunRecord) -> str:
     judged = [
-        f"{_SPLITS[split]} accuracy "
+        f"{SPLIT_NAMES[split]} accuracy "
         f"{mean_and_deviation(configuration, f'{split}/accuracy').replace('±', ' ± ')}"
         for split in ("val", "test")
         if configuration.values(f"{split}/accuracy")

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from optsweep.config.validators import number
 from optsweep.errors import SettingsError
 from optsweep.records.intervals import is_wide
+from optsweep.records.wording import is_number
 
 BEGINNING = 8  # trials that are spread evenly, a power of two, before anything is concluded
 _DIGITS = 4  # of a number that is drawn: it can be read in a table and typed again
@@ -98,7 +98,7 @@ def interval(given: str, key: str, low: float, high: float, tags: Sequence[str])
     Raises:
         SettingsError: it holds no two numbers, or ratios are asked for where they do not exist.
     """
-    if not (number(low) and number(high)):
+    if not (is_number(low) and is_number(high)):
         raise SettingsError(f"{given}: both ends must be finite; type {key}=interval(1e-5,1)")
     if low == high:
         raise SettingsError(f"{given}: its ends are one number; type {key}={low:g}")

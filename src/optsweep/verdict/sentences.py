@@ -7,11 +7,10 @@ are in points, hundredths of accuracy; scores are fractions of 1, as everywhere 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optsweep.records.wording import label, named, printable
+from optsweep.records.wording import SPLIT_NAMES, label, named, printable
 from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.verdict import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
 
-_SPLITS = {"val": "validation", "test": "test"}
 _MOST = 5  # comparisons and candidates that a terminal or a page shows as sentences
 _FEW_SEEDS = 4  # below which an interval is said to be wide
 _FEW_FOR_BOOTSTRAP = 10  # below which a bootstrap has too few values to draw from
@@ -118,7 +117,7 @@ def score(standing: Standing, verdict: Verdict) -> str:
     assert standing.score is not None
     lost = standing.diverged + standing.failed
     return (
-        f"{at(standing, verdict.key)}: {_SPLITS[verdict.judged_on]} accuracy "
+        f"{at(standing, verdict.key)}: {SPLIT_NAMES[verdict.judged_on]} accuracy "
         f"{standing.score.mean:.4f}{_interval(standing.score)}"
         f"{f'; lost {lost} of its {standing.runs} seeds' if lost else ''}."
     )
@@ -257,7 +256,7 @@ def _target(verdict: Verdict, most: int | None) -> str:
 
 def _method(verdict: Verdict) -> str:
     """Which split did what, and what the numbers mean."""
-    chosen, judged = _split(verdict.chosen_on), _SPLITS[verdict.judged_on]
+    chosen, judged = _split(verdict.chosen_on), SPLIT_NAMES[verdict.judged_on]
     if verdict.judged_on in verdict.chosen_on:
         line = f"Chosen and judged on {judged} alike, as val_fraction=0: the scores flatter"
     else:
@@ -271,7 +270,7 @@ def _method(verdict: Verdict) -> str:
 
 
 def _split(splits: Sequence[str]) -> str:
-    return " or ".join(_SPLITS[split] for split in splits)
+    return " or ".join(SPLIT_NAMES[split] for split in splits)
 
 
 def _seeds(count: int) -> str:

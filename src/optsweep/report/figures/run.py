@@ -29,15 +29,14 @@ from optsweep.report.figures.drawing import (
     space_apart,
     width_of,
 )
+from optsweep.report.figures.style import PALETTE
 from optsweep.system import files
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color), which colour-blind readers can
-# distinguish.
-_SPLITS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
-_OTHER_SPLITS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_SPLITS = dict(zip(("train", "val", "test"), PALETTE, strict=False))
+_OTHER_SPLITS = PALETTE[3:]
 _WRONG, _QUIET = "#D55E00", "0.45"
 
 _SIDE, _GAP = 1.05, 0.1  # a picture of a grid and the space beside it, in inches

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.records.wording import ascending, label, printable
+from optsweep.records.wording import SPLIT_NAMES, ascending, label, printable
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, width_of
 
 MANY = 300  # lines or points beyond which a vector picture holds them as pixels
@@ -21,13 +21,12 @@ MANY = 300  # lines or points beyond which a vector picture holds them as pixels
 # distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-_SPLITS = {"val": "validation", "test": "test"}
 _MAP, _ONE_COLOUR = matplotlib.colormaps["viridis"], "#3b528b"
 
 
 def split_words(splits: Iterable[str]) -> str:
     """The splits that runs are ranked by, in words; more than one where sweeps were merged."""
-    return " or ".join(_SPLITS[split] for split in splits)
+    return " or ".join(SPLIT_NAMES[split] for split in splits)
 
 
 def title(key: str) -> str:
