@@ -13,9 +13,9 @@ from optsweep.config.launchers import Launch
 from optsweep.config.settings import Settings
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
-from optsweep.sweep.single_run import carry_out
+from optsweep.sweep.single_run import run_single
 from optsweep.sweep.sweep import Sweep
-from optsweep.sweep.sweep import carry_out as carry_out_sweep
+from optsweep.sweep.sweep import run_sweep as carry_out_sweep
 from optsweep.tracking.store import Store
 
 
@@ -39,7 +39,7 @@ def carried_out(project: Path, *overrides: str) -> RunRecord:
     """Carries out the run that the overrides describe, in `project`'s store, without pictures."""
     job = new(project, *overrides)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    return carry_out(job, store, Console(quiet=True))
+    return run_single(job, store, Console(quiet=True))
 
 
 def swept_out(

@@ -205,7 +205,7 @@ def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request
 
-        from optsweep.tracking.reading import _BULK
+        from optsweep.tracking.history import _BULK
 
         assert _BULK in {rule.rule for rule in app.url_map.iter_rules()}
         assert {"host_creds", "endpoint", "method"} <= inspect.signature(

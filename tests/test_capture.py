@@ -11,7 +11,7 @@ from carrying import new
 from optsweep.data.dataset import load_dataset
 from optsweep.models.build import build_model
 from optsweep.optim.optimizers import ScratchSGD
-from optsweep.runs import job as jobs
+from optsweep.runs import build
 from optsweep.training.cuda_graph import capturable
 from optsweep.training.loop import train
 
@@ -49,7 +49,7 @@ def test_a_captured_stack_learns_what_an_eager_one_does(project: Path, schedule:
     results = []
     for captured in (True, False):
         models = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
-        stack = jobs.build_together(runs, models, data, device)
+        stack = build.build_stack(runs, models, data, device)
         assert stack.captured is not None
         if not captured:
             object.__setattr__(stack, "captured", None)

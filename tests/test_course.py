@@ -16,13 +16,14 @@ from carrying import new
 from optsweep.config.launchers import Launch
 from optsweep.errors import StackFailed
 from optsweep.execution.executor import Crashed
-from optsweep.execution.worker import Task
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
-from optsweep.runs.progress import NOTE, SweepProgress, read_note
-from optsweep.runs.run import Filing, new_record
+from optsweep.runs.member import TrackingContext, new_record
+from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep import scheduler as course
-from optsweep.sweep.scheduler import Course
+from optsweep.sweep.progress import SweepProgress
+from optsweep.sweep.scheduler import Scheduler
 
 KILLED = Crashed("its process was killed by SIGKILL")
 
@@ -61,7 +62,7 @@ def job(project: Path) -> Job:
     return new(project, "model.hidden=[16]")
 
 
-def course_of(job: Job, runs: int, launch: Launch | None = None) -> Course:
+def course_of(job: Job, runs: int, launch: Launch | None = None) -> Scheduler:
     """So many jobs under way, which differ in their learning rates: 1, 2, ..."""
     jobs = [
         replace(
@@ -73,9 +74,9 @@ def course_of(job: Job, runs: int, launch: Launch | None = None) -> Course:
         for number in range(1, runs + 1)
     ]
     store = SimpleNamespace(uri="", experiment_id="", end=lambda *given, **more: None)
-    filing = Filing(store)  # type: ignore[arg-type]
+    filing = TrackingContext(store)  # type: ignore[arg-type]
     records = list(map(new_record, jobs))
-    return Course(jobs, records, launch or Launch(), filing, lambda place, folder: None)
+    return Scheduler(jobs, records, launch or Launch(), filing, lambda place, folder: None)
 
 
 def given(
@@ -141,11 +142,11 @@ def looked_at(
     for number in running:
         folder = job.folder / str(number)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / NOTE).write_text(json.dumps({"run_id": "", "epoch": 1, "scores": ""}))
+        (folder / STATUS_FILE).write_text(json.dumps({"run_id": "", "epoch": 1, "scores": ""}))
 
     def count(path: Path) -> dict[str, object]:
         reads[-1] += 1
-        return read_note(path)
+        return read_status(path)
 
     class Counted(SweepProgress):
         @property

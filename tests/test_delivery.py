@@ -9,7 +9,7 @@ from rich.console import Console
 
 from conftest import copy_project, run
 from optsweep.errors import CallFailed, TrackingError, Unreachable
-from optsweep.sweep.send_outbox import telling_of_unsent
+from optsweep.sweep.send_outbox import sending_unsent
 from optsweep.tracking import delivery
 from optsweep.tracking.outbox import Call, Outbox, outboxes, pending_id
 from optsweep.tracking.store import Store, TrackedRun
@@ -141,7 +141,7 @@ def test_a_run_goes_on_past_a_call_that_the_store_does_not_take(
     fake.status = failing(status, "b")
     store = Store.attach(fake.uri, "1")
     console = Console(record=True, width=500)
-    with telling_of_unsent(tmp_path, [], store, console):
+    with sending_unsent(tmp_path, [], store, console):
         with store.start("run", folder=tmp_path) as tracked:
             for name in ("a", "b", "c"):
                 tracked._tell("tags", tags={"name": name})

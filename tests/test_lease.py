@@ -16,7 +16,7 @@ from optsweep.runs import heartbeat, lease, owner
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.lease import STALE, TAG, Launches, Lease, fetched
 from optsweep.runs.owner import Owner, State, machine
-from optsweep.sweep.resume import release_dead
+from optsweep.sweep.dead_runs import release_dead
 from optsweep.tracking.store import Store, TrackedRun
 from users import as_user, shared_folder
 

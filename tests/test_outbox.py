@@ -11,17 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.tracking.outbox import (
-    REFUSED,
-    Call,
-    Line,
-    Outbox,
-    joined,
-    outboxes,
-    pending_id,
-    ticket_of,
-)
-from optsweep.tracking.store import DatasetNote, Store, TrackedRun
+from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.connection import Connection
+from optsweep.tracking.outbox import REFUSED, Call, Outbox, joined, outboxes, pending_id, ticket_of
+from optsweep.tracking.store import Store, TrackedRun
 from optsweep.training.journal import Entry
 from servers import TrackingServer
 
@@ -45,7 +38,7 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
     store = Store.open(server.start().uri, "optsweep")
     weights = tmp_path / "weights.bin"
     weights.write_bytes(b"123")
-    note = DatasetNote("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5})
+    note = DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5})
     tags = {"optsweep.kind": "run"}
     with store.start("sweep", tags={"optsweep.kind": "sweep"}, folder=tmp_path) as parent:
         with store.start("early", tags=tags, parent=parent.run_id, folder=tmp_path / "0") as early:
@@ -175,7 +168,7 @@ def test_a_line_comes_back_once_its_store_answers() -> None:
         if len(tries) < 2:
             raise TrackingError("still away")
 
-    line = Line(probe)
+    line = Connection(probe)
     line._pause = 0.01
     line.lost()
     line.lost()  # told again by another, it looks for itself once

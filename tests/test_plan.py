@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from carrying import new
 from optsweep.config.launchers import Launch
 from optsweep.runs.job import Job
-from optsweep.sweep.stack_planner import plan
+from optsweep.sweep.stack_planner import plan_stacks
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def varied(job: Job, number: int, **changes: object) -> Job:
 def test_runs_that_differ_in_what_shapes_the_computation_go_apart(job: Job) -> None:
     other = varied(job, 9, batch_size=32)
     jobs = [varied(job, 0, lr=0.1), other, varied(job, 1, seed=5), varied(job, 2, lr=0.2)]
-    assert plan(jobs, range(4), Launch(stack=8), 2).groups == [(0, 2, 3), (1,)]
+    assert plan_stacks(jobs, range(4), Launch(stack=8), 2).groups == [(0, 2, 3), (1,)]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_runs_that_differ_in_what_shapes_the_computation_go_apart(job: Job) -> N
 )
 def test_each_of_these_shapes_the_computation(job: Job, changes: dict[str, object]) -> None:
     jobs = [varied(job, 0), varied(job, 1, **changes)]
-    assert plan(jobs, range(2), Launch(stack=2), 2).groups == [(0,), (1,)]
+    assert plan_stacks(jobs, range(2), Launch(stack=2), 2).groups == [(0,), (1,)]
 
 
 @given(
@@ -55,7 +55,7 @@ def test_every_run_is_in_one_group_of_runs_that_agree(
 ) -> None:
     jobs = [varied(job, n, lr=0.1 + n, batch_size=32 + n % kinds) for n in range(runs)]
     todo = list(range(0, runs, 2))
-    groups = plan(jobs, todo, Launch(stack=stack), workers).groups
+    groups = plan_stacks(jobs, todo, Launch(stack=stack), workers).groups
     assert sorted(place for group in groups for place in group) == todo
     for group in groups:
         assert len({jobs[place].settings.batch_size for place in group}) == 1
@@ -70,16 +70,16 @@ def test_on_a_cpu_large_models_and_convolutions_are_left_alone(project: Path) ->
     for overrides in (("model.hidden=[512]",), ("model=cnn", "dataset.resize=16")):
         one = new(project, *overrides)
         jobs = [varied(one, n, seed=n) for n in range(4)]
-        assert plan(jobs, range(4), Launch(), 2).groups == [(0,), (1,), (2,), (3,)]
+        assert plan_stacks(jobs, range(4), Launch(), 2).groups == [(0,), (1,), (2,), (3,)]
     small = new(project, "model.hidden=[32,32]")
     jobs = [varied(small, n, seed=n) for n in range(4)]
-    assert plan(jobs, range(4), Launch(), 2).groups == [(0, 1), (2, 3)]
-    assert plan(jobs, range(4), Launch(workers=0), 0).groups == [(0,), (1,), (2,), (3,)]
+    assert plan_stacks(jobs, range(4), Launch(), 2).groups == [(0, 1), (2, 3)]
+    assert plan_stacks(jobs, range(4), Launch(workers=0), 0).groups == [(0,), (1,), (2,), (3,)]
 
 
 def test_a_plan_in_words(job: Job) -> None:
     jobs = [varied(job, n, lr=0.1 + n) for n in range(7)]
-    assert str(plan(jobs, range(7), Launch(stack=3), 2)) == "2 stacks of 3, 1 run alone"
+    assert str(plan_stacks(jobs, range(7), Launch(stack=3), 2)) == "2 stacks of 3, 1 run alone"
 
 
 def test_runs_that_were_a_stack_stay_one_and_a_lone_one_stays_alone(
@@ -94,4 +94,4 @@ def test_runs_that_were_a_stack_stay_one_and_a_lone_one_stays_alone(
     for place in (0, 3):
         (jobs[place].folder / "stack.txt").write_text("../stacks/abc.bin")
     (jobs[1].folder / "checkpoint.bin").write_bytes(b"")
-    assert plan(jobs, range(5), Launch(), 2).groups == [(0, 3), (1,), (2, 4)]
+    assert plan_stacks(jobs, range(5), Launch(), 2).groups == [(0, 3), (1,), (2, 4)]

@@ -17,7 +17,7 @@ from carrying import swept_out
 from conftest import copy_project
 from damages import DAMAGES
 from optsweep.config.launchers import Launch
-from optsweep.runs.progress import NotedProgress
+from optsweep.runs.status_file import StatusFileProgress
 from optsweep.tracking.outbox import Outbox
 from optsweep.training import checkpoint
 from store import runs
@@ -96,7 +96,7 @@ def _more_files(project: Path) -> None:
         if run.info.status == "KILLED":
             Outbox(folder).add(address | call)
         if folder.name == "1":
-            NotedProgress().started({folder: run.info.run_id})
+            StatusFileProgress().started({folder: run.info.run_id})
 
 
 @pytest.fixture(scope="module")

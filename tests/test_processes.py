@@ -18,7 +18,7 @@ from optsweep.errors import StackFailed, TaskFailed
 from optsweep.execution import local as processes
 from optsweep.execution.executor import Crashed
 from optsweep.execution.local import LocalProcesses
-from optsweep.execution.worker import Task
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux ends children with their parent")

@@ -18,7 +18,7 @@ from optsweep.config.launchers import RayLaunch
 from optsweep.execution.executor import Crashed
 from optsweep.execution.ray.executor import RayTasks
 from optsweep.execution.ray.node import Errand, Parcel, unpack
-from optsweep.execution.worker import Task
+from optsweep.execution.task import Task
 
 _KINDS = (
     "OutOfMemoryError WorkerCrashedError NodeDiedError TaskCancelledError ObjectLostError "

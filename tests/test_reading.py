@@ -24,8 +24,10 @@ from werkzeug.serving import make_server
 
 from conftest import copy_project, environment
 from optsweep.errors import SettingsError, TrackingError
+from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
-from optsweep.tracking.reading import choices, histories, latest_sweep, read_sweep, value_of
+from optsweep.tracking.history import histories
+from optsweep.tracking.reading import latest_sweep, read_sweep
 from optsweep.tracking.store import Store
 from sweeps import FOUR, TWELVE, failed, with_runs
 
@@ -158,14 +160,14 @@ def test_a_server_that_holds_back_is_asked_for_less_at_a_time(server: Store, kep
     whole = histories(server, ids, ["val/accuracy"])
     assert sum(map(len, whole.values())) == 10  # two runs of the twelve have no point
     for most in (40, 3):  # of five points a run: for some runs at a time, then for none
-        with patch("optsweep.tracking.reading._SERVER_POINTS", most):
+        with patch("optsweep.tracking.history._SERVER_POINTS", most):
             assert histories(server, ids, ["val/accuracy"]) == whole
 
 
 def test_a_server_without_the_bulk_route_is_asked_run_by_run(server: Store, kept: str) -> None:
     ids = [run.info.run_id for run in server.find(kind="run", parent=kept)][:2]
     whole = histories(server, ids, SCORES)
-    with patch("optsweep.tracking.reading._BULK", "/ajax-api/2.0/mlflow/no-such-route"):
+    with patch("optsweep.tracking.history._BULK", "/ajax-api/2.0/mlflow/no-such-route"):
         assert histories(server, ids, SCORES) == whole
 
 
@@ -193,7 +195,7 @@ def test_reading_costs_no_query_for_each_run(fresh: Store) -> None:
         asked.append(sorted(calls))
     assert asked[0] == asked[1]
     assert not {"get_run", "get_metric_history"} & set(asked[0])
-    with patch("optsweep.tracking.reading._IN_A_QUERY", 5):
+    with patch("optsweep.tracking.history._IN_A_QUERY", 5):
         assert len(read_sweep(fresh, many).runs) == 12
 
 

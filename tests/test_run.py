@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from carrying import carried_out, new
 from conftest import copy_project, environment, run
-from optsweep.sweep.single_run import carry_out
+from optsweep.sweep.single_run import run_single
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Store
 from store import QUICK, artifacts, history, runs
@@ -247,7 +247,7 @@ def test_a_run_that_is_found_hopeless_ends_there_and_is_marked(project: Path) ->
 
     job = replace(new(project, "epochs=4", "model.hidden=[16]"), hopeless=hopeless)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    record = carry_out(job, store, Console(quiet=True))
+    record = run_single(job, store, Console(quiet=True))
     assert told == [1, 2]
     assert (record.pruned, record.sound, record.epochs) == (True, False, 2)
     assert record.notes == "pruned after 2 epochs"
@@ -264,4 +264,4 @@ def test_the_last_epoch_is_asked_no_more(project: Path) -> None:
     job = new(project, "epochs=2", "model.hidden=[16]")
     job = replace(job, hopeless=lambda epoch, accuracy: epoch == 2)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    assert carry_out(job, store, Console(quiet=True)).sound
+    assert run_single(job, store, Console(quiet=True)).sound

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from conftest import run
-from optsweep.cli.main import telling_how_to_go_on
+from optsweep.cli.main import printing_resume_command
 from optsweep.data.download import Archive, _refuse_unreachable
 from optsweep.errors import DatasetError
 from optsweep.tracking.store import Store
@@ -155,7 +155,7 @@ def test_what_was_typed_is_shown_on_an_interrupt_without_its_secrets(
 ) -> None:
     arguments = ["-m", f"tracking.uri=http://ann:{PASSWORD}@host", "lr=1,2", "resume=true"]
     monkeypatch.setattr(sys, "argv", ["experiments/run.py", *arguments])
-    with pytest.raises(KeyboardInterrupt), telling_how_to_go_on():
+    with pytest.raises(KeyboardInterrupt), printing_resume_command():
         raise KeyboardInterrupt
     shown = capsys.readouterr().out
     assert PASSWORD not in shown
@@ -165,7 +165,7 @@ def test_what_was_typed_is_shown_on_an_interrupt_without_its_secrets(
     assert shlex.split(command) == expected
     assert "***" in shown.splitlines()[1]
     monkeypatch.setattr(sys, "argv", ["experiments/run.py", "lr=1"])
-    with pytest.raises(KeyboardInterrupt), telling_how_to_go_on():
+    with pytest.raises(KeyboardInterrupt), printing_resume_command():
         raise KeyboardInterrupt
     assert capsys.readouterr().out == "go on with: python experiments/run.py lr=1 resume=true\n"
 

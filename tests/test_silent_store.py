@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.tracking import limits, reading
+from optsweep.tracking import history, limits, reading
 from optsweep.tracking.address import refuse_unusable
-from optsweep.tracking.outbox import Line, Outbox
+from optsweep.tracking.connection import Connection
+from optsweep.tracking.outbox import Outbox
 from optsweep.tracking.store import Store, TrackedRun
 from servers import babbling, silent
 
@@ -48,8 +49,8 @@ def interrupt() -> None:
         lambda store, folder: TrackedRun(store, RUN).log_text("name.txt", "text"),
         lambda store, folder: reading.latest_sweep(store),
         lambda store, folder: reading.read_sweep(store, RUN),
-        lambda store, folder: reading.histories(store, [RUN], ["train/loss"]),
-        lambda store, folder: reading._one_by_one(store, [RUN], "train/loss"),
+        lambda store, folder: history.histories(store, [RUN], ["train/loss"]),
+        lambda store, folder: history._one_by_one(store, [RUN], "train/loss"),
         lambda store, folder: store.client.get_run(RUN),
     ],
 )
@@ -160,7 +161,7 @@ def test_what_is_no_tracking_server_is_one_line(kind: str, quick: None) -> None:
         for call in (
             lambda: Store.open(f"http://{address}", "optsweep"),
             lambda: Store.attach(f"http://{address}", "1").find(kind="run"),
-            lambda: reading.histories(Store.attach(f"http://{address}", "1"), [RUN], ["loss"]),
+            lambda: history.histories(Store.attach(f"http://{address}", "1"), [RUN], ["loss"]),
             lambda: TrackedRun(Store.attach(f"http://{address}", "1"), RUN).log_text("a", "b"),
         ):
             try:
@@ -197,7 +198,7 @@ def test_a_line_survives_whatever_its_probe_raises() -> None:
         if errors:
             raise errors.pop()
 
-    line = Line(probe)
+    line = Connection(probe)
     line._FIRST = line._LONGEST = line._pause = 0.01
     line.lost()
     until = time.monotonic() + SOON

@@ -16,8 +16,8 @@ from engines import Gate, assert_as_on_this_machine, project_with, searched, ste
 from optsweep.config.launchers import RayLaunch, SlurmLaunch
 from optsweep.execution.executor import Crashed
 from optsweep.execution.slurm.executor import SlurmJobs
-from optsweep.execution.slurm.job import gone_on_with
-from optsweep.execution.worker import Task
+from optsweep.execution.slurm.job import resumed
+from optsweep.execution.task import Task
 from slurms import Slurm
 from store import by_name
 from test_settings import changed
@@ -229,7 +229,7 @@ def test_a_requeued_task_goes_on_with_the_runs_that_it_had_begun(tmp_path: Path)
     job = job_in(tmp_path)
     (tmp_path / ".progress.json").write_text('{"run_id": "abc", "epoch": 1}')
     task = Task([job], "sqlite:///x", "1", None, "", False)
-    assert gone_on_with(task).jobs[0].run_id == "abc"
+    assert resumed(task).jobs[0].run_id == "abc"
 
 
 def test_a_run_computes_with_the_cores_that_it_is_given_unless_threads_are_typed() -> None:

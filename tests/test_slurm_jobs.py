@@ -18,7 +18,7 @@ from optsweep.execution.executor import Crashed
 from optsweep.execution.slurm.commands import cancel, end_of
 from optsweep.execution.slurm.executor import SlurmJobs
 from optsweep.execution.slurm.job import _end_when_unwanted
-from optsweep.execution.worker import Task
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 
 pytest.importorskip("submitit")

@@ -16,9 +16,9 @@ from carrying import new, swept_out
 from optsweep.config.launchers import Launch
 from optsweep.data.batch_order import batch_order
 from optsweep.data.dataset import load_dataset
-from optsweep.models import build
+from optsweep.models.build import build_model
 from optsweep.models.losses import cross_entropy
-from optsweep.runs import job as jobs
+from optsweep.runs import build
 from optsweep.runs.job import Job
 from optsweep.training.loop import train
 from optsweep.training.stack import Epoch
@@ -48,8 +48,8 @@ def mixed(project: Path, *overrides: str, choices: Sequence[Any] = MIXED) -> lis
 def together(stacked: Sequence[Job]) -> list[Epoch]:
     settings = [job.settings for job in stacked]
     data = load_dataset(settings[0])
-    models = [build.build_model(each, data.input_shape, len(data.classes)) for each in settings]
-    stack = jobs.build_together(settings, models, data, CPU)
+    models = [build_model(each, data.input_shape, len(data.classes)) for each in settings]
+    stack = build.build_stack(settings, models, data, CPU)
     epochs = range(1, settings[0].epochs + 1)
     size = settings[0].batch_size
     return list(train(stack, data, batch_size=size, epochs=epochs, shuffle=True, log_every=1))
@@ -59,7 +59,7 @@ def alone(job: Job) -> list[Epoch]:
     data = load_dataset(job.settings)
     epochs = range(1, job.settings.epochs + 1)
     size = job.settings.batch_size
-    stack = jobs.build(job.settings, data, CPU)
+    stack = build.build_run(job.settings, data, CPU)
     return list(train(stack, data, batch_size=size, epochs=epochs, shuffle=True, log_every=1))
 
 
@@ -131,10 +131,10 @@ def test_starts_and_batches_are_those_of_the_run_alone_bit_for_bit(project: Path
     chosen = mixed(project, "model.hidden=[16]")
     settings = [job.settings for job in chosen]
     data = load_dataset(settings[0])
-    models = [build.build_model(each, data.input_shape, len(data.classes)) for each in settings]
+    models = [build_model(each, data.input_shape, len(data.classes)) for each in settings]
     stacked = StackedModel(models)
     for run, own in enumerate(models):
-        weights = build.build_model(settings[run], data.input_shape, len(data.classes)).state_dict()
+        weights = build_model(settings[run], data.input_shape, len(data.classes)).state_dict()
         for name, tensor in stacked.state_of(run).items():
             assert torch.equal(tensor, weights[name])
             assert torch.equal(tensor, own.state_dict()[name])

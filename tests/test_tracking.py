@@ -17,7 +17,8 @@ from mlflow.entities import Run
 
 from optsweep.errors import Terminated, TrackingError
 from optsweep.tracking.address import absolute, ui_command
-from optsweep.tracking.store import DatasetNote, Store, TrackedRun
+from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.store import Store, TrackedRun
 from optsweep.training.journal import Entry
 
 
@@ -79,7 +80,7 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
     with store.start("adam lr=0.1", params={"lr": 0.1, "limit": None}, tags={"a": "b"}) as run:
         run.log_epoch(Entry(1, 1, {"train/loss": 2.0}, {64: 2.5, 128: 2.25}))
         run.log_epoch(Entry(2, 1, {"train/loss": 1.0}, {192: 1.5}))
-        run.log_dataset(DatasetNote("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5}))
+        run.log_dataset(DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5}))
         run.log_file(file, "files")
         run.log_text("note.txt", "hello")
         run.tag(diverged="true")

@@ -10,7 +10,8 @@ import torch
 
 from carrying import new
 from optsweep.errors import StackFailed
-from optsweep.execution.worker import Task, carry
+from optsweep.execution.task import Task
+from optsweep.execution.worker import run_task
 from optsweep.tracking.store import Store
 
 
@@ -42,7 +43,7 @@ def task(project: Path, runs: int) -> Task:
 def test_no_handler_of_errors_takes_the_alarm_for_its_own(project: Path) -> None:
     given = task(project, 1)
     started = time.monotonic()
-    (record,) = carry(given, timeout=2)
+    (record,) = run_task(given, timeout=2)
     assert record.status == "FAILED"
     assert record.error == "TimedOut: took longer than hydra.launcher.timeout=2 s"
     assert time.monotonic() - started < 15
@@ -50,4 +51,4 @@ def test_no_handler_of_errors_takes_the_alarm_for_its_own(project: Path) -> None
 
 def test_a_stack_that_takes_too_long_says_so(project: Path) -> None:
     with pytest.raises(StackFailed, match="TimedOut: took longer than"):
-        carry(task(project, 2), timeout=1)
+        run_task(task(project, 2), timeout=1)

@@ -19,7 +19,7 @@ from optsweep.config.settings import Settings
 from optsweep.data.batch_order import batch_order
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.data.splits import Split
-from optsweep.runs.job import build
+from optsweep.runs.build import build_run
 from optsweep.training.evaluation import evaluate
 from optsweep.training.loop import train_epoch
 
@@ -90,7 +90,7 @@ class Ours:
 
     def __init__(self, settings: Settings, data: Dataset) -> None:
         count, size = len(data.train.labels), settings.batch_size
-        self.stack = build(settings, data, CPU)
+        self.stack = build_run(settings, data, CPU)
         self.model = self.stack.model
         self.data = data
         self.order = batch_order([settings.seed], 1, count, shuffle=False)
@@ -141,7 +141,7 @@ def loop(options: Options) -> str:
     settings = composed(overrides, ROOT).settings
     data = _first_samples(load_dataset(settings), options.samples)
     rounds = [_round(settings, data) for _ in range(options.rounds)]
-    network = build(settings, data, CPU).model
+    network = build_run(settings, data, CPU).model
     work = operations(network, data.input_shape) * len(data.train.labels)
     sizes = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test samples"
     return paragraphs(

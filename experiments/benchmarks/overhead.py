@@ -11,7 +11,7 @@ import sklearn.datasets  # noqa: F401 (imported here, so that no run is charged 
 from rich.console import Console
 
 from benchmarks.shared import Options, aligned, composed, paragraphs, timed
-from optsweep.sweep.single_run import carry_out
+from optsweep.sweep.single_run import run_single
 from optsweep.tracking.store import Store
 
 
@@ -42,7 +42,7 @@ def _phases(folder: Path, number: int, threads: int) -> dict[str, float]:
     overrides += ["figures=none"]
     composing, job = timed(lambda: composed(overrides, folder / str(number)))
     opening, store = timed(lambda: Store.open(job.settings.tracking_uri, job.settings.experiment))
-    running, record = timed(lambda: carry_out(job, store, Console(file=StringIO())))
+    running, record = timed(lambda: run_single(job, store, Console(file=StringIO())))
     return {
         "compose the config, check it, load the data": composing,
         "open the store": opening,

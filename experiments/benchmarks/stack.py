@@ -25,7 +25,7 @@ from optsweep.data.batch_order import batch_order
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.data.splits import Split
 from optsweep.models.build import build_model
-from optsweep.runs.job import build, build_together
+from optsweep.runs.build import build_run, build_stack
 from optsweep.training.loop import train_epoch
 from optsweep.training.stack import Stack
 
@@ -163,7 +163,7 @@ def _alone(name: str, chosen: slice) -> float:
     """The core loop, run by run."""
     runs = _settings(name, chosen)
     data = load_dataset(runs[0])
-    stacks = [build(run, data, CPU) for run in runs]
+    stacks = [build_run(run, data, CPU) for run in runs]
 
     def train_all() -> None:
         for each in stacks:
@@ -177,7 +177,7 @@ def _stacked(name: str, chosen: slice) -> float:
     runs = _settings(name, chosen)
     data = load_dataset(runs[0])
     networks = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
-    together = build_together(runs, networks, data, CPU)
+    together = build_stack(runs, networks, data, CPU)
     return timed(lambda: _train(together, data, runs[0].batch_size))[0]
 
 
@@ -262,9 +262,9 @@ def _gpu_rounds(size: int, precision: str, data: Dataset, options: Options) -> I
     with computing(runs[0]):
         networks = [_network(run) for run in runs]
         if size:
-            trained = build_together(runs, networks, data, device)
+            trained = build_stack(runs, networks, data, device)
         else:
-            trained = build(runs[0], data, device)
+            trained = build_run(runs[0], data, device)
         _train(trained, data, runs[0].batch_size, epochs=1)  # to warm up, and to capture
         for _ in range(options.rounds):
             torch.cuda.reset_peak_memory_stats()

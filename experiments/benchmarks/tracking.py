@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from benchmarks.shared import Options, aligned, composed, paragraphs
-from optsweep.sweep.single_run import carry_out
+from optsweep.sweep.single_run import run_single
 from optsweep.system.redaction import redact
 from optsweep.tracking.address import sqlite_path
 from optsweep.tracking.store import Store, TrackedRun
@@ -69,6 +69,6 @@ def _waits(folder: Path, uri: str, seed: int, options: Options) -> list[tuple[fl
     if options.samples is not None:
         overrides += [f"dataset.limit={options.samples}"]
     job = composed(overrides, folder)
-    carry_out(job, Store.open(uri, "benchmark"), Console(file=StringIO()))
+    run_single(job, Store.open(uri, "benchmark"), Console(file=StringIO()))
     seconds = [entry.metrics["epoch_seconds"] for entry in entries]
     return list(zip(waits, seconds, strict=True))

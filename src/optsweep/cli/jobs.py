@@ -43,15 +43,16 @@ def new_job(
         OptsweepError: the job cannot be carried out.
     """
     from optsweep.data.dataset import load_dataset
-    from optsweep.runs.job import Job, ready
+    from optsweep.runs.job import Job
+    from optsweep.runs.preflight import checked
     from optsweep.training.device import check_precision
 
     if device is None:
-        settings = ready(settings)
+        settings = checked(settings)
     else:
         settings = replace(settings, device=device)
         check_precision(settings)
-        ready(replace(settings, device="cpu", precision="fp32"))
+        checked(replace(settings, device="cpu", precision="fp32"))
     fingerprint = settings.fingerprint(load_dataset(settings).digest)
     config = to_yaml(redacted(values))
     return Job(settings, folder, fingerprint, overrides, swept, config)

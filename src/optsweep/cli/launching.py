@@ -123,7 +123,7 @@ class PlannedLauncher(Launcher):
         """
         from optsweep.cli.composing import compose, plain
         from optsweep.cli.jobs import job_from_composed, refuse_swept, swept_keys
-        from optsweep.cli.main import refuse_silent_store, telling_how_to_go_on
+        from optsweep.cli.main import printing_resume_command, refuse_silent_store
         from optsweep.cli.searching import begin
         from optsweep.cli.yaml import to_yaml
         from optsweep.search.search import refuse_pruning_apart, refuse_with_search
@@ -147,7 +147,8 @@ class PlannedLauncher(Launcher):
         if search and not self.shares_folder(launch):
             refuse_pruning_apart(search)
         with imports.importing():
-            from optsweep.runs.job import refuse_full, room_of
+            from optsweep.runs.preflight import bytes_needed_by
+            from optsweep.system.disk import refuse_full
 
         keys = swept_keys(job_overrides)
         refuse_swept(keys, settings)
@@ -155,13 +156,14 @@ class PlannedLauncher(Launcher):
             job_from_composed(one, given, keys, self.device(launch, given))
             for one, given in zip(composed, settings, strict=True)
         ]
-        refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
+        refuse_full(folder, len(jobs) * bytes_needed_by(jobs[0].settings), "hydra.sweep.dir")
 
         with imports.importing():
             from rich.console import Console
 
             from optsweep.sweep.resume import earlier_sweeps, refuse_others
-            from optsweep.sweep.sweep import More, Sweep, carry_out
+            from optsweep.sweep.rounds import More
+            from optsweep.sweep.sweep import Sweep, run_sweep
             from optsweep.tracking.store import Store
 
             store = Store.open(asked.tracking_uri, asked.experiment)
@@ -178,8 +180,8 @@ class PlannedLauncher(Launcher):
             config=to_yaml(redacted(plain(self._config))),
         )
         if asked.resume and not first and not search:
-            earlier = earlier_sweeps(store, sweep.plan)[:1]
-            refuse_others(earlier, "sweep", sweep.plan, folder, "hydra.sweep.dir")
+            earlier = earlier_sweeps(store, sweep.identity)[:1]
+            refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
         console = Console()
 
         def more_jobs(overrides: Sequence[Sequence[str]]) -> list["Job"]:
@@ -190,7 +192,9 @@ class PlannedLauncher(Launcher):
                 for one, given in zip(added, settings, strict=True)
             ]
             if folder.exists():  # else the sweep has moved to the one that it goes on with
-                refuse_full(folder, len(jobs) * room_of(jobs[0].settings), "hydra.sweep.dir")
+                refuse_full(
+                    folder, len(jobs) * bytes_needed_by(jobs[0].settings), "hydra.sweep.dir"
+                )
             composed.extend(added)
             return jobs
 
@@ -204,8 +208,8 @@ class PlannedLauncher(Launcher):
             sweep, more = begin(search, sweep, store, job_overrides, more_jobs)
         elif asked.extend:
             more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, tell)
-        with telling_how_to_go_on():
-            record = carry_out(
+        with printing_resume_command():
+            record = run_sweep(
                 sweep, store, console, lambda place, folder: composed[place].keep(folder), more
             )
         return record.runs

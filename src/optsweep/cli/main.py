@@ -87,7 +87,7 @@ def _terminate(number: int, frame: object) -> None:
 def single_run(config: DictConfig) -> float:
     """Carries out the one run that a composed config describes; returns its ranking accuracy."""
     try:
-        with leaving_nothing(Path(HydraConfig.get().runtime.output_dir)):
+        with removing_refused_folder(Path(HydraConfig.get().runtime.output_dir)):
             return _single_run(config)
     except Exception as error:
         # Hydra would print a line of its own above, with what was typed, secrets included.
@@ -109,7 +109,7 @@ def _single_run(config: DictConfig) -> float:
         from rich.console import Console
 
         from optsweep.sweep.resume import refuse_others
-        from optsweep.sweep.single_run import carry_out
+        from optsweep.sweep.single_run import run_single
         from optsweep.tracking.store import Store
         from optsweep.verdict.ranking import objective
 
@@ -119,12 +119,12 @@ def _single_run(config: DictConfig) -> float:
         earlier = store.find(**same) if settings.resume else []
         identity = job.fingerprint if settings.resume else ""
         refuse_others(earlier, "run", identity, folder, "hydra.run.dir")
-    with telling_how_to_go_on():
-        return objective(carry_out(job, store, Console()).metrics)
+    with printing_resume_command():
+        return objective(run_single(job, store, Console()).metrics)
 
 
 @contextmanager
-def leaving_nothing(folder: Path) -> Iterator[None]:
+def removing_refused_folder(folder: Path) -> Iterator[None]:
     """Removes what Hydra wrote for a run that is refused, and the folder where nothing is left."""
     try:
         yield
@@ -170,7 +170,7 @@ def refuse_typed_folder(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def telling_how_to_go_on() -> Iterator[None]:
+def printing_resume_command() -> Iterator[None]:
     """On an interrupt, prints the command that goes on where it stopped."""
     try:
         yield

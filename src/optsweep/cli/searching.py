@@ -77,14 +77,14 @@ def begin(
     `sweep` holds the checked jobs at the ends of what is searched. With `resume`, a search that
     was begun before is gone on with, as its study has it.
     """
-    from optsweep.execution.executor import count_workers
+    from optsweep.execution.workers import count_workers
     from optsweep.search.study import Study
     from optsweep.sweep.resume import earlier_sweeps, folder_of, refuse_others
 
     search = replace(search, identity=search.identify([job.fingerprint for job in sweep.jobs]))
     sweep = replace(sweep, search=search, launch=replace(sweep.launch, stack=1))
-    earlier = earlier_sweeps(store, sweep.plan)[:1] if sweep.resume else []
-    refuse_others(earlier, "sweep", sweep.plan, sweep.folder, "hydra.sweep.dir")
+    earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
+    refuse_others(earlier, "sweep", sweep.identity, sweep.folder, "hydra.sweep.dir")
     folder = (folder_of(earlier[0]) if earlier else None) or sweep.folder
     settings = sweep.jobs[0].settings
     workers = max(1, count_workers(sweep.launch, settings, search.n_trials))

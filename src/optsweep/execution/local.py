@@ -21,7 +21,8 @@ from typing import Any
 from optsweep.errors import TaskFailed, describe
 from optsweep.execution.executor import Crashed, signal_name
 from optsweep.execution.forkserver import start_server
-from optsweep.execution.worker import TAKEN, Task, carry, serve
+from optsweep.execution.task import Task
+from optsweep.execution.worker import TAKEN, run_task, serve
 from optsweep.records.run import RunRecord
 
 _TASKS = 100  # until a worker is replaced: what a library leaks in a run stays bounded
@@ -101,7 +102,7 @@ class LocalProcesses:
         self,
         workers: int,
         timeout: float | None = None,
-        run: Callable[[Task], list[RunRecord]] = carry,
+        run: Callable[[Task], list[RunRecord]] = run_task,
     ) -> None:
         self.workers = workers
         self._timeout = timeout

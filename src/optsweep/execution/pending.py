@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from optsweep.errors import StackFailed, TaskFailed
 from optsweep.execution.executor import Crashed
-from optsweep.execution.worker import Task
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 
 log = logging.getLogger(__name__)

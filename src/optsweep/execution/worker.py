@@ -9,18 +9,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from optsweep.errors import StackFailed, TaskFailed, TimedOut, describe
 from optsweep.execution.forkserver import end_with_parent
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
-from optsweep.runs.job import Job
-from optsweep.runs.progress import NOTE, NotedProgress
-from optsweep.runs.run import Filing, new_record, run
+from optsweep.runs.member import TrackingContext, new_record
+from optsweep.runs.run import run_jobs
+from optsweep.runs.status_file import STATUS_FILE, StatusFileProgress
 from optsweep.system import process as imports
 from optsweep.system.redaction import RedactingFormatter, redact
 from optsweep.tracking.store import Store
@@ -29,20 +29,8 @@ OUTPUT = "optsweep.log"
 TAKEN = b""  # what a worker process answers first; what follows is the outcome
 
 
-@dataclass(frozen=True)
-class Task:
-    """Jobs that are carried out together, and where they are filed."""
-
-    jobs: Sequence[Job]
-    uri: str
-    experiment_id: str
-    parent: str | None
-    owner: str
-    figures: bool
-
-
-def carry(
-    task: Task, timeout: float | None = None, progress: NotedProgress | None = None
+def run_task(
+    task: Task, timeout: float | None = None, progress: StatusFileProgress | None = None
 ) -> list[RunRecord]:
     """Carries a task out: a record for each job. What fails alone is in its record.
 
@@ -62,11 +50,11 @@ def carry(
     with output_to(output):
         try:
             with _within(timeout, len(task.jobs)):
-                run(
+                run_jobs(
                     task.jobs,
                     records,
-                    Filing(store, task.parent, task.owner, task.figures),
-                    progress or NotedProgress(),
+                    TrackingContext(store, task.parent, task.owner, task.figures),
+                    progress or StatusFileProgress(),
                 )
         except KeyboardInterrupt:
             raise
@@ -84,7 +72,7 @@ def carry(
     if failure:
         raise failure
     for job in task.jobs:
-        (job.folder / NOTE).unlink(missing_ok=True)
+        (job.folder / STATUS_FILE).unlink(missing_ok=True)
     return records
 
 
@@ -156,24 +144,26 @@ def output_to(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def serve(run: Callable[[Task], list[RunRecord]], tasks: Connection, launcher: Connection) -> None:
+def serve(
+    run_jobs: Callable[[Task], list[RunRecord]], tasks: Connection, launcher: Connection
+) -> None:
     """A worker process's life: runs each task that it is sent, and answers with its outcome."""
     _prepare(launcher)
     with suppress(EOFError, OSError):  # the launcher has closed the pipe
         while True:
             content = tasks.recv_bytes()
             tasks.send_bytes(TAKEN)
-            tasks.send_bytes(_answer(run, content))
+            tasks.send_bytes(_answer(run_jobs, content))
 
 
-def _answer(run: Callable[[Task], list[RunRecord]], content: bytes) -> bytes:
+def _answer(run_jobs: Callable[[Task], list[RunRecord]], content: bytes) -> bytes:
     """Runs a task: its records, `StackFailed` or `TaskFailed`, pickled.
 
     An exception of somebody else's is sent as text: it might not be read at the other end.
     """
     outcome: list[RunRecord] | Exception
     try:
-        outcome = run(pickle.loads(content))
+        outcome = run_jobs(pickle.loads(content))
     except StackFailed as failure:
         outcome = failure
     except BaseException as error:  # SystemExit too: a task may not end its worker

@@ -17,7 +17,8 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.system import environment, files
 from optsweep.system.redaction import redacted
-from optsweep.tracking.store import DatasetNote, Store, TrackedRun
+from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.store import Store, TrackedRun
 from optsweep.training.evaluation import predict
 
 WEIGHTS = "weights.safetensors"
@@ -64,7 +65,7 @@ def describe_run(job: Job, data: Dataset, tracked: TrackedRun) -> None:
     splits = {"train": data.train, "val": data.val, "test": data.test}
     samples = {name: len(split.labels) for name, split in splits.items() if split is not None}
     target = job.settings.dataset.target
-    tracked.log_dataset(DatasetNote(data.name, data.digest, target, data.input_shape, samples))
+    tracked.log_dataset(DatasetInfo(data.name, data.digest, target, data.input_shape, samples))
     tracked.log_text("config.yaml", job.config)
     tracked.log_text("overrides.txt", "\n".join(redacted(list(job.overrides))))
     tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))

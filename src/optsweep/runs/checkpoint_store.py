@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from optsweep.errors import Unreachable
 from optsweep.runs.job import Job
-from optsweep.runs.progress import NotedProgress
+from optsweep.runs.status_file import StatusFileProgress
 from optsweep.system import files
 from optsweep.tracking import limits
 from optsweep.tracking.logged_epochs import logged
@@ -34,7 +34,7 @@ _KEPT = "stack.json"  # in it: which run's artifacts hold the checkpoint of its 
 _PAUSES = (1.0, 4.0, 15.0)  # seconds between tries to reach a store that is away
 
 
-class StoredProgress(NotedProgress):
+class StoredProgress(StatusFileProgress):
     """A worker's progress that sends the checkpoint of what it trains to MLflow.
 
     A stack's is kept with its first run; the others say with which.

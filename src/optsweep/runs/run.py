@@ -1,16 +1,14 @@
 """One stack of runs, whole: build it, train it, track every epoch, keep weights and pictures.
 
-`run` is given jobs that were checked, one most often, and fills a `RunRecord` in for each. Several
-are trained together, as one program; in MLflow each is a run like any other. They go on from their
-folders where an earlier attempt left a checkpoint there.
+`run_jobs` is given jobs that were checked, one most often, and fills a `RunRecord` in for each.
+Several are trained together, as one program; in MLflow each is a run like any other. They go on
+from their folders where an earlier attempt left a checkpoint there.
 """
 
 import logging
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,18 +17,20 @@ from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.errors import StackFailed, describe
 from optsweep.models.build import build_model
 from optsweep.records.run import RunRecord
-from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights, run_tags
-from optsweep.runs.heartbeat import Heartbeat
-from optsweep.runs.job import Job, build, build_together, refuse_full, room
+from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights
+from optsweep.runs.build import build_run, build_stack
+from optsweep.runs.job import Job
+from optsweep.runs.member import StackMember, TrackingContext, _now
+from optsweep.runs.preflight import bytes_needed
 from optsweep.runs.progress import Progress
 from optsweep.system import files, folders
+from optsweep.system.disk import refuse_full
 from optsweep.tracking.logged_epochs import journal_of
-from optsweep.tracking.store import Store, TrackedRun
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory
 from optsweep.training.evaluation import evaluate_splits
-from optsweep.training.journal import Entry, Journal
+from optsweep.training.journal import Entry
 from optsweep.training.loop import train
 from optsweep.training.stack import Epoch, Stack
 from optsweep.training.stacked import StackedModel
@@ -39,91 +39,8 @@ from optsweep.verdict.ranking import objective
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Filing:
-    """Where runs are filed, under which parent, in whose name, and whether with pictures."""
-
-    store: Store
-    parent: str | None = None
-    owner: str = ""
-    figures: bool = True
-    heartbeat: Heartbeat | None = None  # of a run that belongs to no sweep
-
-    @contextmanager
-    def start(self, job: Job, stack: int) -> Iterator[TrackedRun]:
-        """The job's run in MLflow, begun or reopened; it rides in a stack of so many."""
-        params = job.settings.params()
-        params["threads"] = job.settings.threads or torch.get_num_threads()
-        tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
-        with self.store.start(
-            job.name,
-            params=params,
-            tags=tags,
-            parent=self.parent,
-            run_id=job.run_id,
-            folder=job.folder,
-        ) as tracked:
-            if self.heartbeat:
-                self.heartbeat.keep(tracked)
-            yield tracked
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run of a stack: its job, what becomes of it, and where its epochs are told."""
-
-    job: Job
-    record: RunRecord
-    tracked: TrackedRun
-    journal: Journal
-
-    def log(self, entry: Entry) -> Entry:
-        """Keeps an epoch, tells MLflow of it and puts it into the record."""
-        kept, new = self.journal.keep(entry)
-        if new:
-            self.tracked.log_epoch(kept)
-        self.note(kept)
-        return kept
-
-    def note(self, entry: Entry) -> None:
-        """Puts an epoch into the record."""
-        record = self.record
-        record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
-        if (seconds := entry.metrics.get("epoch_seconds")) is not None:
-            record.seconds += seconds
-            record.epoch_seconds.append((entry.epoch, seconds))
-        for name, value in record.metrics.items():
-            record.history.setdefault(name, []).append((entry.epoch, value))
-
-    def note_divergence(self) -> None:
-        """Marks the run as diverged: there is nothing more to tell of it."""
-        self.record.diverged = True
-        self.tracked.tag(diverged="true")
-
-    def note_pruning(self, entry: Entry) -> bool:
-        """Asks whether the run is hopeless after an epoch that is not its last; marks it if so."""
-        if self.job.hopeless is None or self.record.diverged:
-            return False
-        if 0 < entry.epoch < self.job.settings.epochs:
-            self.record.pruned = self.job.hopeless(entry.epoch, objective(entry.metrics))
-        if self.record.pruned:
-            self.tracked.tag(pruned="true")
-        return self.record.pruned
-
-
-def new_record(job: Job) -> RunRecord:
-    """The record of a job that was not carried out yet."""
-    return RunRecord(
-        name=job.name,
-        run_id=job.run_id or "",
-        status="SCHEDULED",
-        params=job.settings.params(),
-        swept=dict(job.swept),
-    )
-
-
-def run(
-    jobs: Sequence[Job], records: Sequence[RunRecord], filing: Filing, progress: Progress
+def run_jobs(
+    jobs: Sequence[Job], records: Sequence[RunRecord], filing: TrackingContext, progress: Progress
 ) -> None:
     """Carries out jobs, together where there are several, and fills their records in.
 
@@ -142,7 +59,7 @@ def run(
             if len(jobs) > 1:
                 together, models = _buildable(together, data, filing, progress)
             if together:
-                _carry_out(together, models, data, device, filing, progress)
+                _run_together(together, models, data, device, filing, progress)
     except BaseException as error:
         for _, record in together:
             record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -164,13 +81,16 @@ def _left_open(count: int) -> Iterator[None]:
 
 
 def _buildable(
-    together: Sequence[tuple[Job, RunRecord]], data: Dataset, filing: Filing, progress: Progress
+    together: Sequence[tuple[Job, RunRecord]],
+    data: Dataset,
+    filing: TrackingContext,
+    progress: Progress,
 ) -> tuple[list[tuple[Job, RunRecord]], list[torch.nn.Module]]:
     """The jobs that can be built, and their models; one that cannot fails and leaves the stack."""
     sound, models = [], []
     for job, record in together:
         try:
-            models.append(build(job.settings, data, torch.device("cpu")).model)
+            models.append(build_run(job.settings, data, torch.device("cpu")).model)
         except Exception as error:
             if ran_out_of_memory(error):  # which fewer runs may not do
                 raise
@@ -184,17 +104,17 @@ def _buildable(
     return sound, models
 
 
-def _carry_out(
+def _run_together(
     together: Sequence[tuple[Job, RunRecord]],
     models: Sequence[torch.nn.Module],
     data: Dataset,
     device: torch.device,
-    filing: Filing,
+    filing: TrackingContext,
     progress: Progress,
 ) -> None:
     jobs = [job for job, _ in together]
     stack = _build(jobs, models, data, device)
-    needed = room(stack.model, len(together))
+    needed = bytes_needed(stack.model, len(together))
     with ExitStack() as open_runs:
         members = []
         for job, record in together:
@@ -206,7 +126,7 @@ def _carry_out(
             record.run_id, record.stack = tracked.run_id, len(together)
             describe_run(job, data, tracked)
             journal = journal_of(job, filing.store)
-            members.append(Member(job, record, tracked, journal))
+            members.append(StackMember(job, record, tracked, journal))
         progress.started({member.job.folder: member.tracked.run_id for member in members})
         path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
         with _left_open(len(members)):
@@ -229,10 +149,10 @@ def _build(
 ) -> Stack:
     """The jobs' stack: of `models`, where there are some, else of new ones."""
     if len(jobs) == 1:
-        return build(jobs[0].settings, data, device)
+        return build_run(jobs[0].settings, data, device)
     runs = [job.settings for job in jobs]
     shape = data.input_shape, len(data.classes)
-    return build_together(runs, models or [build_model(one, *shape) for one in runs], data, device)
+    return build_stack(runs, models or [build_model(one, *shape) for one in runs], data, device)
 
 
 def _alone(
@@ -248,7 +168,7 @@ def _alone(
 
 def _train(
     stack: Stack,
-    members: Sequence[Member],
+    members: Sequence[StackMember],
     data: Dataset,
     device: torch.device,
     path: Path,
@@ -268,9 +188,9 @@ def _train(
             member.note_divergence()
     if settings.evaluate_first and done == 0:
         first = evaluate_splits(stack, data)
-        for run, member in enumerate(members):
+        for run_jobs, member in enumerate(members):
             member.log(
-                Entry(0, _now(), {name: values[run].item() for name, values in first.items()})
+                Entry(0, _now(), {name: values[run_jobs].item() for name, values in first.items()})
             )
     checkpoint.leave_notes(path, [member.job.folder for member in members])
     if all(member.record.diverged for member in members):
@@ -287,16 +207,18 @@ def _train(
             log_every=settings.log_every,
             watch=progress.watch,
         ):
-            learning = [(run, m) for run, m in enumerate(members) if not m.record.diverged]
-            entries = [member.log(_entry(epoch, run)) for run, member in learning]
+            learning = [
+                (run_jobs, m) for run_jobs, m in enumerate(members) if not m.record.diverged
+            ]
+            entries = [member.log(_entry(epoch, run_jobs)) for run_jobs, member in learning]
             # Of a stack the last epoch too: its runs are closed one after another, and what is
             # killed meanwhile has only its closing to do again.
             due = epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs
             if due or (len(members) > 1 and epoch.number == settings.epochs):
                 checkpoint.save(path, stack, epoch.number, fingerprints)
             progress.finished(epoch.number, max((e.metrics for e in entries), key=objective))
-            for run, member in learning:
-                if epoch.diverged[run]:
+            for run_jobs, member in learning:
+                if epoch.diverged[run_jobs]:
                     member.note_divergence()
             if all(member.record.diverged for member in members):
                 break
@@ -306,7 +228,7 @@ def _train(
 
 
 def _restored(
-    stack: Stack, members: Sequence[Member], data: Dataset, device: torch.device
+    stack: Stack, members: Sequence[StackMember], data: Dataset, device: torch.device
 ) -> tuple[Stack, int]:
     """The stack as its checkpoint has it, and the epoch it was saved after; or epoch 0."""
     folder = members[0].job.folder
@@ -329,18 +251,14 @@ def _restored(
     return stack, done
 
 
-def _entry(epoch: Epoch, run: int) -> Entry:
+def _entry(epoch: Epoch, run_jobs: int) -> Entry:
     """What MLflow is told of one run's epoch."""
     speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
-    losses = epoch.batch_losses[:, run].tolist()
+    losses = epoch.batch_losses[:, run_jobs].tolist()
     batches = dict(zip(epoch.samples_seen, losses, strict=True))
-    return Entry(epoch.number, _now(), epoch.scores(run) | speed, batches)
+    return Entry(epoch.number, _now(), epoch.scores(run_jobs) | speed, batches)
 
 
 def _is_finite(entry: Entry) -> bool:
     """Whether the epoch's losses are numbers; where one is not, the run has diverged."""
     return all(math.isfinite(value) for name, value in entry.metrics.items() if "/loss" in name)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

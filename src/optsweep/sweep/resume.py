@@ -5,14 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optsweep.errors import TrackingError, Unreachable
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches
-from optsweep.runs.owner import State
-from optsweep.runs.run import new_record
+from optsweep.runs.member import new_record
 from optsweep.system import folders
-from optsweep.tracking.outbox import outboxes
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Run, Store
 
@@ -25,32 +22,6 @@ class Earlier:
 
     finished: Mapping[str, Run]
     unfinished: Mapping[str, Run]
-
-
-def release_dead(store: Store) -> None:
-    """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
-    dead = _dead(store)
-    owned = {folder for run in dead if (folder := folder_of(run))}
-    if unsent := [found for folder in owned for found in outboxes(folder)]:
-        try:  # what they could not tell may be that they ended
-            store.deliver(unsent)
-        except Unreachable:
-            raise
-        except TrackingError as error:
-            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
-        dead = _dead(store)
-    for run in dead:
-        store.end(run.info.run_id, "KILLED")
-
-
-def _dead(store: Store) -> list[Run]:
-    """The runs that are RUNNING in the store while nobody carries them out."""
-    launches = Launches(store)
-    return [
-        run
-        for run in store.find(status="RUNNING")
-        if launches.state(run) in (State.GONE, State.SILENT)
-    ]
 
 
 def earlier_sweeps(store: Store, plan: str) -> list[Run]:
@@ -99,7 +70,7 @@ def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
     return Earlier(finished, unfinished)
 
 
-def taken_over(
+def reuse_finished(
     jobs: Sequence[Job], store: Store, earlier: Earlier, launch: str = ""
 ) -> tuple[list[Job], list[RunRecord], list[int]]:
     """The jobs, a record for each, and the places of those that are still to be carried out.

@@ -1,6 +1,6 @@
 """A sweep's runs under way: handed to the executor, watched, tried again, and ended.
 
-`Course.run` fills one record a job in. It looks at nothing but the runs in hand, of which there
+`Scheduler.run` fills one record a job in. It looks at nothing but the runs in hand, of which there
 is one more than there are workers, however many runs a sweep has.
 """
 
@@ -16,11 +16,13 @@ from pathlib import Path
 from optsweep.config.launchers import Launch
 from optsweep.errors import StackFailed, TrackingError, Unreachable
 from optsweep.execution.executor import Crashed, Executor
-from optsweep.execution.worker import OUTPUT, Task, last_lines
+from optsweep.execution.task import Task
+from optsweep.execution.worker import OUTPUT, last_lines
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
-from optsweep.runs.progress import NOTE, SweepProgress, read_note
-from optsweep.runs.run import Filing, new_record
+from optsweep.runs.member import TrackingContext, new_record
+from optsweep.runs.status_file import STATUS_FILE, read_status
+from optsweep.sweep.progress import SweepProgress
 from optsweep.system.redaction import redact
 from optsweep.tracking.outbox import Outbox
 
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 _GLANCE = 1.0  # seconds between two looks at what is running
 
 
-class Course:
+class Scheduler:
     """The runs of a sweep under way: which are in the executor's hands, and what became of each.
 
     `records` has one for each job, in their order.
@@ -42,7 +44,7 @@ class Course:
         jobs: Sequence[Job],
         records: list[RunRecord],
         launch: Launch,
-        filing: Filing,
+        filing: TrackingContext,
         prepare: Callable[[int, Path], None],
     ) -> None:
         self._jobs = list(jobs)
@@ -181,7 +183,7 @@ class Course:
         the run is created, leaves none: then MLflow is asked.
         """
         job = self._jobs[place]
-        if noted := read_note(job.folder / NOTE).get("run_id") or job.run_id:
+        if noted := read_status(job.folder / STATUS_FILE).get("run_id") or job.run_id:
             return str(noted)
         asked = {"parent": self._filing.parent or "", "fingerprint": job.fingerprint}
         with suppress(TrackingError):
@@ -207,7 +209,7 @@ class Course:
         for future in [*kept, *(others[at:] + others[:at])[:most]]:
             group = self._in_hand[future]
             job = self._jobs[group[0]]
-            if len(notes) < most and (note := read_note(job.folder / NOTE)):
+            if len(notes) < most and (note := read_status(job.folder / STATUS_FILE)):
                 name = job.name if len(group) == 1 else f"{len(group)} runs from {job.name}"
                 notes[name] = (note, job.settings.epochs)
                 self._shown.append(future)

@@ -17,7 +17,7 @@ from optsweep.tracking.store import Store
 
 
 @contextmanager
-def telling_of_unsent(
+def sending_unsent(
     folder: Path, jobs: Sequence[Job], store: Store, console: Console
 ) -> Iterator[None]:
     """At the end, sends what the store did not take, or says how to send it later."""

@@ -9,17 +9,19 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches
+from optsweep.runs.member import TrackingContext, new_record
 from optsweep.runs.owner import Owner, State
 from optsweep.runs.progress import RunProgress
-from optsweep.runs.run import Filing, new_record, run
-from optsweep.sweep.resume import folder_of, release_dead
-from optsweep.sweep.send_outbox import telling_of_unsent
+from optsweep.runs.run import run_jobs
+from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.resume import folder_of
+from optsweep.sweep.send_outbox import sending_unsent
 from optsweep.tracking.address import ui_command
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Run, Store
 
 
-def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
+def run_single(job: Job, store: Store, console: Console) -> RunRecord:
     """Carries one job out; with `resume`, takes an earlier run over or goes on with it.
 
     Raises:
@@ -36,13 +38,15 @@ def carry_out(job: Job, store: Store, console: Console) -> RunRecord:
     progress = RunProgress(console, job.name, job.settings.epochs)
     with (
         Owner(job.folder) as owner,
-        telling_of_unsent(job.folder, [job], store, console),
+        sending_unsent(job.folder, [job], store, console),
         Heartbeat(store, owner) as heartbeat,
     ):
         if earlier and (earlier := heartbeat.claim(earlier)).info.status == "FINISHED":
             return _reused(job, record, earlier, store, console)
         figures = job.settings.figures != "none"
-        run([job], [record], Filing(store, None, owner.name, figures, heartbeat), progress)
+        run_jobs(
+            [job], [record], TrackingContext(store, None, owner.name, figures, heartbeat), progress
+        )
     _show(job, record, store, console)
     return record
 

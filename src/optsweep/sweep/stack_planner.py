@@ -19,7 +19,8 @@ from optsweep.config.launchers import Launch
 from optsweep.config.settings import Option, Settings
 from optsweep.data.dataset import load_dataset
 from optsweep.models.build import build_model, weigh
-from optsweep.runs.job import Job, why_not_stacked
+from optsweep.runs.job import Job
+from optsweep.runs.preflight import why_not_stacked
 from optsweep.sweep.scheduler import Group
 from optsweep.training import checkpoint
 
@@ -32,7 +33,7 @@ _ANY = Option("any", "any", {})
 
 
 @dataclass(frozen=True)
-class Plan:
+class StackPlan:
     """The groups that a sweep's runs are carried out in, and what a person should know of them."""
 
     groups: Sequence[Group]
@@ -50,7 +51,9 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def plan(jobs: Sequence[Job], todo: Sequence[int], launch: Launch, workers: int) -> Plan:
+def plan_stacks(
+    jobs: Sequence[Job], todo: Sequence[int], launch: Launch, workers: int
+) -> StackPlan:
     """Groups the jobs at the places `todo`, for so many workers.
 
     Runs that were in a stack when they were interrupted stay together; one that went alone goes
@@ -71,7 +74,7 @@ def plan(jobs: Sequence[Job], todo: Sequence[int], launch: Launch, workers: int)
         if remark:
             remarks[remark] = None
         groups += [tuple(places[at : at + size]) for at in range(0, len(places), size)]
-    return Plan(sorted(groups), list(remarks))
+    return StackPlan(sorted(groups), list(remarks))
 
 
 def _agreement(job: Job) -> str:

@@ -1,6 +1,6 @@
 """The end of a sweep: its table and verdict on the terminal, in its folder and in MLflow.
 
-`conclude` is given what became of the sweep and hands on nothing. It is called whatever happened,
+`summarize` is given what became of the sweep and hands on nothing. It is called whatever happened,
 also where the sweep was interrupted.
 """
 
@@ -23,7 +23,7 @@ from optsweep.verdict.ranking import best_run
 from optsweep.verdict.sentences import few_sentences
 
 
-def conclude(
+def summarize(
     record: SweepRecord,
     jobs: Sequence[Job],
     folder: Path,

@@ -1,6 +1,6 @@
 """A sweep: jobs planned, carried out side by side, and concluded whatever happens.
 
-`carry_out` is given jobs that `jobs.ready` has checked. One parent run in MLflow holds the sweep.
+`run_sweep` is given jobs that `jobs.ready` has checked. One parent run in MLflow holds the sweep.
 With `resume`, what an earlier sweep finished is taken over and what it left unfinished goes on.
 """
 
@@ -13,32 +13,26 @@ from typing import Any
 
 from rich.console import Console
 
-from optsweep.config.launchers import ClusterLaunch, Launch
-from optsweep.errors import Unreachable
-from optsweep.execution.executor import count_workers, cuda_devices, make_executor
+from optsweep.config.launchers import Launch
+from optsweep.execution.factory import make_executor
+from optsweep.execution.workers import count_workers
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.artifacts import source_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
+from optsweep.runs.member import TrackingContext
 from optsweep.runs.owner import Owner
-from optsweep.runs.progress import SweepProgress
-from optsweep.runs.run import Filing
 from optsweep.search.search import Search
-from optsweep.sweep.resume import (
-    Earlier,
-    earlier_runs,
-    earlier_sweeps,
-    folder_of,
-    release_dead,
-    taken_over,
-)
-from optsweep.sweep.scheduler import Course, Group
-from optsweep.sweep.send_outbox import learn_ids, telling_of_unsent
-from optsweep.sweep.stack_planner import Plan, plan
-from optsweep.sweep.summary import conclude
+from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.progress import SweepProgress
+from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
+from optsweep.sweep.rounds import More, _Growth, _in_folder, _Planner
+from optsweep.sweep.scheduler import Scheduler
+from optsweep.sweep.send_outbox import learn_ids, sending_unsent
+from optsweep.sweep.stack_planner import plan_stacks
+from optsweep.sweep.summary import summarize
 from optsweep.system import environment, folders
-from optsweep.system.cores import cores
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import Store
 from optsweep.training.checkpoint import forget_stacks
@@ -65,8 +59,8 @@ class Sweep:
     config: str = ""  # of the sweep as a whole, for `multirun.yaml`
 
     @property
-    def plan(self) -> str:
-        """A hash of what is to be run: two sweeps with one plan are the same sweep."""
+    def identity(self) -> str:
+        """A hash of what is to be run: two sweeps with one identity are the same sweep."""
         if self.search:
             return self.search.identity
         fingerprints = " ".join(job.fingerprint for job in self.jobs)
@@ -82,87 +76,7 @@ class Sweep:
         return {key: list(choices.values()) for key, choices in grid.items()}
 
 
-# Given the records of all jobs so far, in their order, and how many groups of them are running:
-# further jobs, if any.
-More = Callable[[Sequence[RunRecord], int], Sequence[Job]]
-
-
-@dataclass(frozen=True)
-class _Round:
-    """Jobs that are planned together, a record for each, and the groups still to be done."""
-
-    jobs: Sequence[Job]
-    records: list[RunRecord]
-    todo: Sequence[Group]
-
-    @property
-    def reused(self) -> int:
-        return len(self.jobs) - sum(map(len, self.todo))
-
-    def after(self, count: int) -> list[Group]:
-        """The groups, where so many jobs come before these."""
-        return [tuple(count + place for place in group) for group in self.todo]
-
-
-@dataclass(frozen=True)
-class _Planner:
-    """Plans rounds of a sweep's jobs, taking over what earlier sweeps did of them."""
-
-    launch: Launch
-    workers: int
-    store: Store
-    taken: Earlier
-    console: Console
-    owner: str  # the launch's id
-
-    def round(self, jobs: Sequence[Job], whole: Plan | None = None, number: int = 0) -> _Round:
-        """The jobs as a round, of a sweep that has `number` jobs before them.
-
-        `whole` is the plan of all of them, where there is one and nothing can be taken over.
-        """
-        try:
-            jobs, records, todo = taken_over(jobs, self.store, self.taken, self.owner)
-        except Unreachable:  # it was there when the sweep began: what is added is carried out anew
-            if not number:
-                raise
-            jobs, records, todo = taken_over(jobs, self.store, Earlier({}, {}))
-        groups = whole or plan(jobs, todo, self.launch, self.workers)
-        if len(groups.groups) < len(todo) or groups.remarks:
-            self.console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
-        shared = _shared_out(jobs, groups.groups, self.launch, self.workers, number)
-        return _Round(shared, records, groups.groups)
-
-
-@dataclass(frozen=True)
-class _Growth:
-    """What a sweep under way grows by: asked of `more`, planned, and put on course.
-
-    `jobs` are all so far, `typed` is the folder that `more` makes them for, `folder` the sweep's.
-    """
-
-    more: More
-    planner: _Planner
-    jobs: list[Job]
-    course: Course
-    progress: SweepProgress
-    typed: Path
-    folder: Path
-    counted: bool  # whether nobody knew at the start how many there would be
-
-    def __call__(self, running: int) -> list[Group]:
-        """Further groups, where so many are running; none where there are none for now."""
-        while asked := self.more(self.course.records, running):
-            before = len(self.jobs)
-            added = self.planner.round(_in_folder(asked, self.typed, self.folder), number=before)
-            self.jobs.extend(added.jobs)
-            self.course.add(added.jobs, added.records)
-            self.progress.more(len(asked) if self.counted else 0, added.reused)
-            if added.todo:
-                return added.after(before)
-        return []
-
-
-def carry_out(
+def run_sweep(
     sweep: Sweep,
     store: Store,
     console: Console,
@@ -178,7 +92,7 @@ def carry_out(
     """
     release_dead(store)
     typed = sweep.folder
-    earlier = earlier_sweeps(store, sweep.plan)[:1] if sweep.resume else []
+    earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
     parent_id = earlier[0].info.run_id if earlier else None
     if earlier and (folder := folder_of(earlier[0])):
         sweep = _moved(sweep, folder)
@@ -200,12 +114,12 @@ def _carry_out(
     heartbeat: Heartbeat,
 ) -> SweepRecord:
     """Carries the jobs out in the sweep's folder, which is this launch's; `typed` is that given."""
-    folders.claim(sweep.folder, sweep.plan, sweep.config)
+    folders.claim(sweep.folder, sweep.identity, sweep.config)
     taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # What is left of a sweep computes with the threads that all of it did, or it would go on
     # otherwise than it began: sums by more threads differ in their last digits.
-    whole = plan(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
+    whole = plan_stacks(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
     workers = min(workers, len(whole.groups))
     planner = _Planner(sweep.launch, workers, store, taken, console, owner.launch)
     first = planner.round(sweep.jobs, None if sweep.resume else whole)
@@ -213,7 +127,7 @@ def _carry_out(
     jobs, records = list(first.jobs), list(first.records)  # of all, in their order
     expected = max(len(jobs), sweep.search.n_trials if sweep.search else 0)
     with (
-        telling_of_unsent(sweep.folder, jobs, store, console),
+        sending_unsent(sweep.folder, jobs, store, console),
         store.start(
             _title(sweep),
             params=_params(sweep),
@@ -223,8 +137,8 @@ def _carry_out(
         ) as parent,
     ):
         heartbeat.keep(parent)
-        filing = Filing(store, parent.run_id, owner.name, figures=sweep.figures == "all")
-        course = Course(jobs, records, sweep.launch, filing, prepare)
+        filing = TrackingContext(store, parent.run_id, owner.name, figures=sweep.figures == "all")
+        course = Scheduler(jobs, records, sweep.launch, filing, prepare)
         executor = make_executor(sweep.launch, workers, sweep.folder, console.print)
         try:
             with SweepProgress(console, expected, first.reused) as progress:
@@ -248,40 +162,13 @@ def _carry_out(
                 learn_ids(records, store)
             finally:
                 record = _record(grown, parent.run_id, records, len(sweep.jobs))
-                conclude(record, jobs, grown.folder, grown.figures, parent, store, console)
+                summarize(record, jobs, grown.folder, grown.figures, parent, store, console)
     return record
 
 
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
     """The sweep in the folder of the one that it goes on with."""
     return replace(sweep, folder=folder, jobs=_in_folder(sweep.jobs, sweep.folder, folder))
-
-
-def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
-    return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
-
-
-def _shared_out(
-    jobs: Sequence[Job], groups: Sequence[Group], launch: Launch, workers: int, first: int
-) -> list[Job]:
-    """The jobs with the cores shared among the workers, and CUDA's devices given out in turn.
-
-    `first` is the number of the first group.
-    """
-    threads = max(1, cores() // max(1, workers))
-    shared = list(jobs)
-    for number, group in enumerate(groups, start=first):
-        for place in group:
-            settings = jobs[place].settings
-            if isinstance(launch, ClusterLaunch):
-                shared[place] = replace(jobs[place], settings=launch.placed(settings))
-                continue
-            if settings.threads is None:
-                settings = replace(settings, threads=threads)
-            if settings.device == "cuda" and workers > 1:
-                settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
-            shared[place] = replace(jobs[place], settings=settings)
-    return shared
 
 
 def _title(sweep: Sweep) -> str:
@@ -300,7 +187,7 @@ def _params(sweep: Sweep) -> dict[str, Any]:
 def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
     return {
         "optsweep.kind": "sweep",
-        "optsweep.sweep.stack_planner": sweep.plan,
+        "optsweep.sweep.stack_planner": sweep.identity,
         "optsweep.folder": str(sweep.folder),
         "optsweep.runs.owner": owner.name,
         "optsweep.target": "" if sweep.target is None else str(sweep.target),

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DatasetNote:
+class DatasetInfo:
     """What MLflow shows of a run's dataset."""
 
     name: str
@@ -92,7 +92,7 @@ def _send_tags(client: MlflowClient, call: Call) -> None:
 
 
 def _send_dataset(client: MlflowClient, call: Call) -> None:
-    note = DatasetNote(**call["note"])
+    note = DatasetInfo(**call["note"])
     spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *note.shape]}}
     dataset = Dataset(
         name=note.name,

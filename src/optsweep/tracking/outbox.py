@@ -11,10 +11,9 @@ not block those behind it; `experiments/sync.py` sends it again.
 import json
 import logging
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -188,44 +187,3 @@ def joined(calls: Iterable[Call]) -> Iterator[Call]:
 def outboxes(folder: Path, name: str = NAME) -> list[Path]:
     """The folders at and below `folder` that hold something to send, the outer ones first."""
     return sorted((path.parent for path in folder.rglob(name)), key=lambda path: len(path.parts))
-
-
-class Line:
-    """Whether a store can be reached, found out beside the work that goes on without it.
-
-    Who fails to send calls `lost`. A thread then tries `probe` until it raises no more: nobody
-    waits for a store that is away, nor asks one that answers whether it does.
-    """
-
-    _FIRST, _LONGEST = 1.0, 30.0  # seconds between two tries
-
-    def __init__(self, probe: Callable[[], None]) -> None:
-        self._probe = probe
-        self._lost = threading.Event()
-        self._pause = self._FIRST
-
-    @property
-    def up(self) -> bool:
-        """Whether sending is worth a try."""
-        return not self._lost.is_set()
-
-    def lost(self) -> None:
-        """The store did not take what it was sent."""
-        if self.up:
-            self._lost.set()
-            threading.Thread(target=self._try_until_found, daemon=True).start()
-
-    def found(self) -> None:
-        """The store took what it was sent."""
-        self._pause = self._FIRST
-
-    def _try_until_found(self) -> None:
-        wait = threading.Event().wait
-        while True:
-            wait(self._pause)
-            # Longer each time, also for a store that answers but takes nothing.
-            self._pause = min(2 * self._pause, self._LONGEST)
-            with suppress(Exception):  # whatever answers there, this thread goes on looking
-                self._probe()
-                self._lost.clear()
-                return

@@ -4,36 +4,28 @@
 made from. Runs and metric histories are read in bulk, many runs a query.
 """
 
-import ast
 import contextlib
 import json
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import isfinite, nan
+from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 
 from optsweep.errors import SettingsError, TrackingError
 from optsweep.records.merging import common
+from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.records.wording import distinct, identity
 from optsweep.tracking.errors import explained
-from optsweep.tracking.limits import bounded, seconds
+from optsweep.tracking.history import _IN_A_QUERY, histories
 from optsweep.tracking.store import Store
 
-Point = tuple[str, int, float]  # run id, step, value
-
 _SECONDS = "epoch_seconds"
-_IN_A_QUERY = 500  # runs whose points, or whose ids, go into one query of a database
-_SERVER_RUNS, _SERVER_POINTS = 100, 25_000  # as many as a server answers for at once
-_BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # where the MLflow UI asks a server
-_CUT = 6000  # characters at which MLflow cuts a parameter
 _FAILURES = 20  # failed runs whose output is looked for, at a file each
 
 
@@ -88,79 +80,6 @@ def finished_records(store: Store, runs: Sequence[Run]) -> list[RunRecord]:
     ids = [run.info.run_id for run in runs]
     found = {record.run_id: record for record in _records(store, runs, {}, set(ids))}
     return [found[run_id] for run_id in ids]
-
-
-def histories(
-    store: Store, run_ids: Sequence[str], names: Iterable[str]
-) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """Each run's `(step, value)` points by metric, ascending; of one step's the last logged.
-
-    A database is asked once for each metric and 500 runs, a server for each metric and 100; any
-    other kind of store for each metric and run.
-    """
-    found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
-    with explained(store.uri):
-        for name in names:
-            for run_id, step, value in _points(store, run_ids, name):
-                found[run_id].setdefault(name, {})[step] = value
-    return {
-        run_id: {name: sorted(points.items()) for name, points in metrics.items()}
-        for run_id, metrics in found.items()
-    }
-
-
-def _points(store: Store, run_ids: Sequence[str], name: str) -> Iterator[Point]:
-    """The metric's points of all the runs, each run's in the order in which they were logged."""
-    tracking_store = store.client._tracking_client.store
-    in_bulk: Callable[[Sequence[str]], Iterable[Point]] | None = None
-    size = _IN_A_QUERY
-    if hasattr(tracking_store, "get_metric_history_bulk"):
-
-        def in_bulk(ids: Sequence[str]) -> Iterable[Point]:
-            longest = seconds("get_metric_history", uri=store.uri)
-            bulk = tracking_store.get_metric_history_bulk
-            rows = bounded(longest, bulk, ids, name, 2**31 - 1)
-            return [(row.run_id, row.step, row.value) for row in rows]
-
-    elif store.uri.startswith("http"):
-        size = _SERVER_RUNS
-
-        def in_bulk(ids: Sequence[str]) -> Iterable[Point]:
-            return _from_server(store, ids, name)
-
-    for first in range(0, len(run_ids), size):
-        ids = run_ids[first : first + size]
-        yield from in_bulk(ids) if in_bulk else _one_by_one(store, ids, name)
-
-
-def _from_server(store: Store, ids: Sequence[str], name: str) -> list[Point]:
-    """What a server tells of many runs at once; where it does not, run by run."""
-    answer = bounded(
-        seconds("get_metric_history"),
-        http_request,
-        get_default_host_creds(store.uri),  # type: ignore[no-untyped-call]
-        _BULK,
-        "GET",
-        params={"run_id": list(ids), "metric_key": name, "max_results": _SERVER_POINTS},
-    )
-    try:
-        rows = answer.json()["metrics"] if answer.ok else None
-    except (ValueError, KeyError):
-        rows = None
-    if rows is None or (len(rows) >= _SERVER_POINTS and len(ids) == 1):
-        return _one_by_one(store, ids, name)
-    if len(rows) >= _SERVER_POINTS:  # more than it tells at once
-        half = len(ids) // 2
-        return _from_server(store, ids[:half], name) + _from_server(store, ids[half:], name)
-    return [(row["run_id"], int(row["step"]), float(row["value"])) for row in rows]
-
-
-def _one_by_one(store: Store, ids: Sequence[str], name: str) -> list[Point]:
-    return [
-        (run_id, point.step, point.value)
-        for run_id in ids
-        for point in store.client.get_metric_history(run_id, name)
-    ]
 
 
 def _sweeps(store: Store, count: int) -> list[Run]:
@@ -318,42 +237,3 @@ def _output(store: Store, record: RunRecord) -> str:
         text = path.read_text(encoding="utf-8", errors="replace")
         return text.removeprefix(record.error).strip()
     return ""
-
-
-def value_of(text: str) -> Any:
-    """The value that a parameter's text stands for: `0.001`, `None`, `[512, 512]`, or the text.
-
-    Only what Python writes for numbers, None, true, false, lists and mappings is taken for such.
-    """
-    if text in ("None", "True", "False"):
-        return {"None": None, "True": True, "False": False}[text]
-    if re.fullmatch(r"[+-]?[0-9]{1,300}", text):
-        return int(text)
-    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
-        value = float(text)
-        return value if isfinite(value) else text
-    if text[:1] in ("[", "{", "("):
-        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            return ast.literal_eval(text)
-    return text
-
-
-def choices(text: str) -> list[Any]:
-    """The choices in a parameter `grid.<key>`: separated by commas, those in brackets aside.
-
-    The last of a list that MLflow has cut is left out.
-    """
-    pieces = _split(text)
-    if len(pieces) == 1 and isinstance(value := value_of(pieces[0]), list):
-        return value
-    return [value_of(piece) for piece in (pieces[:-1] if len(text) >= _CUT else pieces)]
-
-
-def _split(text: str) -> list[str]:
-    pieces, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
-        depth += (sign in "[{(") - (sign in "]})")
-        if sign == "," and depth <= 0:
-            pieces.append(text[start:place])
-            start = place + 1
-    return [*pieces, text[start:]]

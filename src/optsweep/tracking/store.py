@@ -28,9 +28,10 @@ from optsweep.system.redaction import redact, redacted
 from optsweep.tracking import calls as sending
 from optsweep.tracking import delivery, limits, new_store, outbox
 from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
-from optsweep.tracking.calls import DatasetNote as DatasetNote
+from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.connection import Connection
 from optsweep.tracking.errors import explained
-from optsweep.tracking.outbox import Call, Line, Outbox
+from optsweep.tracking.outbox import Call, Outbox
 from optsweep.training.journal import Entry
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Store:
     def __init__(self, uri: str, experiment_id: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self.experiment_id = experiment_id
-        self.line = Line(self._look)
+        self.line = Connection(self._look)
         if client is not None:
             self.client = client
 
@@ -290,7 +291,7 @@ class TrackedRun:
         shown = {key: str(value)[:6000] for key, value in redacted(dict(params)).items()}
         self._tell("params", params=shown)
 
-    def log_dataset(self, note: DatasetNote) -> None:
+    def log_dataset(self, note: DatasetInfo) -> None:
         """The dataset as an MLflow input, with the digest of its content and its splits' sizes.
 
         One input for all splits: MLflow keeps one dataset for a name and digest.

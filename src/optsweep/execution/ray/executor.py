@@ -21,8 +21,8 @@ from optsweep.config.launchers import RayLaunch
 from optsweep.errors import SettingsError, StackFailed, TaskFailed, first_line
 from optsweep.execution.executor import Crashed
 from optsweep.execution.pending import Pending, ended_within, last_line, watch
-from optsweep.execution.ray.node import Errand, Parcel, carry_errand, unpack
-from optsweep.execution.worker import Task
+from optsweep.execution.ray.node import Errand, Parcel, run_errand, unpack
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from optsweep.system.redaction import redact
 from optsweep.tracking.address import PATIENCE
@@ -170,7 +170,7 @@ class RayTasks:
             resources=needs,
             max_retries=0,
             max_calls=100,
-        )(carry_errand)
+        )(run_errand)
         watch(self._look_at_nodes, _GLANCE, self._closing, self._give_up)
 
     def submit(self, task: Task) -> "Future[list[RunRecord]]":

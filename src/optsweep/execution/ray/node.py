@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optsweep.errors import StackFailed
-from optsweep.execution.worker import Task
+from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ class Parcel:
     folders: Mapping[str, bytes]
 
 
-def carry_errand(errand: Errand) -> Parcel:
+def run_errand(errand: Errand) -> Parcel:
     """What happens on a node: the task is carried out as in any other worker."""
     os.environ.update(errand.environment)
     sys.path.extend(entry for entry in errand.path if entry not in sys.path)
-    from optsweep.execution.worker import attached, carry, log_to_output
+    from optsweep.execution.worker import attached, log_to_output, run_task
     from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget
 
     log_to_output()
@@ -55,7 +55,7 @@ def carry_errand(errand: Errand) -> Parcel:
         progress = StoredProgress(store, task.jobs)
     outcome: list[RunRecord] | StackFailed
     try:
-        outcome = carry(task, errand.timeout, progress)
+        outcome = run_task(task, errand.timeout, progress)
         if not shared:
             forget(store, [record.run_id for record in outcome if record.status == "FINISHED"])
     except StackFailed as failure:

@@ -25,8 +25,9 @@ from optsweep.errors import SettingsError, StackFailed
 from optsweep.execution.executor import Crashed
 from optsweep.execution.pending import Batch, Pending, last_line, watch
 from optsweep.execution.slurm.commands import arrays_of, cancel, end_of, queue
-from optsweep.execution.slurm.job import ALIVE, Carry
-from optsweep.execution.worker import Task, output_to
+from optsweep.execution.slurm.job import ALIVE, SlurmTask
+from optsweep.execution.task import Task
+from optsweep.execution.worker import output_to
 from optsweep.records.run import RunRecord
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class SlurmJobs:
         tasks = [task for task, _ in batch]
         try:
             with output_to(self._folder / "sbatch.log"):  # the error says it too
-                jobs = self._executor.map_array(Carry(self._launch), tasks)
+                jobs = self._executor.map_array(SlurmTask(self._launch), tasks)
         except Exception as error:  # submitit has one of its own
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise SettingsError(

@@ -18,16 +18,17 @@ from typing import Any
 
 from optsweep.config.launchers import SlurmLaunch
 from optsweep.errors import StackFailed
-from optsweep.execution.worker import Task, carry, log_to_output
+from optsweep.execution.task import Task
+from optsweep.execution.worker import log_to_output, run_task
 from optsweep.records.run import RunRecord
-from optsweep.runs.progress import NOTE, read_note
+from optsweep.runs.status_file import STATUS_FILE, read_status
 
 ALIVE = "alive"  # in the folder of the sweep's jobs: the launcher's sign of life
 _ABANDONED = 300.0  # seconds without it after which a job ends itself
 _GLANCE = 5.0  # seconds between two looks for it
 
 
-class Carry:
+class SlurmTask:
     """What a Slurm job does: carries its task out, and goes on with it when it is requeued."""
 
     def __init__(self, launch: SlurmLaunch) -> None:
@@ -38,7 +39,7 @@ class Carry:
         import submitit
 
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
-            task = gone_on_with(task)
+            task = resumed(task)
         log_to_output()
         _leave_when_requeued()
         paths = submitit.JobEnvironment().paths
@@ -47,7 +48,7 @@ class Carry:
         )
         threading.Thread(target=unwanted, daemon=True).start()
         try:
-            return carry(task, self._timeout)
+            return run_task(task, self._timeout)
         except StackFailed as failure:
             return failure
 
@@ -61,9 +62,9 @@ class Carry:
         return DelayedSubmission(self, task)
 
 
-def gone_on_with(task: Task) -> Task:
+def resumed(task: Task) -> Task:
     """The task as an earlier attempt left it: its runs in MLflow are gone on with."""
-    ids = [job.run_id or read_note(job.folder / NOTE).get("run_id") for job in task.jobs]
+    ids = [job.run_id or read_status(job.folder / STATUS_FILE).get("run_id") for job in task.jobs]
     jobs = [
         replace(job, run_id=str(run_id) if run_id else None)
         for job, run_id in zip(task.jobs, ids, strict=True)

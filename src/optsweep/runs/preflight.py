@@ -1,0 +1,85 @@
+"""Checks of a job before anything starts: every part of it is built and tried once."""
+
+from dataclasses import replace
+
+import torch
+
+from optsweep.config.instantiate import resolve as resolve_target
+from optsweep.config.settings import Settings
+from optsweep.data.dataset import Dataset, load_dataset
+from optsweep.models.build import build_model, weigh
+from optsweep.models.losses import build_loss
+from optsweep.optim.optimizers import build_optimizer, is_elementwise
+from optsweep.optim.schedules import check_schedule
+from optsweep.training.device import check_precision, resolve_device
+from optsweep.training.stackable import why_not_stackable
+
+
+def checked(settings: Settings) -> Settings:
+    """The same settings with `device=auto` decided, after everything in them was tried.
+
+    Raises:
+        SettingsError, DatasetError: a run with these settings cannot be carried out.
+    """
+    settings = replace(settings, device=resolve_device(settings.device))
+    check_precision(settings)
+    data = load_dataset(settings)
+    _try_once(settings, data)
+    return settings
+
+
+_tried: set[str] = set()
+
+
+def _try_once(settings: Settings, data: Dataset) -> None:
+    """Builds model, loss, optimizer and schedule, once for each distinct choice of them."""
+    shape = (data.name, data.input_shape, len(data.classes))
+    moves = (settings.optimizer, settings.schedule, settings.epochs)
+    for part, attempt in (
+        ((settings.model, shape), lambda: build_model(settings, shape[1], shape[2])),
+        ((settings.model.target, settings.loss, shape[2]), lambda: build_loss(settings, shape[2])),
+        ((moves, settings.model, shape), lambda: _try_optimizer(settings, data)),
+    ):
+        if (key := repr(part)) not in _tried:
+            attempt()
+            _tried.add(key)
+
+
+def _try_optimizer(settings: Settings, data: Dataset) -> None:
+    """On a small probe; on the real model where the optimizer looks at parameters' shapes."""
+    probe: torch.nn.Module = torch.nn.Linear(2, 2)
+    if not is_elementwise(resolve_target("optimizer", settings.optimizer)):
+        probe = build_model(settings, data.input_shape, len(data.classes))
+    check_schedule(settings, build_optimizer(settings, probe))
+
+
+def why_not_stacked(settings: Settings) -> str:
+    """Why runs with these settings' model and loss cannot be stacked; empty where they can."""
+    data = load_dataset(settings)
+    key = repr((settings.model, settings.loss, data.name, data.input_shape, len(data.classes)))
+    if key not in _stackable:
+        pair = [
+            build_model(replace(settings, seed=seed), data.input_shape, len(data.classes))
+            for seed in (0, 1)
+        ]
+        _stackable[key] = why_not_stackable(
+            pair, build_loss(settings), data.input_shape, len(data.classes)
+        )
+    return _stackable[key]
+
+
+_stackable: dict[str, str] = {}
+
+
+def bytes_needed(network: torch.nn.Module, runs: int = 1) -> int:
+    """Bytes that a run leaves in its folder: its weights, its pictures and its log, generously.
+
+    `network` holds the weights of so many runs.
+    """
+    return weigh(network) // runs + 2**17
+
+
+def bytes_needed_by(settings: Settings) -> int:
+    """The `bytes_needed` of a run that is not built yet."""
+    data = load_dataset(settings)
+    return bytes_needed(build_model(settings, data.input_shape, len(data.classes)))

@@ -1,0 +1,34 @@
+"""Runs that a dead launcher left RUNNING, and their true status."""
+
+from optsweep.errors import TrackingError, Unreachable
+from optsweep.runs.lease import Launches
+from optsweep.runs.owner import State
+from optsweep.sweep.resume import folder_of, log
+from optsweep.tracking.outbox import outboxes
+from optsweep.tracking.store import Run, Store
+
+
+def release_dead(store: Store) -> None:
+    """Marks as KILLED what a launcher that is gone left RUNNING; a living one's is not touched."""
+    dead = _dead(store)
+    owned = {folder for run in dead if (folder := folder_of(run))}
+    if unsent := [found for folder in owned for found in outboxes(folder)]:
+        try:  # what they could not tell may be that they ended
+            store.deliver(unsent)
+        except Unreachable:
+            raise
+        except TrackingError as error:
+            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
+        dead = _dead(store)
+    for run in dead:
+        store.end(run.info.run_id, "KILLED")
+
+
+def _dead(store: Store) -> list[Run]:
+    """The runs that are RUNNING in the store while nobody carries them out."""
+    launches = Launches(store)
+    return [
+        run
+        for run in store.find(status="RUNNING")
+        if launches.state(run) in (State.GONE, State.SILENT)
+    ]

@@ -1,0 +1,99 @@
+"""A sweep's progress on the console."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress as Bars
+from rich.progress import TaskID
+
+from optsweep.records.run import RunRecord
+from optsweep.runs.progress import _LINES, _started_bars, scores
+
+
+class SweepProgress:
+    """A sweep's progress: a bar over all runs and a line for each that is running.
+
+    Where the console is no terminal, a line for each run that ended.
+    """
+
+    def __init__(self, console: Console, runs: int, reused: int) -> None:
+        self._console = console
+        self._runs = runs
+        self._ended = self._failed = 0
+        self._reused = reused
+        self._bars: Bars | None = None
+        self._lines: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "SweepProgress":
+        if self._console.is_terminal:
+            self._bars = _started_bars(self._console)
+            todo = self._runs - self._reused
+            self._all = self._bars.add_task("all runs", total=todo, state=self._state())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            for line in self._lines.values():
+                self._bars.remove_task(line)
+            self._bars.stop()
+
+    def more(self, runs: int, reused: int) -> None:
+        """The sweep has got more runs, of which some are taken over."""
+        self._runs += runs
+        self._reused += reused
+        if self._bars is not None:
+            self._bars.update(self._all, total=self._runs - self._reused, state=self._state())
+
+    @property
+    def lines(self) -> int:
+        """How many running groups it can show: none where the console is no terminal."""
+        return 0 if self._bars is None else max(1, min(_LINES, self._console.height - 4))
+
+    def running(self, notes: Mapping[str, tuple[Mapping[str, object], int]]) -> None:
+        """Shows the runs that are under way: name -> its worker's note and its epochs in all."""
+        if self._bars is None:
+            return
+        for name in self._lines.keys() - notes.keys():
+            self._bars.remove_task(self._lines.pop(name))
+        for name, (note, epochs) in notes.items():
+            if name not in self._lines:
+                self._lines[name] = self._bars.add_task(escape(name), total=epochs, state="")
+            epoch = int(str(note.get("epoch", 0)))
+            state = f"epoch {epoch}/{epochs}  {note.get('scores', '')}"
+            self._bars.update(self._lines[name], completed=epoch, state=state)
+
+    def split(self, runs: int, reason: str, rest: int) -> None:
+        """Shows at once why a stack is tried again, whole or as stacks of `rest` runs."""
+        how = "goes on each alone" if rest == 1 else f"goes on {rest} together"
+        how = "is tried again" if rest == runs else how
+        text = f"[yellow]a stack of {runs} runs[/] {how}: {escape(reason)}"
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def ended(self, run: RunRecord) -> None:
+        """Shows that a run is done, or at once why it failed."""
+        self._ended += 1
+        done = f"{self._ended + self._reused}/{self._runs}"
+        if run.status == "FAILED":
+            self._failed += 1
+            text = f"[red]run {done}  {escape(run.name)} failed[/]: {escape(run.error)}"
+            self._console.print(text, highlight=False, soft_wrap=True)
+        elif self._bars is None:
+            said = "diverged" if run.diverged else scores(run.metrics)
+            said = f"pruned, {said}" if run.pruned else said
+            text = f"run {done}  {escape(run.name)}: {said} ({run.seconds:.1f} s)"
+            self._console.print(text, highlight=False, soft_wrap=True)
+        if self._bars is not None:
+            self._bars.update(self._all, completed=self._ended, state=self._state())
+
+    def _state(self) -> str:
+        counts = [f"{self._ended + self._reused}/{self._runs} runs"]
+        counts += [f"[red]{self._failed} failed[/]"] * bool(self._failed)
+        counts += [f"{self._reused} reused"] * bool(self._reused)
+        return ", ".join(counts)

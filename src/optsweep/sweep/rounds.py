@@ -1,0 +1,125 @@
+"""Rounds of a sweep's jobs: planned together, with what earlier sweeps finished reused."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from optsweep.config.launchers import ClusterLaunch, Launch
+from optsweep.errors import Unreachable
+from optsweep.execution.workers import cuda_devices
+from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job
+from optsweep.sweep.progress import SweepProgress
+from optsweep.sweep.resume import Earlier, reuse_finished
+from optsweep.sweep.scheduler import Group, Scheduler
+from optsweep.sweep.stack_planner import StackPlan, plan_stacks
+from optsweep.system.cores import cores
+from optsweep.tracking.store import Store
+
+# Given the records of all jobs so far, in their order, and how many groups of them are running:
+# further jobs, if any.
+More = Callable[[Sequence[RunRecord], int], Sequence[Job]]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Jobs that are planned together, a record for each, and the groups still to be done."""
+
+    jobs: Sequence[Job]
+    records: list[RunRecord]
+    todo: Sequence[Group]
+
+    @property
+    def reused(self) -> int:
+        return len(self.jobs) - sum(map(len, self.todo))
+
+    def after(self, count: int) -> list[Group]:
+        """The groups, where so many jobs come before these."""
+        return [tuple(count + place for place in group) for group in self.todo]
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Plans rounds of a sweep's jobs, taking over what earlier sweeps did of them."""
+
+    launch: Launch
+    workers: int
+    store: Store
+    taken: Earlier
+    console: Console
+    owner: str  # the launch's id
+
+    def round(self, jobs: Sequence[Job], whole: StackPlan | None = None, number: int = 0) -> _Round:
+        """The jobs as a round, of a sweep that has `number` jobs before them.
+
+        `whole` is the plan of all of them, where there is one and nothing can be taken over.
+        """
+        try:
+            jobs, records, todo = reuse_finished(jobs, self.store, self.taken, self.owner)
+        except Unreachable:  # it was there when the sweep began: what is added is carried out anew
+            if not number:
+                raise
+            jobs, records, todo = reuse_finished(jobs, self.store, Earlier({}, {}))
+        groups = whole or plan_stacks(jobs, todo, self.launch, self.workers)
+        if len(groups.groups) < len(todo) or groups.remarks:
+            self.console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
+        shared = _shared_out(jobs, groups.groups, self.launch, self.workers, number)
+        return _Round(shared, records, groups.groups)
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """What a sweep under way grows by: asked of `more`, planned, and put on course.
+
+    `jobs` are all so far, `typed` is the folder that `more` makes them for, `folder` the sweep's.
+    """
+
+    more: More
+    planner: _Planner
+    jobs: list[Job]
+    course: Scheduler
+    progress: SweepProgress
+    typed: Path
+    folder: Path
+    counted: bool  # whether nobody knew at the start how many there would be
+
+    def __call__(self, running: int) -> list[Group]:
+        """Further groups, where so many are running; none where there are none for now."""
+        while asked := self.more(self.course.records, running):
+            before = len(self.jobs)
+            added = self.planner.round(_in_folder(asked, self.typed, self.folder), number=before)
+            self.jobs.extend(added.jobs)
+            self.course.add(added.jobs, added.records)
+            self.progress.more(len(asked) if self.counted else 0, added.reused)
+            if added.todo:
+                return added.after(before)
+        return []
+
+
+def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
+    return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
+
+
+def _shared_out(
+    jobs: Sequence[Job], groups: Sequence[Group], launch: Launch, workers: int, first: int
+) -> list[Job]:
+    """The jobs with the cores shared among the workers, and CUDA's devices given out in turn.
+
+    `first` is the number of the first group.
+    """
+    threads = max(1, cores() // max(1, workers))
+    shared = list(jobs)
+    for number, group in enumerate(groups, start=first):
+        for place in group:
+            settings = jobs[place].settings
+            if isinstance(launch, ClusterLaunch):
+                shared[place] = replace(jobs[place], settings=launch.placed(settings))
+                continue
+            if settings.threads is None:
+                settings = replace(settings, threads=threads)
+            if settings.device == "cuda" and workers > 1:
+                settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
+            shared[place] = replace(jobs[place], settings=settings)
+    return shared
