@@ -15,6 +15,7 @@ from optsweep.errors import (
 )
 from optsweep.system.process import leave
 from optsweep.system.redaction import redact
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import REFUSED, Outbox, outboxes
 
 HELP = """\
@@ -80,7 +81,7 @@ def sync(folder: Path, uri: str) -> int:
             with suppress(FolderError):  # another process has it, which `deliver` warns of
                 box.take_back()
         try:
-            sent = store.deliver(folders, whole=True, at_once=True)
+            sent = deliver(store, folders, whole=True, at_once=True)
         except TrackingError as error:
             if isinstance(error, Unreachable) and not isinstance(error, CallFailed):
                 raise

@@ -16,6 +16,7 @@ from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget
 from optsweep.runs.job import Job
 from optsweep.tracking import store as tracking
 from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import start_run
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import CHECKPOINT, JOURNAL
 from optsweep.training.journal import Entry, Journal
@@ -29,7 +30,7 @@ ENTRIES = [
 def told_of(store: Store, job: Job) -> str:
     """Tells the store of `ENTRIES`, with a checkpoint after each, from the job's folder: its id."""
     job.folder.mkdir()
-    with store.start("run", folder=job.folder) as tracked:
+    with start_run(store, "run", folder=job.folder) as tracked:
         progress = StoredProgress(store, [job])
         progress.started({job.folder: tracked.run_id})
         for entry in ENTRIES:
@@ -55,7 +56,7 @@ def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_told
 def test_what_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     job = job_in(tmp_path / "run")
-    with store.start("run") as tracked:
+    with start_run(store, "run") as tracked:
         tracked.log_epoch(ENTRIES[0])
     job.folder.mkdir()
     journal = Journal(job.folder / JOURNAL)
@@ -86,7 +87,7 @@ def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_p
     runs = {}
     for job in jobs:
         job.folder.mkdir(parents=True)
-        with store.start("run", folder=job.folder) as tracked:
+        with start_run(store, "run", folder=job.folder) as tracked:
             tracked.log_epoch(ENTRIES[0])
         runs[job.folder] = tracked.run_id
     path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
@@ -126,7 +127,7 @@ def test_a_name_from_the_store_overwrites_no_file_outside_of_the_folder(
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    with store.start("run", folder=tmp_path / "other") as tracked:
+    with start_run(store, "run", folder=tmp_path / "other") as tracked:
         text = kept.replace("RUN", tracked.run_id).replace("VICTIM", str(victim))
         for name in ("stack.json", "stack.txt"):
             tracked.log_text(f"resume/{name}", text)

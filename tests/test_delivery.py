@@ -11,8 +11,10 @@ from conftest import copy_project, run
 from optsweep.errors import CallFailed, TrackingError, Unreachable
 from optsweep.sweep.send_outbox import sending_unsent
 from optsweep.tracking import delivery
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Call, Outbox, outboxes, pending_id
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun, start_run
 from servers import FakeStore
 
 RUN = "0" * 32
@@ -61,9 +63,9 @@ def test_a_call_that_fails_for_good_is_set_aside_and_the_rest_is_sent(
     store = Store.attach(fake.uri, "1")
     for _ in range(4):  # each time that the server seems to be there
         with pytest.raises(CallFailed, match="500"):
-            store.deliver([tmp_path])
+            deliver(store, [tmp_path])
         assert sent(fake) == ["a"] and set_aside(box) == []
-    assert store.deliver([tmp_path]) == 1
+    assert deliver(store, [tmp_path]) == 1
     assert (sent(fake), set_aside(box)) == (["a", "d"], ["b", "c"])
     assert outboxes(tmp_path) == []
 
@@ -71,7 +73,7 @@ def test_a_call_that_fails_for_good_is_set_aside_and_the_rest_is_sent(
 def test_at_the_end_the_tries_are_made_at_once(fake: FakeStore, tmp_path: Path) -> None:
     fake.status = failing(500, "b")
     box = filled(tmp_path, "a", "b", "c")
-    assert Store.attach(fake.uri, "1").deliver([tmp_path], at_once=True) == 2
+    assert deliver(Store.attach(fake.uri, "1"), [tmp_path], at_once=True) == 2
     assert (sent(fake), set_aside(box)) == (["a", "c"], ["b"])
 
 
@@ -82,10 +84,10 @@ def test_a_server_that_fails_at_everything_has_nothing_set_aside(
     box = filled(tmp_path, "a", "b", "c")
     for _ in range(9):
         with pytest.raises(CallFailed):
-            Store.attach(fake.uri, "1").deliver([tmp_path], at_once=True)
+            deliver(Store.attach(fake.uri, "1"), [tmp_path], at_once=True)
     assert set_aside(box) == []
     fake.status = lambda path, body: 200
-    assert Store.attach(fake.uri, "1").deliver([tmp_path]) == 3
+    assert deliver(Store.attach(fake.uri, "1"), [tmp_path]) == 3
     assert sent(fake) == ["a", "b", "c"]
 
 
@@ -97,7 +99,7 @@ def test_a_server_that_is_away_has_everything_kept_in_order(
     box = filled(tmp_path, "a", "b", "c")
     for _ in range(9):
         with pytest.raises(Unreachable) as caught:
-            Store.attach(fake.uri, "1").deliver([tmp_path], at_once=True)
+            deliver(Store.attach(fake.uri, "1"), [tmp_path], at_once=True)
         assert not isinstance(caught.value, CallFailed)
     assert (sent(fake), set_aside(box)) == (["a"], [])
 
@@ -105,7 +107,7 @@ def test_a_server_that_is_away_has_everything_kept_in_order(
 def test_a_refused_call_does_not_block_those_behind_it(fake: FakeStore, tmp_path: Path) -> None:
     fake.status = failing(400, "b")
     box = filled(tmp_path, "a", "b", "c")
-    assert Store.attach(fake.uri, "1").deliver([tmp_path]) == 2
+    assert deliver(Store.attach(fake.uri, "1"), [tmp_path]) == 2
     assert (sent(fake), set_aside(box)) == (["a", "c"], ["b"])
 
 
@@ -114,7 +116,7 @@ def test_a_folder_that_fails_does_not_hold_others_back(fake: FakeStore, tmp_path
     filled(tmp_path / "0", "b", "c")
     filled(tmp_path / "1", "d")
     with pytest.raises(CallFailed):
-        Store.attach(fake.uri, "1").deliver([tmp_path / "0", tmp_path / "1"])
+        deliver(Store.attach(fake.uri, "1"), [tmp_path / "0", tmp_path / "1"])
     assert sent(fake) == ["d"]
 
 
@@ -128,10 +130,10 @@ def test_a_run_that_cannot_be_created_keeps_what_is_for_it(fake: FakeStore, tmp_
     box.add(tags("a") | {"run_id": run_id})
     for _ in range(9):
         with pytest.raises(CallFailed):
-            Store.attach(fake.uri, "1").deliver([tmp_path], at_once=True, whole=True)
+            deliver(Store.attach(fake.uri, "1"), [tmp_path], at_once=True, whole=True)
     assert set_aside(box) == []
     fake.status = lambda path, body: 200
-    assert Store.attach(fake.uri, "1").deliver([tmp_path]) == 2
+    assert deliver(Store.attach(fake.uri, "1"), [tmp_path]) == 2
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -142,7 +144,7 @@ def test_a_run_goes_on_past_a_call_that_the_store_does_not_take(
     store = Store.attach(fake.uri, "1")
     console = Console(record=True, width=500)
     with sending_unsent(tmp_path, [], store, console):
-        with store.start("run", folder=tmp_path) as tracked:
+        with start_run(store, "run", folder=tmp_path) as tracked:
             for name in ("a", "b", "c"):
                 tracked._tell("tags", tags={"name": name})
         while not store.line.up:

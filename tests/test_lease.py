@@ -17,7 +17,8 @@ from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.lease import STALE, TAG, Launches, Lease, fetched
 from optsweep.runs.owner import Owner, State, machine
 from optsweep.sweep.dead_runs import release_dead
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun
 from users import as_user, shared_folder
 
 

@@ -14,8 +14,10 @@ from optsweep.system import locks
 from optsweep.system.locks import Lock, holder, locked
 from optsweep.tracking import outbox
 from optsweep.tracking import store as tracking
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Outbox
 from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import start_run
 from users import as_user, shared_folder
 
 _HOLD = """
@@ -84,15 +86,15 @@ def test_what_another_process_is_sending_is_left_to_it(
 ) -> None:
     monkeypatch.setattr(outbox, "_SENDING", 0.1)
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "mine")
-    with store.start("good") as run:
+    with start_run(store, "good") as run:
         pass
     for name in ("busy", "free"):
         tags = {"call": "tags", "run_id": run.run_id, "time": 1, "tags": {name: "sent"}}
         Outbox(tmp_path / name).add(tags | {"again": True})
     with held(tmp_path / "busy/.unsent.jsonl.lock", "as us") as pid:
-        assert store.deliver([tmp_path / "busy", tmp_path / "free"]) == 1
+        assert deliver(store, [tmp_path / "busy", tmp_path / "free"]) == 1
     assert f"process {pid} of" in caplog.text
-    assert store.deliver([tmp_path / "busy", tmp_path / "free"]) == 1
+    assert deliver(store, [tmp_path / "busy", tmp_path / "free"]) == 1
 
 
 def test_a_holder_who_did_not_say_who_they_are_is_another_process(tmp_path: Path) -> None:

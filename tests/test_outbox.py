@@ -13,8 +13,10 @@ from mlflow import MlflowClient
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.tracking.calls import DatasetInfo
 from optsweep.tracking.connection import Connection
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import REFUSED, Call, Outbox, joined, outboxes, pending_id, ticket_of
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.journal import Entry
 from servers import TrackingServer
 
@@ -40,15 +42,17 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
     weights.write_bytes(b"123")
     note = DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5})
     tags = {"optsweep.kind": "run"}
-    with store.start("sweep", tags={"optsweep.kind": "sweep"}, folder=tmp_path) as parent:
-        with store.start("early", tags=tags, parent=parent.run_id, folder=tmp_path / "0") as early:
+    with start_run(store, "sweep", tags={"optsweep.kind": "sweep"}, folder=tmp_path) as parent:
+        with start_run(
+            store, "early", tags=tags, parent=parent.run_id, folder=tmp_path / "0"
+        ) as early:
             early.log_epoch(entry(1, 2.0))
             server.stop()
             early.log_epoch(entry(2, 1.0))
             early.log_file(weights)
         late_folder = tmp_path / "1"
-        with store.start(
-            "late", params={"lr": 0.1}, tags=tags, parent=parent.run_id, folder=late_folder
+        with start_run(
+            store, "late", params={"lr": 0.1}, tags=tags, parent=parent.run_id, folder=late_folder
         ) as late:
             late.log_dataset(note)
             late.log_text("note.txt", "hello")
@@ -62,11 +66,11 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
     server.start()
     again = Store.attach(server.uri, store.experiment_id)
     kept = {folder: Outbox(folder).path.read_bytes() for folder in outboxes(tmp_path)}
-    assert again.deliver(list(kept)) > 0
+    assert deliver(again, list(kept)) > 0
     assert outboxes(tmp_path) == []
     for folder, calls in kept.items():  # as if the first sender had died before its last word
         Outbox(folder).path.write_bytes(calls)
-    again.deliver(list(kept), whole=True)
+    deliver(again, list(kept), whole=True)
 
     found = {str(run.info.run_name): run for run in server.runs()}
     assert {name: run.info.status for name, run in found.items()} == {
@@ -97,7 +101,7 @@ def test_a_run_goes_on_telling_when_the_server_is_back(
 ) -> None:
     store = Store.open(server.start().uri, "optsweep")
     server.stop()
-    with store.start("patient", tags={"optsweep.kind": "other"}, folder=tmp_path) as run:
+    with start_run(store, "patient", tags={"optsweep.kind": "other"}, folder=tmp_path) as run:
         run.log_epoch(entry(1, 1.0))
         assert not store.line.up
         server.start()
@@ -117,12 +121,12 @@ def test_a_refused_call_is_told_and_does_not_hold_other_runs_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
-    with store.start("good") as run:
+    with start_run(store, "good") as run:
         pass
     for name, run_id in (("bad", "0" * 32), ("good", run.run_id)):
         tags = {"call": "tags", "run_id": run_id, "time": 1, "tags": {"a": "b"}, "again": True}
         Outbox(tmp_path / name).add(tags)
-    assert store.deliver([tmp_path / "bad", tmp_path / "good"]) == 1
+    assert deliver(store, [tmp_path / "bad", tmp_path / "good"]) == 1
     assert re.search(r"not found.*bad/refused\.jsonl", caplog.text)
     assert outboxes(tmp_path) == []
     assert outboxes(tmp_path, REFUSED) == [tmp_path / "bad"]

@@ -13,7 +13,9 @@ import databases
 from conftest import ROOT, run
 from optsweep.errors import Unreachable
 from optsweep.tracking import limits
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import start_run
 from pages import commands
 from servers import TrackingServer, free_port
 from store import QUICK
@@ -111,13 +113,13 @@ def test_the_documented_server_lets_the_first_user_in_and_no_other(
 def test_a_database_that_goes_away_stops_nothing(tmp_path: Path) -> None:
     with databases.Postgres() as own:
         store = Store.open(own.uri, "optsweep")
-        with store.start("run", folder=tmp_path) as tracked:
+        with start_run(store, "run", folder=tmp_path) as tracked:
             assert tracked.run_id
             own.stop()
             tracked.tag(a="b")
             kept = (tmp_path / "unsent.jsonl").exists()
             own.start()
-        Store.attach(own.uri, store.experiment_id).deliver([tmp_path])
+        deliver(Store.attach(own.uri, store.experiment_id), [tmp_path])
         found = store.client.get_run(tracked.run_id)
     assert kept
     assert found.data.tags["optsweep.a"] == "b"

@@ -12,6 +12,7 @@ from optsweep.cli.main import printing_resume_command
 from optsweep.data.download import Archive, _refuse_unreachable
 from optsweep.errors import DatasetError
 from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import start_run
 from store import QUICK, runs
 
 PASSWORD, TOKEN, KEY, ODBC = "pass:w0rd@1", "ghp-t0ken-2", "sig-k3y-3", "pwd-s3cret-4"
@@ -175,7 +176,8 @@ def test_what_waits_for_a_store_that_is_away_holds_no_secret(tmp_path: Path) -> 
     address = f"https://{TOKEN}@h/?api_key={KEY}"
     with (
         pytest.raises(RuntimeError),
-        store.start(
+        start_run(
+            store,
             f"sgd dataset.mirror={address}",
             params={"dataset.places": [address, {"deep": address}]},
             tags={"optsweep.best": address},

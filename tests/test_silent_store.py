@@ -13,8 +13,10 @@ from optsweep.errors import TrackingError, Unreachable
 from optsweep.tracking import history, limits, reading
 from optsweep.tracking.address import refuse_unusable
 from optsweep.tracking.connection import Connection
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Outbox
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun, start_run
 from servers import babbling, silent
 
 SOON = 20.0  # seconds: many times each limit, and far below what MLflow would wait
@@ -44,7 +46,7 @@ def interrupt() -> None:
         lambda store, folder: store.find(kind="run"),
         lambda store, folder: store.id_of(f"pending-{RUN}"),
         lambda store, folder: store.download(RUN, "resume", "stack.txt", folder),
-        lambda store, folder: store.deliver([folder]),
+        lambda store, folder: deliver(store, [folder]),
         lambda store, folder: TrackedRun(store, RUN).tag(a="b"),
         lambda store, folder: TrackedRun(store, RUN).log_text("name.txt", "text"),
         lambda store, folder: reading.latest_sweep(store),
@@ -125,7 +127,7 @@ def test_a_run_that_is_interrupted_while_it_is_created_is_killed(
     with silent() as address:
         store = Store.attach(f"http://{address}", "1")
         interrupt()
-        with pytest.raises(KeyboardInterrupt), store.start("run", folder=tmp_path):
+        with pytest.raises(KeyboardInterrupt), start_run(store, "run", folder=tmp_path):
             raise AssertionError("the run was never created")
     with Outbox(tmp_path).taken() as calls:
         assert [call["call"] for call in calls] == ["create", "end"]

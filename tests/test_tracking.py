@@ -18,7 +18,8 @@ from mlflow.entities import Run
 from optsweep.errors import Terminated, TrackingError
 from optsweep.tracking.address import absolute, ui_command
 from optsweep.tracking.calls import DatasetInfo
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.journal import Entry
 
 
@@ -77,7 +78,7 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
     store = Store.open(uri, "mine")
     file = tmp_path / "weights.bin"
     file.write_bytes(b"123")
-    with store.start("adam lr=0.1", params={"lr": 0.1, "limit": None}, tags={"a": "b"}) as run:
+    with start_run(store, "adam lr=0.1", params={"lr": 0.1, "limit": None}, tags={"a": "b"}) as run:
         run.log_epoch(Entry(1, 1, {"train/loss": 2.0}, {64: 2.5, 128: 2.25}))
         run.log_epoch(Entry(2, 1, {"train/loss": 1.0}, {192: 1.5}))
         run.log_dataset(DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5}))
@@ -105,21 +106,21 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
 
 
 def test_an_epoch_of_more_points_than_one_call_takes_is_whole(uri: str) -> None:
-    with Store.open(uri, "mine").start("long") as run:
+    with start_run(Store.open(uri, "mine"), "long") as run:
         run.log_epoch(Entry(1, 1, {"train/loss": 1.0}, dict.fromkeys(range(1, 2501), 1.0)))
     history = MlflowClient(uri).get_metric_history(run.run_id, "batch/loss")
     assert len(history) == 2500
 
 
 def test_nan_and_infinity_are_left_out(uri: str) -> None:
-    with Store.open(uri, "mine").start("wild") as run:
+    with start_run(Store.open(uri, "mine"), "wild") as run:
         run.log_epoch(Entry(1, 1, {"train/loss": math.nan, "train/accuracy": 0.5}, {64: math.inf}))
     assert the_run(uri, run.run_id).data.metrics == {"train/accuracy": 0.5}
 
 
 def test_a_failing_run_is_failed_with_its_error(uri: str, tmp_path: Path) -> None:
     store = Store.open(uri, "mine")
-    with pytest.raises(ZeroDivisionError), store.start("bad") as run:
+    with pytest.raises(ZeroDivisionError), start_run(store, "bad") as run:
         _ = 1 / 0
     found = the_run(uri, run.run_id)
     assert found.info.status == "FAILED"
@@ -129,21 +130,24 @@ def test_a_failing_run_is_failed_with_its_error(uri: str, tmp_path: Path) -> Non
 
 
 def test_sys_exit_in_a_run_is_a_failure(uri: str) -> None:
-    with pytest.raises(SystemExit), Store.open(uri, "mine").start("leaver") as run:
+    with pytest.raises(SystemExit), start_run(Store.open(uri, "mine"), "leaver") as run:
         raise SystemExit(3)
     assert the_run(uri, run.run_id).info.status == "FAILED"
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, Terminated])
 def test_an_interrupted_run_is_killed(uri: str, interrupt: type[BaseException]) -> None:
-    with pytest.raises(interrupt), Store.open(uri, "mine").start("stopped") as run:
+    with pytest.raises(interrupt), start_run(Store.open(uri, "mine"), "stopped") as run:
         raise interrupt
     assert the_run(uri, run.run_id).info.status == "KILLED"
 
 
 def test_children_are_nested_under_their_parent(uri: str) -> None:
     store = Store.open(uri, "mine")
-    with store.start("sweep") as parent, store.start("run", parent=parent.run_id) as child:
+    with (
+        start_run(store, "sweep") as parent,
+        start_run(store, "run", parent=parent.run_id) as child,
+    ):
         pass
     assert the_run(uri, child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
 
@@ -163,7 +167,7 @@ def test_the_file_is_in_write_ahead_mode(uri: str, tmp_path: Path) -> None:
 
 def _open_and_log(uri: str) -> str:
     store = Store.open(uri, "shared")
-    with store.start("run") as run:
+    with start_run(store, "run") as run:
         run.log_epoch(Entry(1, 1, {"train/loss": 1.0}, {}))
     return store.experiment_id
 

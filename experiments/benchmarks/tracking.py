@@ -15,7 +15,8 @@ from benchmarks.shared import Options, aligned, composed, paragraphs
 from optsweep.sweep.single_run import run_single
 from optsweep.system.redaction import redact
 from optsweep.tracking.address import sqlite_path
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training.journal import Entry
 
 _RUNS = 8

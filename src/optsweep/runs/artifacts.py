@@ -18,7 +18,8 @@ from optsweep.runs.job import Job
 from optsweep.system import environment, files
 from optsweep.system.redaction import redacted
 from optsweep.tracking.calls import DatasetInfo
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training.evaluation import predict
 
 WEIGHTS = "weights.safetensors"

@@ -20,7 +20,8 @@ from optsweep.runs.status_file import StatusFileProgress
 from optsweep.system import files
 from optsweep.tracking import limits
 from optsweep.tracking.logged_epochs import logged
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL
 from optsweep.training.journal import Journal

@@ -26,7 +26,8 @@ from optsweep.runs.lease import (
 from optsweep.runs.owner import Owner
 from optsweep.system.environment import user
 from optsweep.tracking.outbox import ticket_of
-from optsweep.tracking.store import Run, Store, TrackedRun
+from optsweep.tracking.store import Run, Store
+from optsweep.tracking.tracked_run import TrackedRun
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.artifacts import run_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.journal import Entry, Journal
 from optsweep.verdict.ranking import objective
 
@@ -32,7 +33,8 @@ class TrackingContext:
         params = job.settings.params()
         params["threads"] = job.settings.threads or torch.get_num_threads()
         tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
-        with self.store.start(
+        with start_run(
+            self.store,
             job.name,
             params=params,
             tags=tags,

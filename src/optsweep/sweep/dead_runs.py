@@ -4,8 +4,10 @@ from optsweep.errors import TrackingError, Unreachable
 from optsweep.runs.lease import Launches
 from optsweep.runs.owner import State
 from optsweep.sweep.resume import folder_of, log
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import outboxes
 from optsweep.tracking.store import Run, Store
+from optsweep.tracking.tracked_run import end_run
 
 
 def release_dead(store: Store) -> None:
@@ -14,14 +16,14 @@ def release_dead(store: Store) -> None:
     owned = {folder for run in dead if (folder := folder_of(run))}
     if unsent := [found for folder in owned for found in outboxes(folder)]:
         try:  # what they could not tell may be that they ended
-            store.deliver(unsent)
+            deliver(store, unsent)
         except Unreachable:
             raise
         except TrackingError as error:
             log.warning("%s; what was to be sent is left in %s", error, unsent[0])
         dead = _dead(store)
     for run in dead:
-        store.end(run.info.run_id, "KILLED")
+        end_run(store, run.info.run_id, "KILLED")
 
 
 def _dead(store: Store) -> list[Run]:

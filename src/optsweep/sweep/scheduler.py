@@ -24,7 +24,9 @@ from optsweep.runs.member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep.progress import SweepProgress
 from optsweep.system.redaction import redact
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Outbox
+from optsweep.tracking.tracked_run import end_run
 
 Group = tuple[int, ...]  # the places of jobs that are carried out together
 
@@ -171,8 +173,13 @@ class Scheduler:
         if isinstance(error, TimeoutError):
             record.error = f"took longer than hydra.launcher.timeout={self._launch.timeout:g} s"
         if record.run_id:
-            self._filing.store.end(
-                record.run_id, "FAILED", record.error, record.output, folder=job.folder
+            end_run(
+                self._filing.store,
+                record.run_id,
+                "FAILED",
+                record.error,
+                record.output,
+                folder=job.folder,
             )
         return record
 
@@ -221,11 +228,13 @@ class Scheduler:
             record = self.records[place] = new_record(self._jobs[place])
             record.status, record.run_id = "KILLED", self._run_id(place)
             if record.run_id:
-                self._filing.store.end(record.run_id, "KILLED", folder=self._jobs[place].folder)
+                end_run(
+                    self._filing.store, record.run_id, "KILLED", folder=self._jobs[place].folder
+                )
         self._in_hand.clear()
         with suppress(TrackingError):  # those that were killed before they could note their id
             for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
-                self._filing.store.end(run.info.run_id, "KILLED")
+                end_run(self._filing.store, run.info.run_id, "KILLED")
 
     def _send_unsent(self) -> None:
         """Sends what ended runs could not, once the store answers again."""
@@ -233,7 +242,7 @@ class Scheduler:
         if not self._unsent or not store.line.up:
             return
         try:
-            store.deliver(self._unsent)
+            deliver(store, self._unsent)
         except Unreachable:
             store.line.lost()
         except TrackingError as error:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from optsweep.errors import TrackingError
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import REFUSED, Outbox, outboxes, ticket_of
 from optsweep.tracking.store import Store
 
@@ -28,7 +29,7 @@ def sending_unsent(
         unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
         if unsent and store.line.up:
             with suppress(TrackingError):
-                store.deliver(unsent, at_once=True)
+                deliver(store, unsent, at_once=True)
         unsent = [folder for folder in unsent if Outbox(folder).waiting]
         beside = [job.folder for job in jobs if Outbox(job.folder).refused.exists()]
         refused = list(dict.fromkeys([*outboxes(folder, REFUSED), *beside]))

@@ -17,7 +17,8 @@ from optsweep.runs.artifacts import WEIGHTS, UnusableWeights, keep_best_figures
 from optsweep.runs.job import Job
 from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command
-from optsweep.tracking.store import Store, TrackedRun
+from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.verdict.judge import judge
 from optsweep.verdict.ranking import best_run
 from optsweep.verdict.sentences import few_sentences

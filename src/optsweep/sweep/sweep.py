@@ -35,6 +35,7 @@ from optsweep.sweep.summary import summarize
 from optsweep.system import environment, folders
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import Store
+from optsweep.tracking.tracked_run import start_run
 from optsweep.training.checkpoint import forget_stacks
 
 
@@ -128,7 +129,8 @@ def _carry_out(
     expected = max(len(jobs), sweep.search.n_trials if sweep.search else 0)
     with (
         sending_unsent(sweep.folder, jobs, store, console),
-        store.start(
+        start_run(
+            store,
             _title(sweep),
             params=_params(sweep),
             tags=_tags(sweep, owner) | heartbeat.tags(),

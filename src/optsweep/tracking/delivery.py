@@ -9,14 +9,11 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optsweep.errors import CallFailed, FolderError, TrackingError, Unreachable
 from optsweep.tracking import outbox
 from optsweep.tracking.outbox import Call, Finder, Outbox
-
-if TYPE_CHECKING:
-    from optsweep.tracking.store import Store
+from optsweep.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +23,7 @@ _PAUSE = 0.5  # seconds between two tries, where they are made at once
 
 
 def deliver(
-    store: "Store", folders: Sequence[Path], *, whole: bool = False, at_once: bool = False
+    store: Store, folders: Sequence[Path], *, whole: bool = False, at_once: bool = False
 ) -> int:
     """Sends what these folders' outboxes hold; returns how many calls the store took.
 
@@ -70,7 +67,7 @@ def set_aside(box: Outbox, call: Call, error: TrackingError) -> None:
 
 
 def _sent(
-    store: "Store", calls: list[Call], box: Outbox, wait: bool, at_once: bool
+    store: Store, calls: list[Call], box: Outbox, wait: bool, at_once: bool
 ) -> Iterator[Call]:
     """Sends calls and takes them from the list; gives those that the store took."""
     ids: dict[str, str | None] = {}

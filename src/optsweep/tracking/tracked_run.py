@@ -1,0 +1,209 @@
+"""One run in the store: where its params, metrics, dataset and files go."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that `open` would pay)
+from mlflow.entities import Run as Run  # what `find` gives, for those who type it
+
+from optsweep.errors import StackFailed, TrackingError, Unreachable
+from optsweep.system.redaction import redact, redacted
+from optsweep.tracking import delivery, outbox
+from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.outbox import Call, Outbox
+from optsweep.tracking.store import Store, _shown, log
+from optsweep.training.journal import Entry
+
+_CALL = 1000  # metrics that MLflow takes in one call
+
+
+class TrackedRun:
+    """One run in the store: where its params, metrics, dataset and files go.
+
+    With a `folder`, what the store cannot take is kept there until it can. Without one, each
+    method raises `TrackingError` where the store does not answer.
+    """
+
+    def __init__(self, store: Store, run_id: str, folder: Path | None = None) -> None:
+        self.run_id = run_id
+        self.store = store
+        self.outcome = "FINISHED"  # what the run ends with where nothing is raised
+        self._folder = folder
+        self._outbox = Outbox(folder) if folder is not None else None
+
+    def create(self, name: str, tags: Mapping[str, str]) -> None:
+        """Creates the run in the store."""
+        self._tell("create", name=redact(name), tags=_shown(tags), again=False)
+
+    def reopen(self, tags: Mapping[str, str]) -> None:
+        """Makes the run a running one again, without the error that it ended with."""
+        self._tell("reopen", tags=_shown(tags))
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Parameters under flat names; values as Python writes them."""
+        shown = {key: str(value)[:6000] for key, value in redacted(dict(params)).items()}
+        self._tell("params", params=shown)
+
+    def log_dataset(self, note: DatasetInfo) -> None:
+        """The dataset as an MLflow input, with the digest of its content and its splits' sizes.
+
+        One input for all splits: MLflow keeps one dataset for a name and digest.
+        """
+        self._tell("dataset", note=asdict(note))
+
+    def log_epoch(self, entry: Entry) -> None:
+        """An epoch's metrics, and `batch/loss` by samples seen, in one call.
+
+        NaN and infinity are left out: MLflow keeps infinity as 1.8e308, which no chart survives.
+        The same entry logged twice gives each point once.
+        """
+        points = [(name, value, entry.time, entry.epoch) for name, value in entry.metrics.items()]
+        points += [("batch/loss", loss, entry.time, seen) for seen, loss in entry.batches.items()]
+        finite = [point for point in points if isfinite(point[1])]
+        for first in range(0, len(finite), _CALL):
+            self._tell("points", points=finite[first : first + _CALL])
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Metrics that have no epoch (a sweep's best scores)."""
+        self.log_epoch(Entry(0, _now(), metrics))
+
+    def tag(self, **tags: str) -> None:
+        """Tags under `optsweep.`; MLflow cuts a value at 8,000 characters."""
+        self._tell("tags", tags={f"optsweep.{key}": text for key, text in _shown(tags).items()})
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """A file as an artifact, under `folder` where one is given."""
+        self._tell("file", path=str(path.absolute()), folder=folder)
+
+    def log_text(self, name: str, text: str) -> None:
+        """A text as the artifact `name`."""
+        self._tell("text", name=name, text=redact(text))
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the run as FAILED, with the error as a tag and its traceback as an artifact."""
+        import traceback
+
+        with suppress(Exception):  # the store may be what failed; the first error is what counts
+            self.tag(error=f"{type(error).__name__}: {error}")
+            self.log_text("error.txt", "".join(traceback.format_exception(error)))
+        self.end("FAILED")
+
+    def end(self, status: str) -> None:
+        """Ends the run with an MLflow status: FINISHED, FAILED or KILLED."""
+        self._tell("end", status=status)
+
+    def _tell(self, kind: str, **content: Any) -> None:
+        """Tells the store, or keeps what it is to be told behind what it has not taken yet."""
+        call = {"call": kind, "run_id": self.run_id, "time": _now(), **content}
+        if self._outbox is None or self._folder is None:
+            self.run_id = self.store.send(call)
+            return
+        kept = self._outbox.waiting or not self.store.line.up
+        try:
+            if kept:
+                self._keep(call)
+                if self.store.line.up:
+                    deliver(self.store, [self._folder])
+            else:
+                self.run_id = self.store.send(call | {"run_id": self._id()})
+        except Unreachable as error:
+            self.store.line.lost()
+            if not self._outbox.waiting:
+                self._keep(call)
+                log.warning("%s; %s keeps what is to be sent", error, self._outbox.path)
+        except TrackingError as error:
+            if self._outbox.waiting or kind in delivery.FIRST:
+                raise
+            delivery.set_aside(self._outbox, self._filed(call), error)
+        except KeyboardInterrupt:  # whether it reached the store nobody knows; twice does no harm
+            if not kept:
+                self._keep(call)
+            raise
+
+    def _id(self) -> str:
+        """The run's id, which it may have been given by whoever sent what it had to wait with."""
+        if outbox.ticket_of(self.run_id):
+            self.run_id = self.store.id_of(self.run_id)
+        return self.run_id
+
+    def _keep(self, call: Call) -> None:
+        assert self._outbox is not None
+        self._outbox.add(self._filed(call))
+
+    def _filed(self, call: Call) -> Call:
+        filed = {"store": redact(self.store.uri), "experiment_id": self.store.experiment_id}
+        return filed | call | {"run_id": self.run_id, "again": True}
+
+
+def end_run(
+    store: Store,
+    run_id: str,
+    status: str,
+    error: str = "",
+    output: str = "",
+    folder: Path | None = None,
+) -> None:
+    """Ends a run whose own process cannot do it any more; `folder` is the run's."""
+    tracked = TrackedRun(store, run_id, folder)
+    if error:
+        tracked.tag(error=error)
+        tracked.log_text("error.txt", f"{error}\n\n{output}")
+    tracked.end(status)
+
+
+@contextmanager
+def start_run(
+    store: Store,
+    name: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    parent: str | None = None,
+    run_id: str | None = None,
+    folder: Path | None = None,
+) -> Iterator[TrackedRun]:
+    """Creates a run, or reopens `run_id`, and ends it with the status that tells the truth.
+
+    The run's `outcome`, FINISHED unless the block sets another, where the block ends by itself;
+    KILLED where it is interrupted (Ctrl-C, SIGTERM), FAILED with the error as tag and artifact
+    where it raises. The exception goes on.
+    After `StackFailed` it stays as it is: RUNNING, for another task to go on with. With a
+    `folder`, what the store cannot take is kept there; a run that it cannot create has an id
+    of its own making, `pending-...`, until it can.
+    """
+    given = dict(tags or {})
+    if parent is not None:
+        given["mlflow.parentRunId"] = parent
+    ticket = outbox.new_ticket()
+    tracked = TrackedRun(store, run_id or outbox.pending_id(ticket), folder)
+    try:
+        if run_id:
+            tracked.reopen(given)
+        else:
+            tracked.create(name, given | {"optsweep.ticket": ticket})
+    except KeyboardInterrupt:
+        if folder is not None:  # where the call is kept that may have reached the store
+            tracked.end("KILLED")
+        raise
+    try:
+        if not run_id:
+            tracked.log_params(params or {})
+        yield tracked
+    except StackFailed:
+        raise  # the run goes on in another task
+    except KeyboardInterrupt:
+        tracked.end("KILLED")
+        raise
+    except BaseException as error:
+        tracked.fail(error)
+        raise
+    tracked.end(tracked.outcome)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
