@@ -31,7 +31,8 @@ def canary(sentence: str) -> Iterator[None]:
 
 def test_optimizers_are_made_without_the_compiler() -> None:
     with canary(
-        "optsweep.optim.optimizers sets `__dynamo_disable` on torch's optimizer methods, so that no "
+        "optsweep.optim.optimizers sets `__dynamo_disable` on torch's optimizer methods, so "
+        "that no "
         "process imports torch._dynamo: a second less for every start of the program and of the "
         "server of its workers. Without it all works, a second later."
     ):
@@ -46,7 +47,8 @@ def test_optimizers_are_made_without_the_compiler() -> None:
 
 def test_fused_adam_without_momentum_and_corrections_is_rmsprop() -> None:
     with canary(
-        "optsweep.optim.rmsprop calls `torch.optim.adam.adam(fused=True)` with beta1=0 at step 2**30, "
+        "optsweep.optim.rmsprop calls `torch.optim.adam.adam(fused=True)` with beta1=0 at step "
+        "2**30, "
         "where it is RMSprop in one pass over the weights instead of five. Without it RMSprop is "
         "wrong or does not start: take torch's own then."
     ):
@@ -79,7 +81,8 @@ def test_fused_adam_without_momentum_and_corrections_is_rmsprop() -> None:
 
 def test_the_warning_about_a_step_outside_of_a_capture_can_be_silenced() -> None:
     with canary(
-        "optsweep.training.cuda_graph sets `_warned_capturable_if_run_uncaptured`, so that the steps which "
+        "optsweep.training.cuda_graph sets `_warned_capturable_if_run_uncaptured`, so that the "
+        "steps which "
         "warm a CUDA graph up print no warning. Without it each such sweep prints one."
     ):
         from torch.optim import Optimizer
@@ -178,7 +181,8 @@ def test_omegaconf_quotes_texts_that_look_like_numbers() -> None:
 
 def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
     with canary(
-        "optsweep.tracking.reading asks `client._tracking_client.store.get_metric_history_bulk` for the "
+        "optsweep.tracking.reading asks `client._tracking_client.store.get_metric_history_bulk` "
+        "for the "
         "points of 500 runs at once. Without it each run is asked by itself: a report of 1,000 "
         "runs makes a thousand calls for each metric."
     ):
@@ -197,7 +201,8 @@ def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
 
 def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
     with canary(
-        "optsweep.tracking.reading asks a server at the address of MLflow's own page, with MLflow's own "
+        "optsweep.tracking.reading asks a server at the address of MLflow's own page, with "
+        "MLflow's own "
         "credentials. Without it each run is asked by itself: a report of 1,000 runs "
         "makes a thousand calls for each metric."
     ):
@@ -253,7 +258,8 @@ def test_a_trial_is_gone_on_with_by_its_number_in_the_storage() -> None:
 
 def test_the_program_can_be_ended_without_taking_its_objects_apart() -> None:
     with canary(
-        "optsweep.system.process.leave calls `threading._shutdown` and `atexit._run_exitfuncs`, as the "
+        "optsweep.system.process.leave calls `threading._shutdown` and `atexit._run_exitfuncs`, "
+        "as the "
         "interpreter does at its end, and then `os._exit`: 1.5 s less for each start, in which "
         "some 640,000 objects would be taken apart. Without them it has to be sys.exit."
     ):
@@ -311,7 +317,8 @@ def test_workers_are_children_of_a_server_that_imports_and_forks_in_its_main_thr
     tmp_path: Path,
 ) -> None:
     with canary(
-        "optsweep.execution.forkserver and optsweep.execution.local rely on how multiprocessing's forkserver works: "
+        "optsweep.execution.forkserver and optsweep.execution.local rely on how "
+        "multiprocessing's forkserver works: "
         "it imports what it is given and forks its workers, as its own children, in its main "
         "thread; when it is killed, its workers' sentinels fire, their exit code is 255, and the "
         "next worker starts another server. So all processes end within two seconds of a "

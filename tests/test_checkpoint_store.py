@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from carrying import job_in
 from optsweep.errors import TrackingError
 from optsweep.runs import checkpoint_store
-from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget
+from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget_stored
 from optsweep.runs.job import Job
 from optsweep.tracking import store as tracking
 from optsweep.tracking.store import Store
@@ -103,7 +103,7 @@ def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_p
         assert stack is not None
         assert stack.read_text() == "after epoch 1"
         assert Journal(job.folder / JOURNAL).entries == ENTRIES[:1]
-    forget(store, list(runs.values()))
+    forget_stored(store, list(runs.values()))
     for run_id in runs.values():
         assert store.client.list_artifacts(run_id) == []
 

@@ -47,8 +47,10 @@ def test_a_job_of_slurms_runs_by_its_submission_alone_and_leaves_by_an_exception
 ) -> None:
     pytest.importorskip("submitit")
     with canary(
-        "optsweep.execution.slurm.executor takes a job back by removing its submission from submitit's folder, and "
-        "optsweep.execution.slurm.job turns the SystemExit by which submitit ends a job that it has requeued "
+        "optsweep.execution.slurm.executor takes a job back by removing its submission from "
+        "submitit's folder, and "
+        "optsweep.execution.slurm.job turns the SystemExit by which submitit ends a job that it "
+        "has requeued "
         "into an end at once. Without the first a job that was given up may run beside its second "
         "attempt; without the second a run that is requeued is marked FAILED."
     ):
@@ -70,7 +72,8 @@ def test_a_job_of_slurms_runs_by_its_submission_alone_and_leaves_by_an_exception
 def test_ray_learns_a_command_line_without_its_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     with canary(
-        "optsweep.execution.ray.executor replaces ray._private.utils.get_entrypoint_name while it connects, "
+        "optsweep.execution.ray.executor replaces ray._private.utils.get_entrypoint_name while "
+        "it connects, "
         "so that the command line that Ray lists for all its users holds no password. Without it "
         "a password in an address on the command line stands in Ray's dashboard."
     ):
@@ -91,7 +94,8 @@ def test_ray_learns_a_command_line_without_its_passwords(monkeypatch: pytest.Mon
 def test_ray_can_be_asked_not_to_copy_the_folder() -> None:
     pytest.importorskip("ray")
     with canary(
-        "optsweep.execution.ray.executor sets RAY_ENABLE_UV_RUN_RUNTIME_ENV=0. Under another name, Ray copies "
+        "optsweep.execution.ray.executor sets RAY_ENABLE_UV_RUN_RUNTIME_ENV=0. Under another "
+        "name, Ray copies "
         "the folder that a sweep was started in, with all that lies there, to each node."
     ):
         from ray._private import ray_constants

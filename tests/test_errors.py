@@ -8,9 +8,10 @@ from mlflow.exceptions import MlflowException
 
 from carrying import new
 from optsweep.config.settings import Option
-from optsweep.errors import SettingsError, TrackingError, describe, first_line
+from optsweep.errors import SettingsError, TrackingError
 from optsweep.models.build import check_fit
 from optsweep.models.losses import _try
+from optsweep.system.exceptions import describe, first_line
 from optsweep.tracking.errors import explained
 
 

@@ -19,8 +19,6 @@ Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInte
 import difflib
 from collections.abc import Iterable
 
-from optsweep.system.redaction import redact
-
 
 class OptsweepError(Exception):
     """Something that the person at the command line can put right."""
@@ -79,24 +77,6 @@ class TimedOut(BaseException):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received: everything that Ctrl-C ends in order ends so here too."""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its kind where it has none."""
-    return _message(error) or type(error).__name__
-
-
-def describe(error: BaseException) -> str:
-    """An exception as one line: its kind and the first line of its message, without secrets."""
-    return redact(": ".join(filter(None, [type(error).__name__, _message(error)])))
-
-
-def _message(error: BaseException) -> str:
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # an exception of somebody else's may fail even here
-        return ""
-    return lines[0].strip() if lines else ""
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:

@@ -30,7 +30,8 @@ from optsweep.cli.options import (
     overrides_in,
 )
 from optsweep.config.overrides import key_of
-from optsweep.errors import OptsweepError, first_line, nearest
+from optsweep.errors import OptsweepError, nearest
+from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
 
 # Words that people bring from elsewhere, where they are not only spelled otherwise.

@@ -9,7 +9,8 @@ from typing import Any
 
 from optsweep.config.settings import Option
 from optsweep.config.validators import yes_or_no
-from optsweep.errors import SettingsError, first_line, nearest
+from optsweep.errors import SettingsError, nearest
+from optsweep.system.exceptions import first_line
 
 
 def resolve(group: str, option: Option) -> Callable[..., Any]:

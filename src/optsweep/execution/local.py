@@ -18,12 +18,13 @@ from math import inf
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from optsweep.errors import TaskFailed, describe
+from optsweep.errors import TaskFailed
 from optsweep.execution.executor import Crashed, signal_name
 from optsweep.execution.forkserver import start_server
 from optsweep.execution.task import Task
 from optsweep.execution.worker import TAKEN, run_task, serve
 from optsweep.records.run import RunRecord
+from optsweep.system.exceptions import describe
 
 _TASKS = 100  # until a worker is replaced: what a library leaks in a run stays bounded
 _STARTS = 5  # attempts to start a worker, and workers that may die before they take a task

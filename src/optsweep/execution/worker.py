@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from optsweep.errors import StackFailed, TaskFailed, TimedOut, describe
+from optsweep.errors import StackFailed, TaskFailed, TimedOut
 from optsweep.execution.forkserver import end_with_parent
 from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
@@ -22,6 +22,7 @@ from optsweep.runs.member import TrackingContext, new_record
 from optsweep.runs.run import run_jobs
 from optsweep.runs.status_file import STATUS_FILE, StatusFileProgress
 from optsweep.system import process as imports
+from optsweep.system.exceptions import describe
 from optsweep.system.redaction import RedactingFormatter, redact
 from optsweep.tracking.store import Store
 

@@ -5,7 +5,8 @@ from torch import nn
 
 from optsweep.config.instantiate import call, resolve
 from optsweep.config.settings import Option, Settings
-from optsweep.errors import SettingsError, first_line
+from optsweep.errors import SettingsError
+from optsweep.system.exceptions import first_line
 
 
 def build_model(settings: Settings, input_shape: tuple[int, int, int], classes: int) -> nn.Module:

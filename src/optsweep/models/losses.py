@@ -13,8 +13,9 @@ from torch import Tensor
 
 from optsweep.config.instantiate import check_arguments, resolve
 from optsweep.config.settings import Option, Settings
-from optsweep.errors import SettingsError, first_line
+from optsweep.errors import SettingsError
 from optsweep.models.build import gives
+from optsweep.system.exceptions import first_line
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

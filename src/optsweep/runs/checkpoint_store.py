@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from optsweep.errors import Unreachable
+from optsweep.errors import TrackingError, Unreachable
 from optsweep.runs.job import Job
 from optsweep.runs.status_file import StatusFileProgress
 from optsweep.system import files
 from optsweep.tracking import limits
-from optsweep.tracking.logged_epochs import logged
+from optsweep.tracking.history import logged
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training import checkpoint
-from optsweep.training.checkpoint import JOURNAL
+from optsweep.training.checkpoint import JOURNAL, forget
 from optsweep.training.journal import Journal
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ def _answered(ask: Callable[[], T]) -> T:
     return ask()
 
 
-def forget(store: Store, run_ids: Sequence[str]) -> None:
+def forget_stored(store: Store, run_ids: Sequence[str]) -> None:
     """Removes from MLflow what runs that are finished need not go on from."""
     for run_id in run_ids:
         try:
@@ -159,3 +159,26 @@ def forget(store: Store, run_ids: Sequence[str]) -> None:
             limits.bounded(limits.seconds("delete_artifacts"), kept.delete_artifacts, _FOLDER)
         except Exception as error:  # a store may forbid it; the run is whole all the same
             log.warning("%s/ of run %s stays in MLflow: %s", _FOLDER, run_id, error)
+
+
+def journal_of(job: Job, store: Store) -> Journal:
+    """The journal of a run that begins, or is resumed with what MLflow holds beyond its last epoch.
+
+    Those epochs keep the times that they were logged at: logged again, MLflow keeps each once.
+    """
+    path = job.folder / JOURNAL
+    if job.run_id is None:  # a folder that was used before holds what another run left
+        forget(job.folder)
+        path.unlink(missing_ok=True)
+        return Journal(path)
+    journal = Journal(path)
+    try:
+        missing = [entry for entry in logged(store, job.run_id) if entry.epoch > journal.last]
+    except TrackingError as error:
+        log.warning("%s; %s alone says which epochs were logged", error, path)
+        return journal
+    if missing:
+        log.warning("%s lacks %d epochs, which MLflow holds", path, len(missing))
+    for entry in missing:
+        journal.keep(entry)
+    return journal

@@ -14,18 +14,19 @@ from pathlib import Path
 import torch
 
 from optsweep.data.dataset import Dataset, load_dataset
-from optsweep.errors import StackFailed, describe
+from optsweep.errors import StackFailed
 from optsweep.models.build import build_model
 from optsweep.records.run import RunRecord
 from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights
 from optsweep.runs.build import build_run, build_stack
+from optsweep.runs.checkpoint_store import journal_of
 from optsweep.runs.job import Job
 from optsweep.runs.member import StackMember, TrackingContext, _now
 from optsweep.runs.preflight import bytes_needed
 from optsweep.runs.progress import Progress
 from optsweep.system import files, folders
 from optsweep.system.disk import refuse_full
-from optsweep.tracking.logged_epochs import journal_of
+from optsweep.system.exceptions import describe
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory

@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from optsweep.config.validators import check_address
-from optsweep.errors import TrackingError, first_line
+from optsweep.errors import TrackingError
+from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
 from optsweep.tracking.limits import Overdue, bounded
 

@@ -10,7 +10,8 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import OperationalError
 
-from optsweep.errors import CallFailed, OptsweepError, TrackingError, Unreachable, first_line
+from optsweep.errors import CallFailed, OptsweepError, TrackingError, Unreachable
+from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
 from optsweep.tracking.limits import Overdue
 

@@ -1,5 +1,6 @@
 """Metric histories of many runs, read in bulk."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mlflow.utils.credentials import get_default_host_creds
@@ -7,7 +8,9 @@ from mlflow.utils.rest_utils import http_request
 
 from optsweep.tracking.errors import explained
 from optsweep.tracking.limits import bounded, seconds
+from optsweep.tracking.outbox import ticket_of
 from optsweep.tracking.store import Store
+from optsweep.training.journal import Entry
 
 Point = tuple[str, int, float]  # run id, step, value
 
@@ -92,3 +95,29 @@ def _one_by_one(store: Store, ids: Sequence[str], name: str) -> list[Point]:
         for run_id in ids
         for point in store.client.get_metric_history(run_id, name)
     ]
+
+
+def logged(store: Store, run_id: str) -> Iterator[Entry]:
+    """The epochs of a run in their order; none where the store does not hold the run yet.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    run_id = store.id_of(run_id)
+    if ticket_of(run_id):
+        return
+    metrics: dict[int, dict[str, float]] = {}
+    times: dict[int, int] = {}
+    batches: dict[int, dict[int, float]] = {}
+    with explained(store.uri):
+        for name in store.client.get_run(run_id).data.metrics:
+            for point in store.client.get_metric_history(run_id, name):
+                if name == "batch/loss":
+                    batches.setdefault(point.timestamp, {})[point.step] = point.value
+                else:
+                    metrics.setdefault(point.step, {})[name] = point.value
+                    times[point.step] = point.timestamp
+    for epoch in sorted(metrics):
+        if epoch:  # what is no number is not in MLflow
+            metrics[epoch].setdefault("train/loss", math.nan)
+        yield Entry(epoch, times[epoch], metrics[epoch], batches.get(times[epoch], {}))

@@ -8,7 +8,7 @@ cannot take is kept in the run's folder (`outbox.py`) and sent when it answers a
 
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -178,11 +178,6 @@ class Store:
         """The id of the run that was created with a ticket; None where there is none."""
         found = self.find(ticket=ticket)
         return str(found[0].info.run_id) if found else None
-
-
-def _shown(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags without secrets, cut where MLflow would cut them."""
-    return {key: redact(value)[:8000] for key, value in tags.items()}
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:

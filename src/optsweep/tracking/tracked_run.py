@@ -1,5 +1,6 @@
 """One run in the store: where its params, metrics, dataset and files go."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -8,16 +9,16 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that `open` would pay)
-from mlflow.entities import Run as Run  # what `find` gives, for those who type it
-
 from optsweep.errors import StackFailed, TrackingError, Unreachable
 from optsweep.system.redaction import redact, redacted
 from optsweep.tracking import delivery, outbox
 from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Call, Outbox
-from optsweep.tracking.store import Store, _shown, log
+from optsweep.tracking.store import Store
 from optsweep.training.journal import Entry
+
+log = logging.getLogger(__name__)
 
 _CALL = 1000  # metrics that MLflow takes in one call
 
@@ -38,11 +39,11 @@ class TrackedRun:
 
     def create(self, name: str, tags: Mapping[str, str]) -> None:
         """Creates the run in the store."""
-        self._tell("create", name=redact(name), tags=_shown(tags), again=False)
+        self._tell("create", name=redact(name), tags=redacted_tags(tags), again=False)
 
     def reopen(self, tags: Mapping[str, str]) -> None:
         """Makes the run a running one again, without the error that it ended with."""
-        self._tell("reopen", tags=_shown(tags))
+        self._tell("reopen", tags=redacted_tags(tags))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters under flat names; values as Python writes them."""
@@ -74,7 +75,9 @@ class TrackedRun:
 
     def tag(self, **tags: str) -> None:
         """Tags under `optsweep.`; MLflow cuts a value at 8,000 characters."""
-        self._tell("tags", tags={f"optsweep.{key}": text for key, text in _shown(tags).items()})
+        self._tell(
+            "tags", tags={f"optsweep.{key}": text for key, text in redacted_tags(tags).items()}
+        )
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """A file as an artifact, under `folder` where one is given."""
@@ -207,3 +210,8 @@ def start_run(
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def redacted_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without secrets, cut where MLflow would cut them."""
+    return {key: redact(value)[:8000] for key, value in tags.items()}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from optsweep.errors import first_line
 from optsweep.models.losses import Loss
+from optsweep.system.exceptions import first_line
 from optsweep.training.stacked import StackedModel
 
 # By how much a stacked model's losses and gradients may differ from the same model's alone, as a

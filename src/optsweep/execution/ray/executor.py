@@ -18,12 +18,13 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from optsweep.config.launchers import RayLaunch
-from optsweep.errors import SettingsError, StackFailed, TaskFailed, first_line
+from optsweep.errors import SettingsError, StackFailed, TaskFailed
 from optsweep.execution.executor import Crashed
 from optsweep.execution.pending import Pending, ended_within, last_line, watch
 from optsweep.execution.ray.node import Errand, Parcel, run_errand, unpack
 from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
+from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
 from optsweep.tracking.address import PATIENCE
 

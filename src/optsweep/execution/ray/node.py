@@ -43,7 +43,7 @@ def run_errand(errand: Errand) -> Parcel:
     os.environ.update(errand.environment)
     sys.path.extend(entry for entry in errand.path if entry not in sys.path)
     from optsweep.execution.worker import attached, log_to_output, run_task
-    from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget
+    from optsweep.runs.checkpoint_store import StoredProgress, fetch, forget_stored
 
     log_to_output()
     task, shared = errand.task, errand.shared
@@ -57,7 +57,9 @@ def run_errand(errand: Errand) -> Parcel:
     try:
         outcome = run_task(task, errand.timeout, progress)
         if not shared:
-            forget(store, [record.run_id for record in outcome if record.status == "FINISHED"])
+            forget_stored(
+                store, [record.run_id for record in outcome if record.status == "FINISHED"]
+            )
     except StackFailed as failure:
         outcome = failure
     folders = {} if shared else {str(job.folder): _pack(job.folder) for job in task.jobs}
