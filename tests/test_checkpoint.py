@@ -144,7 +144,7 @@ def test_a_stack_that_ends_leaves_room_for_one_that_is_about_to_save(tmp_path: P
     leave_notes(second, beginning)
     forget_stack(first)
     save(second, make_stack(), 1, ["c"])
-    assert stack_of(beginning[0]) == second
+    assert stack_of(beginning[0], "c") == second
     forget_stacks(tmp_path, finished=False)
     assert second.exists() and not first.exists()
     forget_stack(second)

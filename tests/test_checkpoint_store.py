@@ -99,7 +99,7 @@ def test_each_run_of_a_stack_finds_the_checkpoint_that_its_first_run_keeps(tmp_p
     moved = [replace(job, run_id=runs[job.folder], folder=other / job.folder.name) for job in jobs]
     for job in moved:
         fetch(store, job)
-        stack = checkpoint.stack_of(job.folder)
+        stack = checkpoint.stack_of(job.folder, job.fingerprint)
         assert stack is not None
         assert stack.read_text() == "after epoch 1"
         assert Journal(job.folder / JOURNAL).entries == ENTRIES[:1]

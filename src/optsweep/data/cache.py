@@ -6,6 +6,7 @@ map into memory rather than read: all processes of a machine then share its page
 import glob
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +14,13 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from optsweep.data.source import _DECODING, Source, log
+from optsweep.data.source import _DECODING, Source
 from optsweep.data.splits import Split
 from optsweep.system import files
 from optsweep.system.locks import locked_if_allowed
+
+log = logging.getLogger(__name__)
+
 
 # Changes whenever what is decoded does: files of another version are decoded anew.
 _VERSION = 2

@@ -92,7 +92,9 @@ def fetch(store: Store, job: Job) -> None:
         journal = Journal(job.folder / JOURNAL)
         for entry in told:
             journal.keep(entry)
-    if (job.folder / checkpoint.CHECKPOINT).exists() or checkpoint.stack_of(job.folder):
+    if (job.folder / checkpoint.CHECKPOINT).exists() or checkpoint.stack_of(
+        job.folder, job.fingerprint
+    ):
         return
     # Where there is none yet, the run starts over, in the same journal.
     if not _download(store, run_id, checkpoint.CHECKPOINT, job.folder):

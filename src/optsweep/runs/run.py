@@ -233,7 +233,7 @@ def _restored(
 ) -> tuple[Stack, int]:
     """The stack as its checkpoint has it, and the epoch it was saved after; or epoch 0."""
     folder = members[0].job.folder
-    path = checkpoint.stack_of(folder) or folder / checkpoint.CHECKPOINT
+    path = checkpoint.stack_of(folder, members[0].job.fingerprint) or folder / checkpoint.CHECKPOINT
     try:
         done = checkpoint.restore(path, stack, [member.job.fingerprint for member in members])
         for member in members:

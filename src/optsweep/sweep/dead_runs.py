@@ -1,13 +1,17 @@
 """Runs that a dead launcher left RUNNING, and their true status."""
 
+import logging
+
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.runs.lease import Launches
 from optsweep.runs.owner import State
-from optsweep.sweep.resume import folder_of, log
+from optsweep.sweep.resume import folder_of
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import outboxes
 from optsweep.tracking.store import Run, Store
 from optsweep.tracking.tracked_run import end_run
+
+log = logging.getLogger(__name__)
 
 
 def release_dead(store: Store) -> None:

@@ -68,7 +68,10 @@ def plan_stacks(
     fair = math.ceil(len(todo) / max(1, workers))
     for places in alike.values():
         first = jobs[places[0]]
-        was_stack = first.run_id is not None and checkpoint.stack_of(first.folder) is not None
+        was_stack = (
+            first.run_id is not None
+            and checkpoint.stack_of(first.folder, first.fingerprint) is not None
+        )
         most = len(places) if was_stack else min(len(places), fair)
         size, remark = _size(first, len(places), most, launch, workers)
         if remark:
@@ -86,7 +89,7 @@ def _agreement(job: Job) -> str:
         return f"alone: {job.folder}"
     # An optimizer that no graph can capture would keep those that ride with it from theirs.
     graph = settings.device.startswith("cuda") and _may_be_captured(settings.optimizer)
-    stack = checkpoint.stack_of(job.folder) if job.run_id else None
+    stack = checkpoint.stack_of(job.folder, job.fingerprint) if job.run_id else None
     return f"{shaping!r} {graph} {stack}"
 
 

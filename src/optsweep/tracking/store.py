@@ -8,8 +8,9 @@ cannot take is kept in the run's folder (`outbox.py`) and sent when it answers a
 
 import functools
 import logging
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (half a second that `open` would pay)
@@ -19,10 +20,11 @@ from mlflow.entities import Run as Run  # what `find` gives, for those who type 
 from mlflow.exceptions import MlflowException
 
 from optsweep.errors import CallFailed, TrackingError, Unreachable
+from optsweep.system import files
 from optsweep.system.locks import locked_if_allowed
 from optsweep.system.redaction import redact
 from optsweep.tracking import calls as sending
-from optsweep.tracking import limits, new_store, outbox
+from optsweep.tracking import limits, outbox
 from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
 from optsweep.tracking.connection import Connection
 from optsweep.tracking.errors import explained
@@ -79,7 +81,7 @@ class Store:
             # MLflow sets up an empty database without a lock: of several that start together
             # on one, all but the first fail.
             with locked_if_allowed(path.with_name(f".{path.name}.lock"), _OPENING), _quiet():
-                new_store.create(path)
+                create_sqlite_store(path)
                 client = sending.connected(uri)
                 artifacts = (path.parent / "mlartifacts").as_uri()
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
@@ -207,3 +209,17 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def create_sqlite_store(path: Path) -> None:
+    """Makes an sqlite store at `path` where there is no file; the caller holds the store's lock."""
+    if path.exists():
+        return
+    files.remove_unfinished(path.parent)
+    with suppress(FileExistsError), files.replacing(path) as unfinished:
+        store = sending.connected(f"sqlite:///{unfinished}")._tracking_client.store
+        store.engine.dispose()
+        with closing(sqlite3.connect(unfinished)) as database:
+            database.execute("PRAGMA journal_mode=wal")  # it stays so
+        if path.exists():  # made by a program that knows no lock of ours
+            raise FileExistsError(path)

@@ -69,16 +69,31 @@ def leave_note(path: Path, folder: Path) -> None:
     files.write(folder / _NOTE, os.path.relpath(path, folder))
 
 
-def stack_of(folder: Path) -> Path | None:
-    """The checkpoint of the stack that a run was in; None where it went alone, or goes now."""
-    note = folder / _NOTE
-    if (folder / CHECKPOINT).exists() or not note.exists():
+def stack_of(folder: Path, fingerprint: str) -> Path | None:
+    """The checkpoint of the stack that a run was in; None where the run was alone, or is now.
+
+    Where the file that names it is damaged, it is the one that holds the run: the stack resumes as
+    a whole, as its runs alone would differ from it in their last digits.
+    """
+    pointer = folder / _NOTE
+    if (folder / CHECKPOINT).exists() or not pointer.exists():
         return None
-    path = note.read_text(errors="replace")
-    if not _STACKED.fullmatch(path):
-        log.warning("%s names no checkpoint; left out", note)
-        return None
-    return (folder / path).resolve()
+    path = pointer.read_text(errors="replace")
+    if _STACKED.fullmatch(path):
+        return (folder / path).resolve()
+    found = _holding(fingerprint, stacks_beside(folder))
+    log.warning(
+        "%s names no checkpoint; %s", pointer, f"{found} holds the run" if found else "left out"
+    )
+    return found
+
+
+def _holding(fingerprint: str, stacks: Path) -> Path | None:
+    """The checkpoint that holds a run: its fingerprint stands there as plain text."""
+    for path in sorted(stacks.glob("*.bin")):
+        if fingerprint.encode() in path.read_bytes():
+            return path.resolve()
+    return None
 
 
 def is_stack(name: str) -> bool:
@@ -187,10 +202,3 @@ def set_aside(path: Path) -> Path:
     with suppress(FileNotFoundError):  # another run of the stack was quicker
         path.replace(aside)
     return aside
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(errors="replace").removesuffix("\n").split("\n")
-    except FileNotFoundError:
-        return []

@@ -1,12 +1,14 @@
 """The epochs of a run that were logged, kept in a file of JSON lines."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from optsweep.system import files
-from optsweep.training.checkpoint import _lines, log
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,10 @@ def _entries(lines: Sequence[str]) -> list[Entry]:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             break
     return entries
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        return []
