@@ -21,7 +21,7 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
-from optsweep.sweep import scheduler as course
+from optsweep.sweep import scheduler
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.scheduler import Scheduler
 
@@ -160,8 +160,8 @@ def looked_at(
             if len(shown) == 10:
                 threading.Thread(target=executor.end).start()
 
-    monkeypatch.setattr(course, "read_note", count)
-    monkeypatch.setattr(course, "_GLANCE", 0.01)
+    monkeypatch.setattr(scheduler, "read_status", count)
+    monkeypatch.setattr(scheduler, "_GLANCE", 0.01)
     with Counted(console, 200, 0) as progress:
         under_way.run([(place,) for place in range(200)], executor, progress)
     return reads[:10], shown[9]

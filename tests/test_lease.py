@@ -55,7 +55,7 @@ class Launch:
 
     def create(self, name: str, tags: dict[str, str]) -> TrackedRun:
         tracked = TrackedRun(self.store, "pending-" + "0" * 32)
-        tracked.create(name, {"optsweep.runs.owner": self.owner.name, "optsweep.kind": name} | tags)
+        tracked.create(name, {"optsweep.owner": self.owner.name, "optsweep.kind": name} | tags)
         return tracked
 
     def renewed(self, seconds_ago: float) -> None:
@@ -103,7 +103,7 @@ def test_a_run_of_a_sweep_that_was_marked_shares_its_lease(store: Store, tmp_pat
 
 def test_what_has_no_lease_is_left_alone_on_another_host(store: Store, tmp_path: Path) -> None:
     tracked = TrackedRun(store, "pending-" + "0" * 32)
-    tracked.create("old", {"optsweep.runs.owner": f"elsewhere:{tmp_path}/.owner"})
+    tracked.create("old", {"optsweep.owner": f"elsewhere:{tmp_path}/.owner"})
     release_dead(store)
     assert fetched(store, tracked.run_id).info.status == "RUNNING"
 

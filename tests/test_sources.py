@@ -23,7 +23,7 @@ from torchvision import datasets
 
 from conftest import environment
 from optsweep.data import builtin as sources
-from optsweep.data import source
+from optsweep.data import cache as data_cache
 from optsweep.data.builtin import Source, digits, make_source, torchvision_source
 from optsweep.data.folder import image_folder
 from optsweep.data.splits import Split
@@ -449,7 +449,7 @@ def test_a_full_disk_costs_the_cache_alone(tmp_path: Path, monkeypatch: pytest.M
 
     root = pictures(tmp_path / "pets")
     expected = load(root, tmp_path / "elsewhere")
-    monkeypatch.setattr(source, "save_file", fail)
+    monkeypatch.setattr(data_cache, "save_file", fail)
     assert_same(load(root, tmp_path), expected)
     assert [file.name for file in (tmp_path / ".decoded").iterdir()] == [".lock"]
 

@@ -166,7 +166,7 @@ def _amount(name: str, value: Any) -> float:
     if is_number(value) and 0 <= value < 1:
         return fraction(name, value)
     if not is_number(value) or value < 0 or value != int(value):
-        raise refuse(name, value, "must be a share of one GPU or a whole is_number", "0.5")
+        raise refuse(name, value, "must be a share of one GPU or a whole number", "0.5")
     return float(value)
 
 

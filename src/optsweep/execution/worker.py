@@ -145,26 +145,24 @@ def output_to(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def serve(
-    run_jobs: Callable[[Task], list[RunRecord]], tasks: Connection, launcher: Connection
-) -> None:
+def serve(run: Callable[[Task], list[RunRecord]], tasks: Connection, launcher: Connection) -> None:
     """A worker process's life: runs each task that it is sent, and answers with its outcome."""
     _prepare(launcher)
     with suppress(EOFError, OSError):  # the launcher has closed the pipe
         while True:
             content = tasks.recv_bytes()
             tasks.send_bytes(TAKEN)
-            tasks.send_bytes(_answer(run_jobs, content))
+            tasks.send_bytes(_answer(run, content))
 
 
-def _answer(run_jobs: Callable[[Task], list[RunRecord]], content: bytes) -> bytes:
+def _answer(run: Callable[[Task], list[RunRecord]], content: bytes) -> bytes:
     """Runs a task: its records, `StackFailed` or `TaskFailed`, pickled.
 
     An exception of somebody else's is sent as text: it might not be read at the other end.
     """
     outcome: list[RunRecord] | Exception
     try:
-        outcome = run_jobs(pickle.loads(content))
+        outcome = run(pickle.loads(content))
     except StackFailed as failure:
         outcome = failure
     except BaseException as error:  # SystemExit too: a task may not end its worker

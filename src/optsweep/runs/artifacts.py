@@ -38,7 +38,7 @@ def run_tags(job: Job, owner: str, stack: int) -> dict[str, str]:
         "optsweep.kind": "run",
         "optsweep.fingerprint": job.fingerprint,
         "optsweep.folder": str(job.folder),
-        "optsweep.runs.owner": owner,
+        "optsweep.owner": owner,
         **source_tags(),
     }
     if job.settings.preset:

@@ -64,7 +64,7 @@ class Heartbeat:
         began = time.monotonic()
         run = fetched(self._store, run_id)
         launches.refuse_living(run)
-        write(self._store, run_id, {"optsweep.runs.owner": self._owner.name, **self.tags()})
+        write(self._store, run_id, {"optsweep.owner": self._owner.name, **self.tags()})
         # The last to write has it. One who was slow may have written after the other had looked,
         # who then renews it.
         time.sleep(_SETTLE if time.monotonic() - began < _SETTLE else LOOK)

@@ -21,7 +21,7 @@ from optsweep.tracking.store import Run, Store
 
 log = logging.getLogger(__name__)
 
-TAG = "optsweep.runs.lease"
+TAG = "optsweep.lease"
 INTERVAL = 30.0  # seconds between two renewals
 STALE = 300.0  # seconds without one, after which a lease has run out
 LOOK = 45.0  # seconds between two looks at one that has run out: longer than INTERVAL
@@ -72,7 +72,7 @@ class Launches:
 
     def state(self, run: Run) -> State:
         """Whether the launch that runs it, by the run's tags, lives."""
-        owner = run.data.tags.get("optsweep.runs.owner", "")
+        owner = run.data.tags.get("optsweep.owner", "")
         if not owner:
             return State.UNKNOWN
         if owner not in self._by_lock:
@@ -100,7 +100,7 @@ class Launches:
         """Who runs it, other than this launch; None where nobody does, as far as is known."""
         texts, dead = self._texts(run), ""
         if self.state(run) is State.GONE:
-            dead = launch_of(run.data.tags.get("optsweep.runs.owner", ""))
+            dead = launch_of(run.data.tags.get("optsweep.owner", ""))
         held = {run_id: Lease.parse(text) for run_id, text in texts.items()}
         others = {
             run_id: lease

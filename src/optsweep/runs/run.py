@@ -189,9 +189,9 @@ def _train(
             member.note_divergence()
     if settings.evaluate_first and done == 0:
         first = evaluate_splits(stack, data)
-        for run_jobs, member in enumerate(members):
+        for place, member in enumerate(members):
             member.log(
-                Entry(0, _now(), {name: values[run_jobs].item() for name, values in first.items()})
+                Entry(0, _now(), {name: values[place].item() for name, values in first.items()})
             )
     checkpoint.leave_notes(path, [member.job.folder for member in members])
     if all(member.record.diverged for member in members):
@@ -208,18 +208,16 @@ def _train(
             log_every=settings.log_every,
             watch=progress.watch,
         ):
-            learning = [
-                (run_jobs, m) for run_jobs, m in enumerate(members) if not m.record.diverged
-            ]
-            entries = [member.log(_entry(epoch, run_jobs)) for run_jobs, member in learning]
+            learning = [(place, m) for place, m in enumerate(members) if not m.record.diverged]
+            entries = [member.log(_entry(epoch, place)) for place, member in learning]
             # Of a stack the last epoch too: its runs are closed one after another, and what is
             # killed meanwhile has only its closing to do again.
             due = epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs
             if due or (len(members) > 1 and epoch.number == settings.epochs):
                 checkpoint.save(path, stack, epoch.number, fingerprints)
             progress.finished(epoch.number, max((e.metrics for e in entries), key=objective))
-            for run_jobs, member in learning:
-                if epoch.diverged[run_jobs]:
+            for place, member in learning:
+                if epoch.diverged[place]:
                     member.note_divergence()
             if all(member.record.diverged for member in members):
                 break
@@ -252,12 +250,12 @@ def _restored(
     return stack, done
 
 
-def _entry(epoch: Epoch, run_jobs: int) -> Entry:
+def _entry(epoch: Epoch, place: int) -> Entry:
     """What MLflow is told of one run's epoch."""
     speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
-    losses = epoch.batch_losses[:, run_jobs].tolist()
+    losses = epoch.batch_losses[:, place].tolist()
     batches = dict(zip(epoch.samples_seen, losses, strict=True))
-    return Entry(epoch.number, _now(), epoch.scores(run_jobs) | speed, batches)
+    return Entry(epoch.number, _now(), epoch.scores(place) | speed, batches)
 
 
 def _is_finite(entry: Entry) -> bool:

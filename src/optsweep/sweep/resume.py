@@ -34,9 +34,7 @@ def folder_of(run: Run) -> Path | None:
     tags = run.data.tags
     folder = Path(tags.get("optsweep.folder", ""))
     kind = tags.get("optsweep.kind", "")
-    identity = tags.get(
-        "optsweep.sweep.stack_planner" if kind == "sweep" else "optsweep.fingerprint", ""
-    )
+    identity = tags.get("optsweep.plan" if kind == "sweep" else "optsweep.fingerprint", "")
     if folder.is_absolute() and folders.is_marked(folder, kind, identity):
         return folder
     log.info("%s of run %s is not here", folder, run.info.run_id)

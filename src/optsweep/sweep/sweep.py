@@ -189,9 +189,9 @@ def _params(sweep: Sweep) -> dict[str, Any]:
 def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
     return {
         "optsweep.kind": "sweep",
-        "optsweep.sweep.stack_planner": sweep.identity,
+        "optsweep.plan": sweep.identity,
         "optsweep.folder": str(sweep.folder),
-        "optsweep.runs.owner": owner.name,
+        "optsweep.owner": owner.name,
         "optsweep.target": "" if sweep.target is None else str(sweep.target),
         "optsweep.intervals": sweep.intervals,
         **source_tags(),
