@@ -20,7 +20,7 @@ from optsweep.tracking.outbox import REFUSED, Outbox, outboxes
 
 HELP = """\
 Sends what a tracking server that was away could not take. Each run keeps it in its own folder,
-in the file unsent.jsonl; what is sent twice, or by a run that still goes on, is stored once.
+in the file unsent.jsonl; what is sent twice, or by a run that is still running, is stored once.
 
   python experiments/sync.py [NAME=VALUE ...]
 
@@ -62,7 +62,7 @@ def sync(folder: Path, uri: str) -> int:
     """
     kept: dict[tuple[str, str], list[Path]] = {}
     for found in dict.fromkeys([*outboxes(folder), *outboxes(folder, REFUSED)]):
-        kept.setdefault(Outbox(found).filed, []).append(found)
+        kept.setdefault(Outbox(found).destination, []).append(found)
     if not kept:
         print(f"nothing is waiting to be sent in {folder}")
         return 0

@@ -146,8 +146,8 @@ def test_a_run_goes_on_past_a_call_that_the_store_does_not_take(
     with sending_unsent(tmp_path, [], store, console):
         with start_run(store, "run", folder=tmp_path) as tracked:
             for name in ("a", "b", "c"):
-                tracked._tell("tags", tags={"name": name})
-        while not store.line.up:
+                tracked._send("tags", tags={"name": name})
+        while not store.connection.up:
             pass
     assert sent(fake) == ["a", "c"]
     assert fake.taken[-1][0] == "runs/update"
@@ -160,7 +160,7 @@ def test_a_run_goes_on_past_a_call_that_the_store_does_not_take(
 def test_without_a_folder_a_refused_call_is_an_error(fake: FakeStore) -> None:
     fake.status = failing(400, "b")
     with pytest.raises(TrackingError):
-        TrackedRun(Store.attach(fake.uri, "1"), RUN)._tell("tags", tags={"name": "b"})
+        TrackedRun(Store.attach(fake.uri, "1"), RUN)._send("tags", tags={"name": "b"})
 
 
 def test_sync_sends_what_was_set_aside_again(fake: FakeStore, tmp_path: Path) -> None:

@@ -225,10 +225,10 @@ def test_a_store_that_is_away_is_left_alone_and_the_lease_renewed_when_it_is_bac
         if not back.is_set():
             raise Unreachable("still away")
 
-    away.line._probe, away.line._pause = probe, 0.01
+    away.connection._probe, away.connection._pause = probe, 0.01
     launch = Launch(away, tmp_path)
     first = launch.as_stored().data.tags[TAG]
-    away.line.lost()
+    away.connection.lost()
     with launch.heartbeat as beating:
         beating.keep(launch.sweep)
         assert asked.wait(60)

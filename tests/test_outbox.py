@@ -40,7 +40,7 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
     store = Store.open(server.start().uri, "optsweep")
     weights = tmp_path / "weights.bin"
     weights.write_bytes(b"123")
-    note = DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5})
+    info = DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5})
     tags = {"optsweep.kind": "run"}
     with start_run(store, "sweep", tags={"optsweep.kind": "sweep"}, folder=tmp_path) as parent:
         with start_run(
@@ -54,7 +54,7 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
         with start_run(
             store, "late", params={"lr": 0.1}, tags=tags, parent=parent.run_id, folder=late_folder
         ) as late:
-            late.log_dataset(note)
+            late.log_dataset(info)
             late.log_text("note.txt", "hello")
             late.log_epoch(entry(1, 3.0))
         failed = TrackedRun(store, late.run_id, late_folder)
@@ -103,9 +103,9 @@ def test_a_run_goes_on_telling_when_the_server_is_back(
     server.stop()
     with start_run(store, "patient", tags={"optsweep.kind": "other"}, folder=tmp_path) as run:
         run.log_epoch(entry(1, 1.0))
-        assert not store.line.up
+        assert not store.connection.up
         server.start()
-        while not store.line.up:
+        while not store.connection.up:
             time.sleep(0.1)
         run.log_epoch(entry(2, 0.5))
         assert outboxes(tmp_path) == []

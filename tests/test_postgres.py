@@ -144,7 +144,7 @@ def test_a_database_that_goes_silent_is_not_waited_for(
     finally:
         postgres.signal(signal.SIGCONT)
     until = time.monotonic() + 60
-    while not store.line.up:
+    while not store.connection.up:
         assert time.monotonic() < until
         time.sleep(0.1)
     store.find(kind="run")

@@ -5,12 +5,12 @@ OptsweepError           the message is one line for a person: what was given, wh
 ├── SettingsError       a value on the command line or in conf/ cannot be used
 ├── DatasetError        pictures are missing, corrupt or out of reach
 ├── TrackingError       the MLflow store does not answer or cannot be used
-│   └── Unreachable     it does not answer for now: what it was told can be told again
+│   └── Unreachable     it does not answer for now: the same call can be sent again
 │       └── CallFailed  it answers, and failed at this call (500): others may succeed
 ├── FolderError         a folder cannot be written
-└── RunsFailed          runs of a sweep failed; each was told of when it happened
+└── RunsFailed          runs of a sweep failed; each failure was shown when it happened
 
-StackFailed             runs that were trained together have to go on in smaller company
+StackFailed             runs of a stack have to continue in smaller stacks
 TaskFailed              a task could not be sent, run or answered; trying it again would not help
 TimedOut                a task took too long (a BaseException, which no handler of errors takes)
 Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInterrupt)
@@ -37,7 +37,7 @@ class TrackingError(OptsweepError):
 
 
 class Unreachable(TrackingError):
-    """The store does not answer, for now: what it was told can be told again."""
+    """The store does not answer for now; the same call can be sent again."""
 
 
 class CallFailed(Unreachable):
@@ -49,14 +49,14 @@ class FolderError(OptsweepError):
 
 
 class RunsFailed(OptsweepError):
-    """Runs of a sweep failed, and were told of; the others were carried out."""
+    """Runs of a sweep failed, and were shown as such; the others finished."""
 
 
 class StackFailed(Exception):
-    """Something went wrong in a stack; its runs are unharmed and go on in smaller company.
+    """A stack failed; its runs are unharmed and continue in smaller stacks.
 
-    `out_of_memory` says that halves of the stack may do; else each run is to go alone, so that
-    only the one at fault fails.
+    `out_of_memory` says that halves of the stack may fit; otherwise each run continues alone, so
+    that only the one at fault fails.
     """
 
     def __init__(self, reason: str, out_of_memory: bool = False) -> None:

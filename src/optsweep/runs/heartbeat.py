@@ -102,7 +102,7 @@ class Heartbeat:
             try:
                 pause = INTERVAL if self._renew(self._run) else _PAUSE
             except Unreachable:
-                self._store.line.lost()
+                self._store.connection.lost()
                 pause = _PAUSE
             except Exception as failure:  # whatever it is, the next renewal may succeed
                 log.warning("the lease was not renewed: %s", failure)
@@ -110,7 +110,7 @@ class Heartbeat:
 
     def _renew(self, run: TrackedRun) -> bool:
         """Renews the lease; returns False where the store is away, or has no such run yet."""
-        if not self._store.line.up or ticket_of(run_id := self._store.id_of(run.run_id)):
+        if not self._store.connection.up or ticket_of(run_id := self._store.id_of(run.run_id)):
             return False
         if time.time() - self._renewed > STALE:  # the store was away, or this process stood still
             found = Lease.parse(lease_of(self._store, run_id))

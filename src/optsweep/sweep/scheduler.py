@@ -239,12 +239,12 @@ class Scheduler:
     def _send_unsent(self) -> None:
         """Sends what ended runs could not, once the store answers again."""
         store = self._filing.store
-        if not self._unsent or not store.line.up:
+        if not self._unsent or not store.connection.up:
             return
         try:
             deliver(store, self._unsent)
         except Unreachable:
-            store.line.lost()
+            store.connection.lost()
         except TrackingError as error:
             log.warning("%s; python experiments/sync.py tries it again", error)
             self._unsent.clear()

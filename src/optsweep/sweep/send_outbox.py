@@ -27,7 +27,7 @@ def sending_unsent(
     finally:
         elsewhere = [job.folder for job in jobs if Outbox(job.folder).waiting]
         unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
-        if unsent and store.line.up:
+        if unsent and store.connection.up:
             with suppress(TrackingError):
                 deliver(store, unsent, at_once=True)
         unsent = [folder for folder in unsent if Outbox(folder).waiting]
@@ -49,7 +49,7 @@ def sending_unsent(
 def learn_ids(records: Sequence[RunRecord], store: Store) -> None:
     """Gives records the ids of runs that MLflow could only create after they had started."""
     pending = [record for record in records if ticket_of(record.run_id)]
-    if pending and store.line.up:
+    if pending and store.connection.up:
         with suppress(TrackingError):
             for record in pending:
                 record.run_id = store.id_of(record.run_id)

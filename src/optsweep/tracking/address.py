@@ -28,7 +28,7 @@ from optsweep.system.redaction import redact
 from optsweep.tracking.limits import Overdue, bounded
 
 PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
-_ROOM = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
+_NEEDED = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
 
 
 def absolute(uri: str) -> str:
@@ -98,8 +98,8 @@ def _refuse_unwritable(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
-        if free < _ROOM:
-            raise OSError(f"{free // 1024} KB are free, {_ROOM // 1024} KB are needed")
+        if free < _NEEDED:
+            raise OSError(f"{free // 1024} KB are free, {_NEEDED // 1024} KB are needed")
         if not path.exists():  # `new_store` makes it, whole
             with tempfile.TemporaryFile(dir=path.parent):
                 return

@@ -1,7 +1,7 @@
-"""How one call reaches MLflow: what `tracking.py` tells a store, as MLflow's client takes it.
+"""Sends one call to MLflow.
 
-A call is plain data (see `outbox.py`): its kind, its run and its content. `send` gives it to the
-client, whose calls are bounded in time (`limits.py`), and may be given the same call again.
+A call is plain data (see `outbox.py`): its kind, its run and its content. `send` passes it to
+MLflow's client, whose calls are bounded in time (`limits.py`). The same call may be sent twice.
 """
 
 import json
@@ -92,17 +92,17 @@ def _send_tags(client: MlflowClient, call: Call) -> None:
 
 
 def _send_dataset(client: MlflowClient, call: Call) -> None:
-    note = DatasetInfo(**call["note"])
-    spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *note.shape]}}
+    info = DatasetInfo(**call["dataset"])
+    spec = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *info.shape]}}
     dataset = Dataset(
-        name=note.name,
-        digest=note.digest,
+        name=info.name,
+        digest=info.digest,
         source_type="local",
-        source=json.dumps({"uri": note.source}),
+        source=json.dumps({"uri": info.source}),
         schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([spec])}}),
-        profile=json.dumps({"num_rows": sum(note.samples.values()), **note.samples}),
+        profile=json.dumps({"num_rows": sum(info.samples.values()), **info.samples}),
     )
-    context = InputTag("mlflow.data.context", ", ".join(note.samples))
+    context = InputTag("mlflow.data.context", ", ".join(info.samples))
     given = [DatasetInput(dataset, [context])]
     try:
         client.log_inputs(call["run_id"], datasets=given)

@@ -1,4 +1,8 @@
-"""Whether the tracking store can be reached, tried again in the background while it is away."""
+"""Whether the tracking store can be reached.
+
+A `Connection` is given a probe of the store and says whether a call is worth a try. While the store
+is away, a thread repeats the probe.
+"""
 
 import threading
 from collections.abc import Callable
@@ -6,10 +10,10 @@ from contextlib import suppress
 
 
 class Connection:
-    """Whether a store can be reached, found out beside the work that goes on without it.
+    """Whether a store can be reached, found out in the background while the work continues.
 
-    Who fails to send calls `lost`. A thread then tries `probe` until it raises no more: nobody
-    waits for a store that is away, nor asks one that answers whether it does.
+    Code that fails to send calls `lost`. A thread then tries `probe` until it succeeds, so nobody
+    else waits for a store that is away.
     """
 
     _FIRST, _LONGEST = 1.0, 30.0  # seconds between two tries
@@ -40,7 +44,7 @@ class Connection:
             wait(self._pause)
             # Longer each time, also for a store that answers but takes nothing.
             self._pause = min(2 * self._pause, self._LONGEST)
-            with suppress(Exception):  # whatever answers there, this thread goes on looking
+            with suppress(Exception):  # whatever answers there, this thread tries again
                 self._probe()
                 self._lost.clear()
                 return

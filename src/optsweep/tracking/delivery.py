@@ -1,7 +1,7 @@
 """Sending what outboxes hold, and setting aside what a store does not take.
 
-A store that is away has everything kept in order. One that answers may refuse a call, or fail at it
-each time (an HTTP status of 500): such a call must not block those behind it. It is kept in
+While a store is away, its calls are kept in order. A store that answers may refuse a call, or
+fail at it each time (HTTP status 500): such a call must not block those behind it. It is saved in
 `refused.jsonl` beside the outbox, which `experiments/sync.py` sends again.
 """
 

@@ -1,4 +1,8 @@
-"""MLflow's and the database's errors as one line, and whether a store refuses or is away."""
+"""Errors of MLflow and its database as one line.
+
+`explained` wraps calls to a store and raises the package's own errors, which say whether the store
+refuses a call, fails at it, or is away.
+"""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,8 @@
-"""Metric histories of many runs, read in bulk."""
+"""Metric histories of many runs, read in bulk.
+
+`histories` is given run ids and metric names and returns each run's points; `logged` returns one
+run's epochs as the journal holds them.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +72,7 @@ def _points(store: Store, run_ids: Sequence[str], name: str) -> Iterator[Point]:
 
 
 def _from_server(store: Store, ids: Sequence[str], name: str) -> list[Point]:
-    """What a server tells of many runs at once; where it does not, run by run."""
+    """The points of many runs from a server, in one request; run by run if it cannot."""
     answer = bounded(
         seconds("get_metric_history"),
         http_request,
@@ -83,7 +87,7 @@ def _from_server(store: Store, ids: Sequence[str], name: str) -> list[Point]:
         rows = None
     if rows is None or (len(rows) >= _SERVER_POINTS and len(ids) == 1):
         return _one_by_one(store, ids, name)
-    if len(rows) >= _SERVER_POINTS:  # more than it tells at once
+    if len(rows) >= _SERVER_POINTS:  # more than it returns at once
         half = len(ids) // 2
         return _from_server(store, ids[:half], name) + _from_server(store, ids[half:], name)
     return [(row["run_id"], int(row["step"]), float(row["value"])) for row in rows]

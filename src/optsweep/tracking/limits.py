@@ -1,4 +1,4 @@
-"""How long one call to a store may take, said in one place, and what holds each call to it.
+"""How long each call to a store may take, and how that is enforced.
 
 `bounded` runs a call in a thread of its own and waits for it as long as `SECONDS` allows: nothing
 else ends in time on every kind of store. HTTP timeouts count from one piece of an answer to the
@@ -29,7 +29,7 @@ _PACE = 2**20  # bytes a second that a file is sent with, at least
 _LOCKED = 25.0  # seconds: MLflow waits for 20 until an sqlite file is free
 _GRACE = 1.0  # seconds that an interrupt leaves a call under way, which is most often done then
 
-# MLflow reads these at each call. Its own tries would go on when a call was given up long ago.
+# MLflow reads these at each call. Its own retries would outlast a call that was given up.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST))
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("PGCONNECT_TIMEOUT", "5")
@@ -56,7 +56,7 @@ def bounded(longest: float, call: Callable[_P, _T], *args: _P.args, **kwargs: _P
     """What the call returns or raises, within `longest` seconds.
 
     Raises:
-        Overdue: it is not done by then, and goes on by itself.
+        Overdue: it is not done by then; its thread continues.
     """
     results: list[_T] = []
     errors: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""What a tracking store could not take: kept in the run's folder, in order, until it answers.
+"""The outbox: calls that a tracking store did not accept, kept in the run's folder, in order.
 
 A call is plain data with the time it was made at, and belongs to a run. What is sent twice is
 stored once: points and ends have their time, a run that is still to be created has a ticket, which
@@ -80,7 +80,7 @@ class Outbox:
         return self.path.exists()
 
     @property
-    def filed(self) -> tuple[str, str]:
+    def destination(self) -> tuple[str, str]:
         """The store's address, without a password, and the experiment that the calls are for."""
         first = next((call for path in (self.path, self.refused) for call in _read(path)), {})
         return str(first.get("store", "")), str(first.get("experiment_id", ""))

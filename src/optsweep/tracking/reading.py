@@ -1,7 +1,7 @@
 """A sweep as the store holds it, long after its folder is gone.
 
-`read_sweep` is given a store and a sweep's id and hands on the `SweepRecord` that the report is
-made from. Runs and metric histories are read in bulk, many runs a query.
+`read_sweep` is given a store and a sweep's id and returns the `SweepRecord` that the report is made
+from. Runs and metric histories are read in bulk, many runs in one query.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ def latest_sweep(store: Store) -> str:
 
 
 def read_sweep(store: Store, run_id: str) -> SweepRecord:
-    """What the store holds of a sweep: its own runs and those that it took over.
+    """What the store holds of a sweep: its own runs and those that it reused.
 
     Runs are in the order of the grid. A run that never started is not in the store.
 
@@ -144,7 +144,7 @@ def _extended(tags: Mapping[str, str]) -> list[str]:
 
 
 def _overrides(text: str) -> list[str]:
-    """The words that were typed; where they were joined without quotes, as well as can be told."""
+    """The words as typed; a guess where they were joined without quotes."""
     with contextlib.suppress(ValueError):
         words = shlex.split(text)
         if shlex.join(words) == text:

@@ -1,9 +1,8 @@
-"""What MLflow holds of a run and of a sweep, and how it gets there.
+"""An MLflow store: opened, searched, and sent calls.
 
 `Store.open` makes sure, before anything is trained, that the store answers and can be written,
-and creates it and its experiment where they do not exist. `start_run` gives a `TrackedRun`,
-whose `log_epoch` costs one call an epoch. A store that goes away later stops nothing: what it
-cannot take is kept in the run's folder (`outbox.py`) and sent when it answers again.
+and creates it and its experiment where they do not exist. `find` returns runs by their tags, `send`
+sends one call. A store that goes away later stops nothing: see `tracked_run.py` and `outbox.py`.
 """
 
 import functools
@@ -37,12 +36,12 @@ _PAGE = 1000  # runs in one answer, which takes a busy server seconds
 
 
 class Store:
-    """An MLflow store, and the experiment in it that runs are filed under."""
+    """An MLflow store, and the experiment in it that runs belong to."""
 
     def __init__(self, uri: str, experiment_id: str, client: MlflowClient | None = None) -> None:
         self.uri = uri
         self.experiment_id = experiment_id
-        self.line = Connection(self._look)
+        self.connection = Connection(self._look)
         if client is not None:
             self.client = client
 
@@ -101,7 +100,7 @@ class Store:
             Unreachable: the store does not answer.
             TrackingError: it fails.
         """
-        if not self.line.up:
+        if not self.connection.up:
             raise Unreachable(f"the MLflow store {redact(self.uri)} does not answer")
         names = {"status": "attributes.status", "parent": "tags.`mlflow.parentRunId`"}
         wanted = " and ".join(
@@ -121,14 +120,14 @@ class Store:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Explains errors, and notes that a store is away: the next to ask need not wait for it."""
+        """Explains errors, and marks a store that is away: the next to ask need not wait for it."""
         try:
             with explained(self.uri):
                 yield
         except CallFailed:
             raise
         except Unreachable:
-            self.line.lost()
+            self.connection.lost()
             raise
 
     def download(self, run_id: str, folder: str, name: str, into: Path) -> Path:
@@ -156,7 +155,7 @@ class Store:
         raise FileNotFoundError(f"run {run_id} has no {wanted}")
 
     def send(self, call: Call) -> str:
-        """Tells the store one call; returns the id of its run.
+        """Sends the store one call; returns the id of its run.
 
         Raises:
             Unreachable: it does not answer; the call may have reached it or not.
@@ -168,7 +167,7 @@ class Store:
             if call["call"] == "create" and call["again"]:  # an earlier try may have reached it
                 created = self.find_ticket(call["tags"]["optsweep.ticket"])
             run_id = created or sending.send(self.client, self.experiment_id, call)
-        self.line.found()
+        self.connection.found()
         return run_id
 
     def id_of(self, run_id: str) -> str:

@@ -1,4 +1,8 @@
-"""One run in the store: where its params, metrics, dataset and files go."""
+"""One run in the store: logs its params, metrics, dataset and files, and ends it.
+
+`start_run` creates or reopens a run, hands on a `TrackedRun`, and sets its status at the end. What
+the store does not accept waits in the run's outbox.
+"""
 
 import logging
 import time
@@ -24,9 +28,9 @@ _CALL = 1000  # metrics that MLflow takes in one call
 
 
 class TrackedRun:
-    """One run in the store: where its params, metrics, dataset and files go.
+    """One run in the store, to which params, metrics, a dataset and files are logged.
 
-    With a `folder`, what the store cannot take is kept there until it can. Without one, each
+    With a `folder`, calls that the store does not accept wait there. Without one, each
     method raises `TrackingError` where the store does not answer.
     """
 
@@ -39,23 +43,23 @@ class TrackedRun:
 
     def create(self, name: str, tags: Mapping[str, str]) -> None:
         """Creates the run in the store."""
-        self._tell("create", name=redact(name), tags=redacted_tags(tags), again=False)
+        self._send("create", name=redact(name), tags=redacted_tags(tags), again=False)
 
     def reopen(self, tags: Mapping[str, str]) -> None:
         """Makes the run a running one again, without the error that it ended with."""
-        self._tell("reopen", tags=redacted_tags(tags))
+        self._send("reopen", tags=redacted_tags(tags))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters under flat names; values as Python writes them."""
         shown = {key: str(value)[:6000] for key, value in redacted(dict(params)).items()}
-        self._tell("params", params=shown)
+        self._send("params", params=shown)
 
-    def log_dataset(self, note: DatasetInfo) -> None:
+    def log_dataset(self, info: DatasetInfo) -> None:
         """The dataset as an MLflow input, with the digest of its content and its splits' sizes.
 
         One input for all splits: MLflow keeps one dataset for a name and digest.
         """
-        self._tell("dataset", note=asdict(note))
+        self._send("dataset", dataset=asdict(info))
 
     def log_epoch(self, entry: Entry) -> None:
         """An epoch's metrics, and `batch/loss` by samples seen, in one call.
@@ -67,7 +71,7 @@ class TrackedRun:
         points += [("batch/loss", loss, entry.time, seen) for seen, loss in entry.batches.items()]
         finite = [point for point in points if isfinite(point[1])]
         for first in range(0, len(finite), _CALL):
-            self._tell("points", points=finite[first : first + _CALL])
+            self._send("points", points=finite[first : first + _CALL])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Metrics that have no epoch (a sweep's best scores)."""
@@ -75,17 +79,17 @@ class TrackedRun:
 
     def tag(self, **tags: str) -> None:
         """Tags under `optsweep.`; MLflow cuts a value at 8,000 characters."""
-        self._tell(
+        self._send(
             "tags", tags={f"optsweep.{key}": text for key, text in redacted_tags(tags).items()}
         )
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """A file as an artifact, under `folder` where one is given."""
-        self._tell("file", path=str(path.absolute()), folder=folder)
+        self._send("file", path=str(path.absolute()), folder=folder)
 
     def log_text(self, name: str, text: str) -> None:
         """A text as the artifact `name`."""
-        self._tell("text", name=name, text=redact(text))
+        self._send("text", name=name, text=redact(text))
 
     def fail(self, error: BaseException) -> None:
         """Ends the run as FAILED, with the error as a tag and its traceback as an artifact."""
@@ -98,49 +102,49 @@ class TrackedRun:
 
     def end(self, status: str) -> None:
         """Ends the run with an MLflow status: FINISHED, FAILED or KILLED."""
-        self._tell("end", status=status)
+        self._send("end", status=status)
 
-    def _tell(self, kind: str, **content: Any) -> None:
-        """Tells the store, or keeps what it is to be told behind what it has not taken yet."""
+    def _send(self, kind: str, **content: Any) -> None:
+        """Sends a call to the store, or puts it into the outbox behind those that wait there."""
         call = {"call": kind, "run_id": self.run_id, "time": _now(), **content}
         if self._outbox is None or self._folder is None:
             self.run_id = self.store.send(call)
             return
-        kept = self._outbox.waiting or not self.store.line.up
+        kept = self._outbox.waiting or not self.store.connection.up
         try:
             if kept:
                 self._keep(call)
-                if self.store.line.up:
+                if self.store.connection.up:
                     deliver(self.store, [self._folder])
             else:
                 self.run_id = self.store.send(call | {"run_id": self._id()})
         except Unreachable as error:
-            self.store.line.lost()
+            self.store.connection.lost()
             if not self._outbox.waiting:
                 self._keep(call)
                 log.warning("%s; %s keeps what is to be sent", error, self._outbox.path)
         except TrackingError as error:
             if self._outbox.waiting or kind in delivery.FIRST:
                 raise
-            delivery.set_aside(self._outbox, self._filed(call), error)
+            delivery.set_aside(self._outbox, self._addressed(call), error)
         except KeyboardInterrupt:  # whether it reached the store nobody knows; twice does no harm
             if not kept:
                 self._keep(call)
             raise
 
     def _id(self) -> str:
-        """The run's id, which it may have been given by whoever sent what it had to wait with."""
+        """The run's id, which it may have got from a process that sent its outbox."""
         if outbox.ticket_of(self.run_id):
             self.run_id = self.store.id_of(self.run_id)
         return self.run_id
 
     def _keep(self, call: Call) -> None:
         assert self._outbox is not None
-        self._outbox.add(self._filed(call))
+        self._outbox.add(self._addressed(call))
 
-    def _filed(self, call: Call) -> Call:
-        filed = {"store": redact(self.store.uri), "experiment_id": self.store.experiment_id}
-        return filed | call | {"run_id": self.run_id, "again": True}
+    def _addressed(self, call: Call) -> Call:
+        address = {"store": redact(self.store.uri), "experiment_id": self.store.experiment_id}
+        return address | call | {"run_id": self.run_id, "again": True}
 
 
 def end_run(
@@ -170,14 +174,13 @@ def start_run(
     run_id: str | None = None,
     folder: Path | None = None,
 ) -> Iterator[TrackedRun]:
-    """Creates a run, or reopens `run_id`, and ends it with the status that tells the truth.
+    """Creates a run, or reopens `run_id`, and ends it with its true status.
 
-    The run's `outcome`, FINISHED unless the block sets another, where the block ends by itself;
-    KILLED where it is interrupted (Ctrl-C, SIGTERM), FAILED with the error as tag and artifact
-    where it raises. The exception goes on.
-    After `StackFailed` it stays as it is: RUNNING, for another task to go on with. With a
-    `folder`, what the store cannot take is kept there; a run that it cannot create has an id
-    of its own making, `pending-...`, until it can.
+    The status is the run's `outcome`, FINISHED unless the block sets another, where the block ends
+    by itself; KILLED where it is interrupted (Ctrl-C, SIGTERM); FAILED, with the error as tag and
+    artifact, where it raises. The exception is raised again. After `StackFailed` the run stays
+    RUNNING, for another task to continue. With a `folder`, what the store does not accept is kept
+    there; a run that it cannot create has the id `pending-...` until it can.
     """
     given = dict(tags or {})
     if parent is not None:
@@ -198,7 +201,7 @@ def start_run(
             tracked.log_params(params or {})
         yield tracked
     except StackFailed:
-        raise  # the run goes on in another task
+        raise  # the run continues in another task
     except KeyboardInterrupt:
         tracked.end("KILLED")
         raise
