@@ -14,10 +14,10 @@ from optsweep.training.checkpoint import (
     UnusableCheckpoint,
     forget_stack,
     forget_stacks,
-    leave_notes,
     path_of,
     restore,
     save,
+    save_stack_paths,
     set_aside,
     stack_of,
 )
@@ -139,9 +139,9 @@ def test_a_stack_that_ends_leaves_room_for_one_that_is_about_to_save(tmp_path: P
 
     ending, beginning = folders("a"), folders("b")
     first, second = path_of(ending, ["a", "b"]), path_of(beginning, ["c", "d"])
-    leave_notes(first, ending)
+    save_stack_paths(first, ending)
     save(first, make_stack(), 1, ["a"])
-    leave_notes(second, beginning)
+    save_stack_paths(second, beginning)
     forget_stack(first)
     save(second, make_stack(), 1, ["c"])
     assert stack_of(beginning[0], "c") == second
@@ -150,7 +150,7 @@ def test_a_stack_that_ends_leaves_room_for_one_that_is_about_to_save(tmp_path: P
     forget_stack(second)
     forget_stacks(tmp_path, finished=False)
     assert not second.parent.exists()
-    leave_notes(first, ending)
+    save_stack_paths(first, ending)
     save(first, make_stack(), 1, ["a"])
     forget_stacks(tmp_path, finished=True)
     assert not first.parent.exists()

@@ -128,7 +128,7 @@ class _Column:
 def terminal_table(sweep: SweepRecord, width: int = 80) -> Table:
     """The best thirty, ranked, no wider than `width` columns as far as the swept values allow.
 
-    Below stand what is left out and why runs failed.
+    Below it: what is missing, and why runs failed.
     """
     ranked = ranked_runs(sweep.runs)
     configurations = ranked_configurations(sweep.runs) if repeated(sweep) else []

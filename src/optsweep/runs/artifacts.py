@@ -1,6 +1,6 @@
-"""What a run leaves beside its metrics: what describes it, its weights, its pictures.
+"""What a run logs beside its metrics: its description, its weights and its figures.
 
-In MLflow it is tags, an input and artifacts; in the run's folder the same files.
+In MLflow these are tags, an input and artifacts; the run's folder holds the same files.
 """
 
 import functools
@@ -83,7 +83,7 @@ def keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> Non
 
 
 def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
-    """Draws the pictures of a run that was carried out before, from its weights.
+    """Draws the figures of a finished run from its weights.
 
     Raises:
         UnusableWeights: they cannot be read; the message says why.
@@ -101,7 +101,7 @@ def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
 def keep_figures(
     job: Job, record: RunRecord, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
 ) -> None:
-    """Draws a run's pictures into its folder and logs them: samples, curves, confusion, guesses."""
+    """Draws a run's figures into its folder and logs them: samples, curves, confusion, guesses."""
     from optsweep.report.figures import run as figures
 
     predicted = predict(network, data, data.test).numpy()

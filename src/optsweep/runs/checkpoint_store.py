@@ -1,7 +1,7 @@
-"""Checkpoints in MLflow, for runs on machines that share no folder with the one that goes on.
+"""Checkpoints in MLflow, for runs on machines that share no folder with the one that resumes.
 
-`StoredProgress` sends a run's checkpoint after each epoch that left one; `fetch` lays it into the
-folder of whoever goes on with the run, with the journal of the epochs that MLflow has been told.
+`StoredProgress` sends a run's checkpoint after each epoch that saved one. `fetch` puts it into the
+folder where the run is resumed, with a journal of the epochs that MLflow holds.
 """
 
 import json
@@ -63,7 +63,7 @@ class StoredProgress(StatusFileProgress):
             run.log_text(f"{_FOLDER}/{_KEPT}", json.dumps(kept))
 
     def finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Sends the checkpoint, where the epoch left one."""
+        """Sends the checkpoint, where the epoch saved one."""
         super().finished(epoch, metrics)
         if self._keeper is None or not self._checkpoint.exists():
             return
@@ -73,9 +73,9 @@ class StoredProgress(StatusFileProgress):
 
 
 def fetch(store: Store, job: Job) -> None:
-    """Lays what MLflow holds of a run that was begun into its folder.
+    """Puts what MLflow holds of a run that was begun into its folder.
 
-    What lies there is left alone, unless the run has gone further on another machine since.
+    Files there stay, unless the run has trained further on another machine since.
 
     Raises:
         TrackingError: the store does not give what it holds; the run may be tried again.
@@ -85,12 +85,12 @@ def fetch(store: Store, job: Job) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     given = job.run_id
     run_id = _answered(lambda: store.id_of(given))
-    told = _answered(lambda: list(logged(store, run_id)))
-    if told and told[-1].epoch > Journal(job.folder / JOURNAL).last:
+    entries = _answered(lambda: list(logged(store, run_id)))
+    if entries and entries[-1].epoch > Journal(job.folder / JOURNAL).last:
         checkpoint.forget(job.folder)
         (job.folder / JOURNAL).unlink(missing_ok=True)
         journal = Journal(job.folder / JOURNAL)
-        for entry in told:
+        for entry in entries:
             journal.keep(entry)
     if (job.folder / checkpoint.CHECKPOINT).exists() or checkpoint.stack_of(
         job.folder, job.fingerprint
@@ -102,7 +102,7 @@ def fetch(store: Store, job: Job) -> None:
 
 
 def _fetch_stack(store: Store, run_id: str, job: Job) -> None:
-    """Lays the checkpoint of the stack that a run was in beside its folder, and says so there."""
+    """Puts the checkpoint of a run's stack beside the run's folder, and its path into it."""
     if not _download(store, run_id, _KEPT, job.folder):
         return
     kept = job.folder / _KEPT
@@ -117,7 +117,7 @@ def _fetch_stack(store: Store, run_id: str, job: Job) -> None:
         return
     stacks = checkpoint.stacks_beside(job.folder)
     if _download(store, _answered(lambda: store.id_of(keeper)), name, stacks):
-        checkpoint.leave_note(stacks / name, job.folder)
+        checkpoint.save_stack_path(stacks / name, job.folder)
 
 
 def _download(store: Store, run_id: str, name: str, folder: Path) -> bool:
@@ -153,7 +153,7 @@ def _answered(ask: Callable[[], T]) -> T:
 
 
 def forget_stored(store: Store, run_ids: Sequence[str]) -> None:
-    """Removes from MLflow what runs that are finished need not go on from."""
+    """Removes the checkpoints of finished runs from MLflow."""
     for run_id in run_ids:
         try:
             address = store.client.get_run(store.id_of(run_id)).info.artifact_uri

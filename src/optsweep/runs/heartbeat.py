@@ -1,4 +1,8 @@
-"""A launching process's own lease (`lease.py`): how it is taken, renewed and given back."""
+"""A launching process's own lease (`lease.py`): taken, renewed and given back.
+
+A `Heartbeat` is given a store and the launch's owner. A thread of it renews the lease of the sweep
+or single run until the `with` block ends.
+"""
 
 import json
 import logging

@@ -1,7 +1,7 @@
-"""A run that is to be carried out, checked before anything starts.
+"""A job: a run's settings, checked and ready to start.
 
-`checked` is given settings and builds everything that a run needs, without training: what cannot
-work is refused while it costs nothing. A `Job` then holds all that a worker needs to know.
+A `Job` is plain data that holds all that a worker needs to know. `cli/jobs.py` makes it from
+settings that `preflight.checked` has tried.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,13 @@ from optsweep.config.settings import Settings
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be carried out: its settings, its folder, and how it was asked for.
+    """A run's checked settings, its folder, and the overrides as typed.
 
     `swept` maps the values that the sweep varies to this run's choice; `config` is the resolved
     config as YAML; `overrides` are as typed. `fingerprint` is the settings' with the dataset's
-    digest. `run_id` names the run in MLflow that is to be gone on with, where there is one.
-    `hopeless`, of a search that prunes, is told of each epoch but the last with its ranking
-    accuracy, and says whether the run is to end there.
+    digest. `run_id` names the run in MLflow that is to be resumed, where there is one. `hopeless`,
+    of a search that prunes, is given each epoch but the last with its ranking accuracy, and says
+    whether the run is to end there.
     """
 
     settings: Settings
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What tells this run from others: `adam lr=0.001 seed=0`, and what else is swept."""
+        """The run's name: `adam lr=0.001 seed=0`, and what else is swept."""
         settings = self.settings
         named = {"optimizer", "lr", "seed"}
         others = [f"{key}={value}" for key, value in self.swept.items() if key not in named]

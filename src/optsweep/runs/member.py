@@ -1,4 +1,8 @@
-"""One run of a stack: where its epochs are logged, and its record."""
+"""One run of a stack: its job, its MLflow run, its journal and its record.
+
+`TrackingContext.start` opens a job's run in MLflow. `StackMember.log` puts an epoch into the
+journal, MLflow and the record.
+"""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +23,7 @@ from optsweep.verdict.ranking import objective
 
 @dataclass(frozen=True)
 class TrackingContext:
-    """Where runs are filed, under which parent, in whose name, and whether with pictures."""
+    """Where runs are logged: the store, the parent run, the owner, and whether with figures."""
 
     store: Store
     parent: str | None = None
@@ -29,7 +33,7 @@ class TrackingContext:
 
     @contextmanager
     def start(self, job: Job, stack: int) -> Iterator[TrackedRun]:
-        """The job's run in MLflow, begun or reopened; it rides in a stack of so many."""
+        """The job's run in MLflow, begun or reopened; `stack` is how many are trained together."""
         params = job.settings.params()
         params["threads"] = job.settings.threads or torch.get_num_threads()
         tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
@@ -49,7 +53,7 @@ class TrackingContext:
 
 @dataclass(frozen=True)
 class StackMember:
-    """One run of a stack: its job, what becomes of it, and where its epochs are told."""
+    """One run of a stack: its job, its record, and where its epochs are logged."""
 
     job: Job
     record: RunRecord
@@ -57,14 +61,14 @@ class StackMember:
     journal: Journal
 
     def log(self, entry: Entry) -> Entry:
-        """Keeps an epoch, tells MLflow of it and puts it into the record."""
+        """Puts an epoch into the journal, MLflow and the record."""
         kept, new = self.journal.keep(entry)
         if new:
             self.tracked.log_epoch(kept)
-        self.note(kept)
+        self.record_epoch(kept)
         return kept
 
-    def note(self, entry: Entry) -> None:
+    def record_epoch(self, entry: Entry) -> None:
         """Puts an epoch into the record."""
         record = self.record
         record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
@@ -74,13 +78,13 @@ class StackMember:
         for name, value in record.metrics.items():
             record.history.setdefault(name, []).append((entry.epoch, value))
 
-    def note_divergence(self) -> None:
-        """Marks the run as diverged: there is nothing more to tell of it."""
+    def mark_diverged(self) -> None:
+        """Marks the run as diverged: no more epochs are logged."""
         self.record.diverged = True
         self.tracked.tag(diverged="true")
 
-    def note_pruning(self, entry: Entry) -> bool:
-        """Asks whether the run is hopeless after an epoch that is not its last; marks it if so."""
+    def prune(self, entry: Entry) -> bool:
+        """Marks a run that is hopeless after an epoch, the last aside; returns whether it is."""
         if self.job.hopeless is None or self.record.diverged:
             return False
         if 0 < entry.epoch < self.job.settings.epochs:
@@ -91,7 +95,7 @@ class StackMember:
 
 
 def new_record(job: Job) -> RunRecord:
-    """The record of a job that was not carried out yet."""
+    """The record of a job that has not run yet."""
     return RunRecord(
         name=job.name,
         run_id=job.run_id or "",

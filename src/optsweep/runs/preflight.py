@@ -1,4 +1,8 @@
-"""Checks of a job before anything starts: every part of it is built and tried once."""
+"""Checks of a run's settings before anything starts.
+
+`checked` builds every part of a run once, without training: what cannot work is refused while it
+costs nothing. Here too: which models can be stacked, and the disk space that a run needs.
+"""
 
 from dataclasses import replace
 
@@ -19,7 +23,7 @@ def checked(settings: Settings) -> Settings:
     """The same settings with `device=auto` decided, after everything in them was tried.
 
     Raises:
-        SettingsError, DatasetError: a run with these settings cannot be carried out.
+        SettingsError, DatasetError: no run can have these settings.
     """
     settings = replace(settings, device=resolve_device(settings.device))
     check_precision(settings)

@@ -1,8 +1,8 @@
 """What a person sees while runs train: a bar in a terminal, plain lines elsewhere.
 
-The training loop hands its batches to `watch`; whoever carries the run out tells of its start and
-of each finished epoch. A worker process has no terminal: it leaves a note in the run's folder,
-which the launching process looks at.
+The training loop passes its batches to `watch`; `run.py` reports the start and each finished epoch.
+A worker process has no terminal: it writes a status file (`status_file.py`), which the launching
+process reads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +22,13 @@ _LINES = 20  # running groups that a person can follow
 
 
 class Progress(Protocol):
-    """Who is told how far a run is."""
+    """What shows how far a run is."""
 
     def started(self, run_ids: Mapping[Path, str]) -> None:
         """Runs exist in MLflow, by their folders: one, or those that are trained together."""
 
     def watch(self, batches: Sequence[slice]) -> Slices:
-        """Hands an epoch's batches on, seeing each as it is taken."""
+        """Passes an epoch's batches on and sees each as it is taken."""
 
     def finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch is done, with these metrics."""
@@ -88,7 +88,7 @@ class RunProgress:
         """Nothing to show yet."""
 
     def watch(self, batches: Sequence[slice]) -> Slices:
-        """Hands an epoch's batches on, moving the bar as they are taken."""
+        """Passes an epoch's batches on and moves the bar as they are taken."""
         if self._bars is None:
             return iter(batches)
         return self._advancing(self._bars, batches)

@@ -1,8 +1,8 @@
-"""One stack of runs, whole: build it, train it, track every epoch, keep weights and pictures.
+"""One run or one stack, whole: build, train, log every epoch, save weights and figures.
 
-`run_jobs` is given jobs that were checked, one most often, and fills a `RunRecord` in for each.
-Several are trained together, as one program; in MLflow each is a run like any other. They go on
-from their folders where an earlier attempt left a checkpoint there.
+`run_jobs` is given checked jobs, one most often, and fills in a `RunRecord` for each. Several are
+trained together, as one program; in MLflow each is a run like any other. They resume from the
+checkpoint of an earlier attempt, where their folders have one.
 """
 
 import logging
@@ -41,16 +41,16 @@ log = logging.getLogger(__name__)
 
 
 def run_jobs(
-    jobs: Sequence[Job], records: Sequence[RunRecord], filing: TrackingContext, progress: Progress
+    jobs: Sequence[Job], records: Sequence[RunRecord], context: TrackingContext, progress: Progress
 ) -> None:
-    """Carries out jobs, together where there are several, and fills their records in.
+    """Runs jobs, as one stack where there are several, and fills in their records.
 
-    What is interrupted or fails is marked so in the records and in the store, and the exception
-    goes on. Of several jobs one that cannot be built has FAILED, and the others go on.
+    A run that is interrupted or fails is marked so in its record and in the store, and the
+    exception is raised again. In a stack, a run that cannot be built is FAILED,
+    and the others continue.
 
     Raises:
-        StackFailed: something went wrong with several jobs; their runs are left open, to be gone
-            on with in smaller company.
+        StackFailed: a stack failed; its runs are left open, to continue in smaller stacks.
     """
     together = list(zip(jobs, records, strict=True))
     models: list[torch.nn.Module] = []
@@ -58,9 +58,9 @@ def run_jobs(
         with _left_open(len(jobs)), computing(jobs[0].settings) as device:
             data = load_dataset(jobs[0].settings).to(device)
             if len(jobs) > 1:
-                together, models = _buildable(together, data, filing, progress)
+                together, models = _buildable(together, data, context, progress)
             if together:
-                _run_together(together, models, data, device, filing, progress)
+                _run_together(together, models, data, device, context, progress)
     except BaseException as error:
         for _, record in together:
             record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -84,7 +84,7 @@ def _left_open(count: int) -> Iterator[None]:
 def _buildable(
     together: Sequence[tuple[Job, RunRecord]],
     data: Dataset,
-    filing: TrackingContext,
+    context: TrackingContext,
     progress: Progress,
 ) -> tuple[list[tuple[Job, RunRecord]], list[torch.nn.Module]]:
     """The jobs that can be built, and their models; one that cannot fails and leaves the stack."""
@@ -96,7 +96,7 @@ def _buildable(
             if ran_out_of_memory(error):  # which fewer runs may not do
                 raise
             record.status, record.error = "FAILED", describe(error)
-            with suppress(type(error)), filing.start(job, 1) as tracked:
+            with suppress(type(error)), context.start(job, 1) as tracked:
                 record.run_id = tracked.run_id
                 progress.started({job.folder: tracked.run_id})
                 raise
@@ -110,7 +110,7 @@ def _run_together(
     models: Sequence[torch.nn.Module],
     data: Dataset,
     device: torch.device,
-    filing: TrackingContext,
+    context: TrackingContext,
     progress: Progress,
 ) -> None:
     jobs = [job for job, _ in together]
@@ -121,12 +121,12 @@ def _run_together(
         for job, record in together:
             refuse_full(job.folder, needed, "hydra.run.dir")
             # In a sweep's folder a run is found without its mark.
-            folders.mark(job.folder, "run", job.fingerprint, durable=not filing.parent)
+            folders.mark(job.folder, "run", job.fingerprint, durable=not context.parent)
             files.remove_unfinished(job.folder)
-            tracked = open_runs.enter_context(filing.start(job, len(together)))
+            tracked = open_runs.enter_context(context.start(job, len(together)))
             record.run_id, record.stack = tracked.run_id, len(together)
             describe_run(job, data, tracked)
-            journal = journal_of(job, filing.store)
+            journal = journal_of(job, context.store)
             members.append(StackMember(job, record, tracked, journal))
         progress.started({member.job.folder: member.tracked.run_id for member in members})
         path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
@@ -135,7 +135,7 @@ def _run_together(
             for place, member in enumerate(members):
                 network = _alone(stack, place, member.job, data, device)
                 keep_weights(member.job, network, member.tracked)
-                if filing.figures:
+                if context.figures:
                     keep_figures(member.job, member.record, data, network, member.tracked)
     for member in members:  # a run that had to wait for MLflow has its id by now
         member.record.run_id = member.tracked.run_id
@@ -182,21 +182,21 @@ def _train(
     for member in members:
         for entry in member.journal.entries:  # the store may have missed the last one, and
             member.tracked.log_epoch(entry)  # keeps each point once
-        told = [entry for entry in member.journal.entries if entry.epoch <= done]
-        for entry in told:
-            member.note(entry)
-        if told and not _is_finite(told[-1]):
-            member.note_divergence()
+        logged = [entry for entry in member.journal.entries if entry.epoch <= done]
+        for entry in logged:
+            member.record_epoch(entry)
+        if logged and not _is_finite(logged[-1]):
+            member.mark_diverged()
     if settings.evaluate_first and done == 0:
         first = evaluate_splits(stack, data)
         for place, member in enumerate(members):
             member.log(
                 Entry(0, _now(), {name: values[place].item() for name, values in first.items()})
             )
-    checkpoint.leave_notes(path, [member.job.folder for member in members])
+    checkpoint.save_stack_paths(path, [member.job.folder for member in members])
     if all(member.record.diverged for member in members):
         return stack
-    if told and members[-1].note_pruning(told[-1]):  # it was stopped while it was being ended
+    if logged and members[-1].prune(logged[-1]):  # it was stopped while it was being ended
         return stack
     with progress:
         for epoch in train(
@@ -218,10 +218,10 @@ def _train(
             progress.finished(epoch.number, max((e.metrics for e in entries), key=objective))
             for place, member in learning:
                 if epoch.diverged[place]:
-                    member.note_divergence()
+                    member.mark_diverged()
             if all(member.record.diverged for member in members):
                 break
-            if any(member.note_pruning(entries[-1]) for member in members):  # it rides alone
+            if any(member.prune(entries[-1]) for member in members):  # it is the only one
                 break
     return stack
 
@@ -235,8 +235,8 @@ def _restored(
     try:
         done = checkpoint.restore(path, stack, [member.job.fingerprint for member in members])
         for member in members:
-            told = [entry for entry in member.journal.entries if entry.epoch <= done]
-            diverged = bool(told) and not _is_finite(told[-1])
+            logged = [entry for entry in member.journal.entries if entry.epoch <= done]
+            diverged = bool(logged) and not _is_finite(logged[-1])
             if member.journal.last < done and not diverged:
                 raise UnusableCheckpoint(
                     f"{JOURNAL} beside it ends at epoch {max(member.journal.last, 0)}"
@@ -251,7 +251,7 @@ def _restored(
 
 
 def _entry(epoch: Epoch, place: int) -> Entry:
-    """What MLflow is told of one run's epoch."""
+    """One run's epoch, as it is logged."""
     speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
     losses = epoch.batch_losses[:, place].tolist()
     batches = dict(zip(epoch.samples_seen, losses, strict=True))

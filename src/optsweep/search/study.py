@@ -94,7 +94,7 @@ class Study:
         if in_order and len(ended) < len(known):
             return None
         for earlier, record in ended.items():
-            self._tell(earlier, record)
+            self._report(earlier, record)
         return None if over else self._ask()
 
     def _proposed(self) -> Iterator[int]:
@@ -112,7 +112,7 @@ class Study:
                 Trial(self._study, trial._trial_id).set_user_attr(_AGAIN, True)
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
-    def _tell(self, place: int, record: RunRecord) -> None:
+    def _report(self, place: int, record: RunRecord) -> None:
         """Records the result of a trial, once: a run that diverged is as bad as can be."""
         from optuna.trial import Trial, TrialState
 

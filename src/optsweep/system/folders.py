@@ -1,7 +1,7 @@
 """The folders of runs and sweeps: which of them this project made, and for what.
 
-Each holds a mark: a line with the fingerprint of its run, or the plan of its sweep. A path that a
-tracking store names is used only where the mark says the same: a store that others write to decides
+Each holds a mark: a line with the fingerprint of its run, or the identity of its sweep. A path
+from a tracking store is used only where the mark agrees. So a store that others write to decides
 over no other folder of this machine, and a folder that was moved or copied is not mistaken.
 """
 
@@ -22,9 +22,9 @@ def mark(folder: Path, kind: str, identity: str, *, durable: bool = True) -> Non
         files.append(folder / _MARK, f"{kind} {identity}", durable=durable)
 
 
-def claim(folder: Path, plan: str, config: str) -> None:
+def claim(folder: Path, identity: str, config: str) -> None:
     """Makes a folder that of a sweep, and keeps the config that it was started with there."""
-    mark(folder, "sweep", plan)
+    mark(folder, "sweep", identity)
     path = folder / "multirun.yaml"
     if config and not path.exists():
         files.write(path, config)
@@ -61,7 +61,7 @@ def refuse_used(folder: Path, key: str) -> None:
     if _MARK in held:
         raise FolderError(
             f"{folder} holds the results of an earlier run or sweep; {another}, or resume=true "
-            "with the same settings to go on with it"
+            "with the same settings to resume it"
         )
     if held:
         shown = ", ".join(held[:3]) + ", ..." * (len(held) > 3)

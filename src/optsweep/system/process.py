@@ -44,8 +44,7 @@ def end() -> None:
 def leave(code: int) -> NoReturn:
     """Ends the process as `sys.exit` does, and leaves its memory to the system.
 
-    Threads are waited for, what was registered for the end is carried out, and what was printed
-    is written.
+    Threads are waited for, what was registered with `atexit` runs, and printed text is flushed.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter ends them
     atexit._run_exitfuncs()

@@ -1,12 +1,12 @@
-"""What a run leaves behind to go on from: its checkpoint and the journal of its epochs.
+"""Checkpoints: what a run resumes from, beside the journal of its epochs (`journal.py`).
 
 The checkpoint is replaced atomically after an epoch; the journal is a line of JSON for each epoch,
-written before the checkpoint and before MLflow is told. A run that is killed at any moment and
+written before the checkpoint and before MLflow gets it. A run that is killed at any moment and
 resumed finds every epoch that MLflow may have seen in its journal, with the time it was logged at:
-told again, MLflow keeps each point once.
+logged again, MLflow keeps each point once.
 
-Both lie in the run's folder. Runs that are trained together share one checkpoint beside their
-folders, of which each keeps a note: it holds every run under its fingerprint, so that they go on
+Both lie in the run's folder. Runs of a stack share one checkpoint beside their folders, and a file
+in each folder holds its path. It holds every run under its fingerprint, so that the runs resume
 together, bit for bit, or any of them alone.
 """
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.bin"
 JOURNAL = "history.jsonl"
 _STACKS = "stacks"  # beside the runs' folders: the checkpoints of stacks
-_NOTE = "stack.txt"  # in a run's folder: the path from there to the checkpoint of its stack
+_STACK_PATH = "stack.txt"  # in a run's folder: the path from there to the checkpoint of its stack
 _STACKED = re.compile(rf"[^\0\n]*{_STACKS}/([0-9a-f]{{16}}\.bin)")
 _FORMAT = b"optsweep checkpoint 2\n"  # changes whenever what is saved does
 
@@ -56,26 +56,26 @@ def stacks_beside(folder: Path) -> Path:
     return folder.parent / _STACKS
 
 
-def leave_notes(path: Path, folders: Sequence[Path]) -> None:
-    """Leaves each of several runs a note of where their checkpoint will lie."""
+def save_stack_paths(path: Path, folders: Sequence[Path]) -> None:
+    """Saves in each of several runs' folders where their checkpoint will lie."""
     if len(folders) > 1:
         path.parent.mkdir(exist_ok=True)
         for folder in folders:
-            leave_note(path, folder)
+            save_stack_path(path, folder)
 
 
-def leave_note(path: Path, folder: Path) -> None:
-    """Notes in a run's folder where the checkpoint of its stack lies."""
-    files.write(folder / _NOTE, os.path.relpath(path, folder))
+def save_stack_path(path: Path, folder: Path) -> None:
+    """Saves in a run's folder where the checkpoint of its stack lies."""
+    files.write(folder / _STACK_PATH, os.path.relpath(path, folder))
 
 
 def stack_of(folder: Path, fingerprint: str) -> Path | None:
-    """The checkpoint of the stack that a run was in; None where the run was alone, or is now.
+    """The checkpoint of the stack that a run was in; None where it ran alone, or does now.
 
     Where the file that names it is damaged, it is the one that holds the run: the stack resumes as
     a whole, as its runs alone would differ from it in their last digits.
     """
-    pointer = folder / _NOTE
+    pointer = folder / _STACK_PATH
     if (folder / CHECKPOINT).exists() or not pointer.exists():
         return None
     path = pointer.read_text(errors="replace")
@@ -102,8 +102,8 @@ def is_stack(name: str) -> bool:
 
 
 def forget(folder: Path) -> None:
-    """Removes what a run that is finished, or starts anew, need not go on from."""
-    for name in (CHECKPOINT, _NOTE):
+    """Removes the checkpoint of a run that is finished or starts anew."""
+    for name in (CHECKPOINT, _STACK_PATH):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -116,9 +116,9 @@ def forget_stack(path: Path) -> None:
 
 
 def forget_stacks(folder: Path, *, finished: bool) -> None:
-    """Removes what a sweep's stacks have left in its folder, no run being under way.
+    """Removes the checkpoints of a sweep's stacks, when no run is under way.
 
-    Where not all runs are `finished`, what they could go on from stays.
+    Where not all runs are `finished`, what they could resume from stays.
     """
     stacks = folder / _STACKS
     if finished:
@@ -160,7 +160,7 @@ def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        UnusableCheckpoint: the file cannot be gone on from; build the stack anew then.
+        UnusableCheckpoint: no run can resume from the file; build the stack anew then.
     """
     state = _read(path)
     if not set(fingerprints) <= state["runs"].keys():

@@ -1,4 +1,8 @@
-"""The device, threads and precision of a run."""
+"""The device, threads and precision of a run.
+
+`resolve_device` decides what `device=auto` means, `computing` prepares this process for a run's
+settings, and `ran_out_of_memory` says whether an error means that a device's memory is full.
+"""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +14,7 @@ from torch import nn
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError
 
-# What torch, its CUDA libraries and the C library say; a message is all that tells these apart.
+# What torch, its CUDA libraries and the C library say; these differ by their messages alone.
 _NO_MEMORY = re.compile(
     "can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|STATUS_ALLOC_FAILED"
 )

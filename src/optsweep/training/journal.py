@@ -1,4 +1,8 @@
-"""The epochs of a run that were logged, kept in a file of JSON lines."""
+"""The journal of a run: its logged epochs, in a file of JSON lines.
+
+A `Journal` is given a file's path, reads the entries up to the first damaged line, and appends one
+for each new epoch. A resumed run logs its entries again, with the times that they were logged at.
+"""
 
 import json
 import logging
