@@ -1,8 +1,8 @@
-"""What carries tasks out, behind one small interface: processes of this machine, or this process.
+"""The interface of executors: what runs tasks.
 
-An executor is given tasks and gives futures. A future's result is a `RunRecord` for each job, also
-for a run that failed by itself; `Crashed`, `TimeoutError` and `TaskFailed` are for what only an
-executor can see. Each executor has a file: `processes.py`, `slurm.py` and `ray_cluster.py`.
+An executor is given tasks and returns futures. A future's result is a `RunRecord` for each job,
+also for a run that failed by itself; `Crashed`, `TimeoutError` and `TaskFailed` are for failures
+that only an executor can see. The executors: `in_process.py`, `local.py`, `slurm/` and `ray/`.
 """
 
 import signal
@@ -18,18 +18,32 @@ class Crashed(Exception):
 
 
 class Executor(Protocol):
-    """Carries tasks out, `workers` at a time."""
+    """Runs tasks, `workers` at a time."""
 
     workers: int
 
     def submit(self, task: Task) -> "Future[list[RunRecord]]":
-        """Takes a task, to be started as soon as a worker is free."""
+        """Takes a task, which starts as soon as a worker is free.
+
+        Args:
+            task: what to run; it is pickled where a worker is another process.
+
+        Returns:
+            A future of the task's records, one for each job.
+
+        Raises:
+            Through the future: `Crashed`, `TimeoutError`, `TaskFailed` or `StackFailed`.
+        """
 
     def start(self) -> None:
-        """Starts what was submitted: together, where it is handed over to somebody else."""
+        """Starts the submitted tasks, together where a cluster gets them.
+
+        Raises:
+            SettingsError: the cluster refuses what is asked of it.
+        """
 
     def stop(self) -> None:
-        """Ends running tasks at once and drops waiting ones."""
+        """Ends running tasks at once and drops waiting ones; raises nothing."""
 
     def close(self) -> None:
         """Ends the workers, all tasks being done."""

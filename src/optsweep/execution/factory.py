@@ -1,4 +1,7 @@
-"""The executor that the launcher's settings ask for."""
+"""The executor that the launcher's settings ask for.
+
+Only the executor that is needed is imported: the others' libraries may not be installed.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ def make_executor(
 ) -> Executor:
     """The executor that the launcher's settings ask for.
 
-    `folder` is the sweep's; `say` tells the person at the terminal what an executor does.
+    `folder` is the sweep's; `say` prints on the terminal what an executor does.
     """
     if isinstance(launch, SlurmLaunch):
         from optsweep.execution.slurm.executor import SlurmJobs

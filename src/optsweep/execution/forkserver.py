@@ -1,6 +1,6 @@
 """The server that workers are forked from; it imports nothing heavy into its caller.
 
-It starts importing when it is started, on another core while the caller goes on with its own
+It starts importing when it is started, on another core while the caller continues its own
 imports: that is why it is a file of its own.
 """
 
@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
 def start_server(*modules: str) -> Any:
-    """Starts the server that workers are forked from, which imports while the caller goes on.
+    """Starts the server that workers are forked from, which imports in the background.
 
     `modules` are what the runs at hand need beside what all do; a server that runs stays as it is.
     """

@@ -1,4 +1,4 @@
-"""Runs tasks in the calling process, without isolation: for debuggers."""
+"""The executor of `workers=0`: runs tasks in the calling process, for debuggers."""
 
 from concurrent.futures import Future
 
@@ -10,7 +10,7 @@ from optsweep.system.exceptions import describe
 
 
 class InProcess:
-    """Carries a task out where it is submitted, without isolation: for debuggers."""
+    """Runs a task where it is submitted, without isolation: for debuggers."""
 
     workers = 1
 

@@ -47,8 +47,8 @@ class Pending(Generic[_Key]):
 
     def next(self, count: int) -> Batch:
         """The tasks to be sent now, in their order, at most `count`; none where there are none."""
-        room = min(count, self._most - len(self._sent), len(self._waiting))
-        return [self._waiting.popleft() for _ in range(room)]
+        count = min(count, self._most - len(self._sent), len(self._waiting))
+        return [self._waiting.popleft() for _ in range(count)]
 
     def put_back(self, batch: Batch) -> None:
         """Lets tasks that could not be sent wait on, before all others."""

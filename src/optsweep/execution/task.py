@@ -1,4 +1,7 @@
-"""What an executor runs: one job, or the jobs of one stack."""
+"""A task: what an executor runs, one job or the jobs of one stack.
+
+It is pickled to reach a worker, and names the store instead of holding it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from optsweep.runs.job import Job
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that are carried out together, and where they are filed."""
+    """Jobs that run together, and where they are logged."""
 
     jobs: Sequence[Job]
     uri: str

@@ -1,4 +1,8 @@
-"""What happens in a worker process: one task after another, each with its output in a file."""
+"""What happens in a worker process: one task after another, each with its output in a file.
+
+`run_task` runs a task in any process, of a cluster's node too, and returns its records. `serve` is
+the loop of a local worker process, which answers with pickled outcomes.
+"""
 
 import functools
 import gc
@@ -33,13 +37,13 @@ TAKEN = b""  # what a worker process answers first; what follows is the outcome
 def run_task(
     task: Task, timeout: float | None = None, progress: StatusFileProgress | None = None
 ) -> list[RunRecord]:
-    """Carries a task out: a record for each job. What fails alone is in its record.
+    """Runs a task and returns a record for each job. The failure of a single run is in its record.
 
     What is printed goes into the folder of the first job. `timeout` is in seconds a run, for an
     executor that cannot see how long it takes.
 
     Raises:
-        StackFailed: several jobs were given; they have to go on in smaller company.
+        StackFailed: a stack failed; its runs have to continue in smaller stacks.
         KeyboardInterrupt: the task was interrupted.
     """
     records = [new_record(job) for job in task.jobs]
@@ -121,7 +125,7 @@ def last_lines(path: Path, count: int = 40) -> str:
 
 @functools.lru_cache(maxsize=4)
 def attached(uri: str, experiment_id: str) -> Store:
-    """The store that tasks are filed in, of which a worker keeps one open."""
+    """The store that tasks are logged to; a worker keeps it open."""
     return Store.attach(uri, experiment_id)
 
 
@@ -188,7 +192,7 @@ def _prepare(launcher: Connection) -> None:
 
 
 def log_to_output() -> None:
-    """Sends this process's log to stderr, which goes to a file while a task is carried out."""
+    """Sends this process's log to stderr, which goes to a file while a task runs."""
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -6,10 +6,10 @@ from optsweep.system.cores import cores
 
 
 def count_workers(launch: Launch, settings: Settings, jobs: int) -> int:
-    """How many workers carry `jobs` jobs out: 0 stands for this process.
+    """How many workers run `jobs` jobs: 0 stands for this process.
 
     Auto is as many as there are cores on a CPU, and one for each visible CUDA device. A cluster
-    takes all jobs at once where it is not told otherwise.
+    takes all jobs at once, unless `max_parallel` limits them.
     """
     if isinstance(launch, ClusterLaunch):
         return min(launch.workers or jobs, jobs)

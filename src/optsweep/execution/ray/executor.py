@@ -1,9 +1,8 @@
-"""Carries tasks out on a Ray cluster: one there is already, or one that is started for the sweep.
+"""Runs tasks on a Ray cluster: a running one, or one that is started for the sweep.
 
-Ray starts a run where the resources that it asks for are free, and is never to repeat one by
-itself: a run is not repeated by chance, it is gone on with. What a run leaves in its folder comes
-back through Ray with its result, and its checkpoints wait in MLflow, unless all nodes see the
-sweep's folder.
+Ray starts a run where the resources that it asks for are free. Ray's own retries are off: the
+scheduler retries a run, which then resumes. The files of a run's folder come back through Ray with
+its result, and its checkpoints wait in MLflow, unless all nodes see the sweep's folder.
 """
 
 import io
@@ -164,7 +163,7 @@ class RayTasks:
         self._shared = shares_folder(launch)
         needs: Any = _needs(launch)
         # max_retries=0: Ray would repeat a run whose process died, three times and silently.
-        self._carry = ray.remote(
+        self._remote = ray.remote(
             num_cpus=needs.pop("CPU", 0),
             num_gpus=needs.pop("GPU", 0),
             memory=needs.pop("memory", None),
@@ -204,7 +203,7 @@ class RayTasks:
         errand = Errand(task, self._launch.timeout, self._shared, secrets, path)
         try:
             # An object is for the task alone; what a task is called with, Ray may list and log.
-            reference = self._carry.remote(ray.put(errand))
+            reference = self._remote.remote(ray.put(errand))
         except Exception as error:  # a cluster that is gone raises what it likes
             future.set_exception(Crashed(_how(error)))
             return

@@ -1,6 +1,6 @@
-"""What happens on a node of a Ray cluster: a task is carried out as in any other worker.
+"""What happens on a node of a Ray cluster: a task runs as in any other worker.
 
-What it is told comes in an errand, and what its runs leave in their folders goes back in a parcel.
+The task arrives in an `Errand`; its records and its runs' files return in a `Parcel`.
 """
 
 import io
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Errand:
-    """What a node is told: the task, how it is carried out, and what it needs of this process."""
+    """What a node is given: the task, how to run it, and what it needs of this process."""
 
     task: Task
     timeout: float | None
@@ -39,7 +39,7 @@ class Parcel:
 
 
 def run_errand(errand: Errand) -> Parcel:
-    """What happens on a node: the task is carried out as in any other worker."""
+    """Runs an errand's task on a node, as any other worker does."""
     os.environ.update(errand.environment)
     sys.path.extend(entry for entry in errand.path if entry not in sys.path)
     from optsweep.execution.worker import attached, log_to_output, run_task
@@ -74,7 +74,7 @@ def _pack(folder: Path) -> bytes:
 
 
 def unpack(files: bytes, folder: Path) -> None:
-    """Lays the files of a run into its folder, but for what does not belong there.
+    """Unpacks the files of a run into its folder, unsafe ones aside.
 
     Raises:
         OSError: the folder is full or cannot be written.

@@ -1,4 +1,8 @@
-"""What is asked of Slurm: its own commands, which know the queue without accounting too."""
+"""Slurm's own commands: which nodes there are, what is in the queue, what became of a job.
+
+They work on clusters without accounting too. A Slurm that does not answer gives no result rather
+than an exception, but for the first questions of a sweep.
+"""
 
 import re
 import shutil

@@ -1,10 +1,10 @@
-"""Carries tasks out as jobs of a Slurm cluster, by submitit.
+"""Runs tasks as jobs of a Slurm cluster, by submitit.
 
 The runs of a sweep are one array job; with `max_parallel`, as many as may run, and one more
 whenever one has ended. A job leaves its result on the storage that its node and this machine share;
 whether it still lives is asked of `squeue`, which knows it without accounting. A Slurm that does
-not answer has lost nothing: its jobs run on, and so does the sweep. A job that is preempted or out
-of time is put into the queue again, and goes on from the checkpoint of its last epoch.
+not answer has lost nothing: its jobs keep running, and so does the sweep. A job that is
+preempted or out of time is requeued, and resumes from the checkpoint of its last epoch.
 """
 
 import logging
@@ -49,7 +49,7 @@ class _Submitted:
 
 
 class SlurmJobs:
-    """Jobs of a Slurm cluster; `folder`, on shared storage, holds what they are told and say.
+    """Jobs of a Slurm cluster; `folder`, on shared storage, holds their tasks and results.
 
     A job may run as long as its submission, a file, lies in the folder: it is removed before the
     job's task is given to another, so that no two ever work on one run, whatever Slurm says.
@@ -160,7 +160,7 @@ class SlurmJobs:
         return [match[0] for match in found if match]
 
     def _withdraw(self, ids: Sequence[str]) -> None:
-        """Removes the submissions of jobs, which then neither begin nor go on."""
+        """Removes the submissions of jobs, which then neither begin nor resume."""
         for name in ids:
             with suppress(OSError):  # the storage is away; so are the jobs' signs of life
                 self._paths(name).submitted_pickle.unlink(missing_ok=True)
@@ -259,7 +259,7 @@ def _outcome(job: Any) -> list[RunRecord]:
 
 
 def _parameters(launch: SlurmLaunch) -> dict[str, Any]:
-    """What submitit's executor is told, under its names."""
+    """The settings of submitit's executor, under its names."""
     parameters: dict[str, Any] = {
         "name": "optsweep",
         "timeout_min": launch.time,

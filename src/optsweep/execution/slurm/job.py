@@ -1,8 +1,8 @@
-"""What happens in a job of Slurm's: its task is carried out, and gone on with when it is requeued.
+"""What happens in a Slurm job: it runs its task, and resumes it when it is requeued.
 
-A job that is preempted or out of time is put into the queue again by submitit, and goes on from the
-checkpoint of its last epoch. One that its launcher has given up, or whose launcher gives no sign of
-life any more, ends itself.
+submitit requeues a job that is preempted or out of time; it then resumes from the checkpoint of its
+last epoch. A job that its launcher has given up, or whose launcher gives no sign of life any more,
+ends itself.
 """
 
 import functools
@@ -29,7 +29,7 @@ _GLANCE = 5.0  # seconds between two looks for it
 
 
 class SlurmTask:
-    """What a Slurm job does: carries its task out, and goes on with it when it is requeued."""
+    """What a Slurm job does: runs its task, and resumes it when it is requeued."""
 
     def __init__(self, launch: SlurmLaunch) -> None:
         self._timeout = launch.timeout
@@ -55,7 +55,7 @@ class SlurmTask:
     def checkpoint(self, task: Task) -> Any:
         """What submitit puts into the queue again: the same; checkpoints are in the runs' folders.
 
-        Having this method tells submitit that a job which is out of time may go on.
+        A job with this method is requeued by submitit when it is out of time.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -63,7 +63,7 @@ class SlurmTask:
 
 
 def resumed(task: Task) -> Task:
-    """The task as an earlier attempt left it: its runs in MLflow are gone on with."""
+    """The task with the MLflow runs of an earlier attempt, to be resumed."""
     ids = [job.run_id or read_status(job.folder / STATUS_FILE).get("run_id") for job in task.jobs]
     jobs = [
         replace(job, run_id=str(run_id) if run_id else None)
@@ -76,7 +76,7 @@ def _leave_when_requeued() -> None:
     """Lets submitit requeue the job, and then ends at once.
 
     Its own exit is an exception, which would pass through the training and mark the run as FAILED
-    though it goes on. All that it goes on from is on the disk.
+    though it continues. All that it resumes from is on the disk.
     """
     requeue: Any = signal.getsignal(signal.SIGUSR2)
 
