@@ -74,9 +74,9 @@ def course_of(job: Job, runs: int, launch: Launch | None = None) -> Scheduler:
         for number in range(1, runs + 1)
     ]
     store = SimpleNamespace(uri="", experiment_id="", end=lambda *given, **more: None)
-    filing = TrackingContext(store)  # type: ignore[arg-type]
+    context = TrackingContext(store)  # type: ignore[arg-type]
     records = list(map(new_record, jobs))
-    return Scheduler(jobs, records, launch or Launch(), filing, lambda place, folder: None)
+    return Scheduler(jobs, records, launch or Launch(), context, lambda place, folder: None)
 
 
 def given(
@@ -101,7 +101,7 @@ def test_a_stack_whose_worker_dies_again_is_taken_apart(job: Job) -> None:
     tasks, said = given(job, 3, [(0, 1, 2)], KILLED, KILLED)
     assert tasks == [[1, 2, 3], [1, 2, 3], [1], [2], [3]]
     assert "a stack of 3 runs is tried again" in said
-    assert "a stack of 3 runs goes on each alone: its process was killed by SIGKILL" in said
+    assert "a stack of 3 runs continues as single runs: its process was killed by SIGKILL" in said
 
 
 def test_a_stack_that_fails_otherwise_is_taken_apart_at_once(job: Job) -> None:
@@ -154,9 +154,9 @@ def looked_at(
             reads.append(0)
             return super().lines
 
-        def running(self, notes: "object") -> None:
-            super().running(notes)  # type: ignore[arg-type]
-            shown.append(len(notes))  # type: ignore[arg-type]
+        def running(self, statuses: "object") -> None:
+            super().running(statuses)  # type: ignore[arg-type]
+            shown.append(len(statuses))  # type: ignore[arg-type]
             if len(shown) == 10:
                 threading.Thread(target=executor.end).start()
 

@@ -59,7 +59,7 @@ def test_a_stack_for_which_memory_runs_out_is_halved_until_it_does(
     record = swept_out(project, *sweep, launch=Launch(workers=1, stack=8), console=console)
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()
-    assert "a stack of 8 runs goes on 4 together: " in said, said
+    assert "a stack of 8 runs continues in stacks of 4: " in said, said
     assert "DefaultCPUAllocator: can't allocate memory" in said
     assert {run.status for run in record.runs} == {"FINISHED"}
     assert {run.stack for run in record.runs} <= {1, 2, 4}

@@ -335,8 +335,9 @@ def test_of_a_stack_that_breaks_only_the_run_at_fault_fails(frail: Path) -> None
     record = swept_out(frail, *grid, launch=Launch(workers=0, stack=3), console=console)
     assert [run.status for run in record.runs] == ["FINISHED", "FINISHED", "FAILED"]
     assert record.runs[2].error == "RuntimeError: it broke in a step"
-    assert "a stack of 3 runs goes on each alone: RuntimeError: it broke in a step" in printed(
-        console
+    assert (
+        "a stack of 3 runs continues as single runs: RuntimeError: it broke in a step"
+        in printed(console)
     )
     found = {run.data.params["lr"]: run for run in runs(frail)}
     assert len(runs(frail)) == 3  # each went on in its own run
@@ -354,7 +355,7 @@ def test_a_stack_that_does_not_fit_is_halved_until_it_does(frail: Path) -> None:
     record = swept_out(frail, *grid, launch=Launch(workers=0, stack=5), console=console)
     assert {run.status for run in record.runs} == {"FINISHED"}
     assert [run.stack for run in record.runs] == [2, 2, 1, 2, 2]
-    assert "a stack of 5 runs goes on 2 together" in printed(console)
+    assert "a stack of 5 runs continues in stacks of 2" in printed(console)
     assert len(runs(frail)) == 5
     with sqlite3.connect(frail / "mlflow.db") as database:
         (doubled,) = database.execute(

@@ -1,4 +1,8 @@
-"""Runs that a dead launcher left RUNNING, and their true status."""
+"""Runs that a dead launcher left RUNNING, and their true status.
+
+`release_dead` is given a store, sends what such runs left in their outboxes, and marks as KILLED
+those that are RUNNING still.
+"""
 
 import logging
 
@@ -19,7 +23,7 @@ def release_dead(store: Store) -> None:
     dead = _dead(store)
     owned = {folder for run in dead if (folder := folder_of(run))}
     if unsent := [found for folder in owned for found in outboxes(folder)]:
-        try:  # what they could not tell may be that they ended
+        try:  # their end may be in their outboxes
             deliver(store, unsent)
         except Unreachable:
             raise
@@ -31,7 +35,7 @@ def release_dead(store: Store) -> None:
 
 
 def _dead(store: Store) -> list[Run]:
-    """The runs that are RUNNING in the store while nobody carries them out."""
+    """The runs that are RUNNING in the store while no living launch has them."""
     launches = Launches(store)
     return [
         run

@@ -28,10 +28,10 @@ Compose = Callable[[Sequence[Sequence[str]]], "list[Job]"]
 class Extension:
     """Asked after each round: the jobs of the next, none once the best values are inside.
 
-    While runs are under way there is no telling yet.
+    While runs are under way there are none yet.
 
     `overrides` are those of the jobs so far, to which each round's are added; `compose` turns
-    overrides into checked jobs; `tell` is told of a step that cannot be run.
+    overrides into checked jobs; `say` prints which steps are tried, and which cannot be.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Extension:
         most: int,
         overrides: list[list[str]],
         compose: Compose,
-        tell: Callable[[str], None],
+        say: Callable[[str], None],
     ) -> None:
         self._grid = grid
         self._most = most
         self._overrides = overrides
         self._compose = compose
-        self._tell = tell
+        self._say = say
         self._refused: set[str] = set()
 
     def __call__(self, records: Sequence[RunRecord], running: int = 0) -> "list[Job]":
@@ -73,10 +73,10 @@ class Extension:
         except (OptsweepError, HydraException, OmegaConfBaseException) as error:
             self._refused.add(name)
             said = redact(" ".join(str(error).split()))
-            self._tell(f"extend: {step.key}={label(step.value)} is not tried: {said}")
+            self._say(f"extend: {step.key}={label(step.value)} is not tried: {said}")
             return []
         self._overrides += wanted
-        self._tell(f"extend: the best lies on the edge of the grid; trying {name}")
+        self._say(f"extend: the best lies on the edge of the grid; trying {name}")
         return jobs
 
 

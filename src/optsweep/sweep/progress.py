@@ -1,4 +1,8 @@
-"""A sweep's progress on the console."""
+"""A sweep's progress on the console.
+
+`SweepProgress` is given how many runs there are and shows a bar, a line for each running one, and
+failures at once; without a terminal, a line for each run that ended.
+"""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -45,7 +49,7 @@ class SweepProgress:
             self._bars.stop()
 
     def more(self, runs: int, reused: int) -> None:
-        """The sweep has got more runs, of which some are taken over."""
+        """The sweep has got more runs, of which `reused` are not run again."""
         self._runs += runs
         self._reused += reused
         if self._bars is not None:
@@ -56,22 +60,22 @@ class SweepProgress:
         """How many running groups it can show: none where the console is no terminal."""
         return 0 if self._bars is None else max(1, min(_LINES, self._console.height - 4))
 
-    def running(self, notes: Mapping[str, tuple[Mapping[str, object], int]]) -> None:
-        """Shows the runs that are under way: name -> its worker's note and its epochs in all."""
+    def running(self, statuses: Mapping[str, tuple[Mapping[str, object], int]]) -> None:
+        """Shows the runs that are under way: name -> its worker's status and its epochs in all."""
         if self._bars is None:
             return
-        for name in self._lines.keys() - notes.keys():
+        for name in self._lines.keys() - statuses.keys():
             self._bars.remove_task(self._lines.pop(name))
-        for name, (note, epochs) in notes.items():
+        for name, (status, epochs) in statuses.items():
             if name not in self._lines:
                 self._lines[name] = self._bars.add_task(escape(name), total=epochs, state="")
-            epoch = int(str(note.get("epoch", 0)))
-            state = f"epoch {epoch}/{epochs}  {note.get('scores', '')}"
+            epoch = int(str(status.get("epoch", 0)))
+            state = f"epoch {epoch}/{epochs}  {status.get('scores', '')}"
             self._bars.update(self._lines[name], completed=epoch, state=state)
 
     def split(self, runs: int, reason: str, rest: int) -> None:
         """Shows at once why a stack is tried again, whole or as stacks of `rest` runs."""
-        how = "goes on each alone" if rest == 1 else f"goes on {rest} together"
+        how = "continues as single runs" if rest == 1 else f"continues in stacks of {rest}"
         how = "is tried again" if rest == runs else how
         text = f"[yellow]a stack of {runs} runs[/] {how}: {escape(reason)}"
         self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,4 +1,8 @@
-"""What earlier sweeps left in the store, for a new one to end, to take over, or to go on with."""
+"""What a sweep reuses and resumes of earlier ones.
+
+`earlier_runs` finds them in the store. `reuse_finished` is given jobs and returns them with a
+record for each: finished runs are reused, unfinished jobs get the MLflow run and folder to resume.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,9 +28,9 @@ class Earlier:
     unfinished: Mapping[str, Run]
 
 
-def earlier_sweeps(store: Store, plan: str) -> list[Run]:
-    """The sweeps of that plan, newest first."""
-    return store.find(kind="sweep", plan=plan)
+def earlier_sweeps(store: Store, identity: str) -> list[Run]:
+    """The sweeps with that identity, newest first."""
+    return store.find(kind="sweep", plan=identity)
 
 
 def folder_of(run: Run) -> Path | None:
@@ -52,10 +56,10 @@ def refuse_others(earlier: Sequence[Run], kind: str, identity: str, folder: Path
 
 
 def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
-    """What earlier sweeps carried out, with what this one did before, as `parent_id`.
+    """The runs of earlier sweeps, and of this one's earlier start, `parent_id`.
 
-    A run that another process carries out right now is neither finished nor unfinished, nor is one
-    that another search pruned.
+    A run that another process has under way is neither finished nor unfinished, nor is one that
+    another search pruned.
     """
     finished: dict[str, Run] = {}
     unfinished: dict[str, Run] = {}
@@ -71,11 +75,11 @@ def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
 def reuse_finished(
     jobs: Sequence[Job], store: Store, earlier: Earlier, launch: str = ""
 ) -> tuple[list[Job], list[RunRecord], list[int]]:
-    """The jobs, a record for each, and the places of those that are still to be carried out.
+    """The jobs, a record for each, and the places of those that are still to be run.
 
-    Jobs that an earlier sweep finished have their record already, and those that it began know the
-    MLflow run and the folder that they go on in, which is a new one where the old is gone. What
-    another launch than this one, `launch`, is still at is left to it.
+    Jobs that an earlier sweep finished have their record already. Those that it began have the
+    MLflow run and the folder to resume in, a new folder where the old one is gone. A run that
+    another launch than this one, `launch`, has under way is left to it.
     """
     jobs, todo = list(jobs), []
     reused: dict[int, Run] = {}

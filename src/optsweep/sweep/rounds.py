@@ -1,4 +1,8 @@
-"""Rounds of a sweep's jobs: planned together, with what earlier sweeps finished reused."""
+"""Rounds of a sweep's jobs: planned together, with what earlier sweeps finished reused.
+
+`_Planner` is given jobs and returns a round: the jobs, their records and the groups to run.
+`_Growth` asks an extension or a search for further jobs and gives them to the scheduler.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +46,7 @@ class _Round:
 
 @dataclass(frozen=True)
 class _Planner:
-    """Plans rounds of a sweep's jobs, taking over what earlier sweeps did of them."""
+    """Plans rounds of a sweep's jobs, reusing those that earlier sweeps finished."""
 
     launch: Launch
     workers: int
@@ -54,11 +58,11 @@ class _Planner:
     def round(self, jobs: Sequence[Job], whole: StackPlan | None = None, number: int = 0) -> _Round:
         """The jobs as a round, of a sweep that has `number` jobs before them.
 
-        `whole` is the plan of all of them, where there is one and nothing can be taken over.
+        `whole` is the plan of all of them, where there is one and nothing can be reused.
         """
         try:
             jobs, records, todo = reuse_finished(jobs, self.store, self.taken, self.owner)
-        except Unreachable:  # it was there when the sweep began: what is added is carried out anew
+        except Unreachable:  # it was there when the sweep began: added jobs run anew
             if not number:
                 raise
             jobs, records, todo = reuse_finished(jobs, self.store, Earlier({}, {}))
@@ -71,7 +75,7 @@ class _Planner:
 
 @dataclass(frozen=True)
 class _Growth:
-    """What a sweep under way grows by: asked of `more`, planned, and put on course.
+    """Further jobs of a running sweep: asked of `more`, planned, and given to the scheduler.
 
     `jobs` are all so far, `typed` is the folder that `more` makes them for, `folder` the sweep's.
     """
@@ -79,7 +83,7 @@ class _Growth:
     more: More
     planner: _Planner
     jobs: list[Job]
-    course: Scheduler
+    scheduler: Scheduler
     progress: SweepProgress
     typed: Path
     folder: Path
@@ -87,11 +91,11 @@ class _Growth:
 
     def __call__(self, running: int) -> list[Group]:
         """Further groups, where so many are running; none where there are none for now."""
-        while asked := self.more(self.course.records, running):
+        while asked := self.more(self.scheduler.records, running):
             before = len(self.jobs)
             added = self.planner.round(_in_folder(asked, self.typed, self.folder), number=before)
             self.jobs.extend(added.jobs)
-            self.course.add(added.jobs, added.records)
+            self.scheduler.add(added.jobs, added.records)
             self.progress.more(len(asked) if self.counted else 0, added.reused)
             if added.todo:
                 return added.after(before)

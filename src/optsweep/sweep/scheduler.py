@@ -1,7 +1,7 @@
-"""A sweep's runs under way: handed to the executor, watched, tried again, and ended.
+"""The scheduler: submits a sweep's jobs to an executor, watches them, retries and ends them.
 
-`Scheduler.run` fills one record a job in. It looks at nothing but the runs in hand, of which there
-is one more than there are workers, however many runs a sweep has.
+`Scheduler.run` is given groups of jobs and fills in a record for each job. It looks only at the
+groups in hand, one more than there are workers, however many runs a sweep has.
 """
 
 import logging
@@ -28,7 +28,7 @@ from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Outbox
 from optsweep.tracking.tracked_run import end_run
 
-Group = tuple[int, ...]  # the places of jobs that are carried out together
+Group = tuple[int, ...]  # the places of jobs that run together
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _GLANCE = 1.0  # seconds between two looks at what is running
 
 
 class Scheduler:
-    """The runs of a sweep under way: which are in the executor's hands, and what became of each.
+    """Which runs of a sweep the executor has, and what became of each.
 
     `records` has one for each job, in their order.
     """
@@ -46,13 +46,13 @@ class Scheduler:
         jobs: Sequence[Job],
         records: list[RunRecord],
         launch: Launch,
-        filing: TrackingContext,
+        context: TrackingContext,
         prepare: Callable[[int, Path], None],
     ) -> None:
         self._jobs = list(jobs)
         self.records = records
         self._launch = launch
-        self._filing = filing
+        self._context = context
         self._prepare = prepare
         self._attempts = [0] * len(self._jobs)
         self._in_hand: dict[Future[list[RunRecord]], Group] = {}
@@ -76,10 +76,10 @@ class Scheduler:
         progress: SweepProgress,
         further: Callable[[int], Sequence[Group]] | None = None,
     ) -> None:
-        """Carries out the jobs in the groups `todo`, one more in hand than there are workers.
+        """Runs the jobs in the groups `todo`, one more in hand than there are workers.
 
-        Where a worker has nothing to do, `further` is told how many groups are running and asked
-        for more of them, whose jobs it adds first.
+        Where a worker has nothing to do, `further` is given how many groups are running and
+        returns more groups, whose jobs it has added first.
         """
         waiting = deque(todo)
         while True:
@@ -96,10 +96,10 @@ class Scheduler:
             try:
                 future = self._ended.get(timeout=_GLANCE)
             except queue.Empty:
-                progress.running(self._notes(progress.lines))
+                progress.running(self._statuses(progress.lines))
                 continue
             group = self._in_hand.pop(future)
-            if again := self._to_be_tried_again(group, future):
+            if again := self._to_retry(group, future):
                 if len(group) > 1:
                     progress.split(len(group), str(future.exception()), len(again[0]))
                 waiting.extendleft(reversed(again))
@@ -118,23 +118,23 @@ class Scheduler:
     def _submit(self, group: Group, executor: Executor) -> None:
         for place in group:
             self._prepare(place, self._jobs[place].folder)
-        if len(group) == 1:  # what a stack did is not held against its runs
+        if len(group) == 1:  # what a stack did does not count as its runs' attempts
             self._attempts[group[0]] += 1
-        store = self._filing.store
+        store = self._context.store
         task = Task(
             [self._jobs[place] for place in group],
             store.uri,
             store.experiment_id,
-            self._filing.parent,
-            self._filing.owner,
-            self._filing.figures,
+            self._context.parent,
+            self._context.owner,
+            self._context.figures,
         )
         future = executor.submit(task)
         self._in_hand[future] = group
         future.add_done_callback(self._ended.put)
 
-    def _to_be_tried_again(self, group: Group, future: "Future[list[RunRecord]]") -> list[Group]:
-        """The groups that a group goes on in, each run in its own MLflow run; none if it ended.
+    def _to_retry(self, group: Group, future: "Future[list[RunRecord]]") -> list[Group]:
+        """The groups in which a group is retried, each run in its own MLflow run; none if it ended.
 
         A stack that did not fit is halved. One whose worker died is tried once more as it was,
         since its runs' last digits depend on it. One that failed otherwise, or again, is taken
@@ -174,7 +174,7 @@ class Scheduler:
             record.error = f"took longer than hydra.launcher.timeout={self._launch.timeout:g} s"
         if record.run_id:
             end_run(
-                self._filing.store,
+                self._context.store,
                 record.run_id,
                 "FAILED",
                 record.error,
@@ -186,28 +186,28 @@ class Scheduler:
     def _run_id(self, place: int) -> str:
         """A run's id in MLflow; empty where it got no further.
 
-        It is in its worker's note. A worker that shares no folder with this process, or dies as
-        the run is created, leaves none: then MLflow is asked.
+        It is in its worker's status file. A worker that shares no folder with this process, or dies
+        as the run is created, leaves none: then MLflow is asked.
         """
         job = self._jobs[place]
-        if noted := read_status(job.folder / STATUS_FILE).get("run_id") or job.run_id:
-            return str(noted)
-        asked = {"parent": self._filing.parent or "", "fingerprint": job.fingerprint}
+        if run_id := read_status(job.folder / STATUS_FILE).get("run_id") or job.run_id:
+            return str(run_id)
+        asked = {"parent": self._context.parent or "", "fingerprint": job.fingerprint}
         with suppress(TrackingError):
-            for run in self._filing.store.find(status="RUNNING", **asked):
+            for run in self._context.store.find(status="RUNNING", **asked):
                 if run.data.tags.get("optsweep.folder") == str(job.folder):
                     return str(run.info.run_id)
         return ""
 
-    def _notes(self, most: int) -> dict[str, tuple[Mapping[str, object], int]]:
-        """What the workers of at most so many groups say: those shown last time, and some others.
+    def _statuses(self, most: int) -> dict[str, tuple[Mapping[str, object], int]]:
+        """The statuses of at most so many groups: those shown last time, and some others.
 
         Which groups run, only their files say. However many are in hand, few files are read: the
         others are asked in turn.
         """
-        notes: dict[str, tuple[Mapping[str, object], int]] = {}
+        statuses: dict[str, tuple[Mapping[str, object], int]] = {}
         if not most:
-            return notes
+            return statuses
         kept = [future for future in self._shown if future in self._in_hand]
         others = [future for future in self._in_hand if future not in kept]
         at = self._asked * most % max(1, len(others))
@@ -216,11 +216,11 @@ class Scheduler:
         for future in [*kept, *(others[at:] + others[:at])[:most]]:
             group = self._in_hand[future]
             job = self._jobs[group[0]]
-            if len(notes) < most and (note := read_status(job.folder / STATUS_FILE)):
+            if len(statuses) < most and (status := read_status(job.folder / STATUS_FILE)):
                 name = job.name if len(group) == 1 else f"{len(group)} runs from {job.name}"
-                notes[name] = (note, job.settings.epochs)
+                statuses[name] = (status, job.settings.epochs)
                 self._shown.append(future)
-        return notes
+        return statuses
 
     def abandon(self) -> None:
         """Marks the runs that were in hand as KILLED, their workers being gone."""
@@ -229,16 +229,18 @@ class Scheduler:
             record.status, record.run_id = "KILLED", self._run_id(place)
             if record.run_id:
                 end_run(
-                    self._filing.store, record.run_id, "KILLED", folder=self._jobs[place].folder
+                    self._context.store, record.run_id, "KILLED", folder=self._jobs[place].folder
                 )
         self._in_hand.clear()
-        with suppress(TrackingError):  # those that were killed before they could note their id
-            for run in self._filing.store.find(status="RUNNING", parent=self._filing.parent or ""):
-                end_run(self._filing.store, run.info.run_id, "KILLED")
+        with suppress(TrackingError):  # those that were killed before they wrote their id
+            for run in self._context.store.find(
+                status="RUNNING", parent=self._context.parent or ""
+            ):
+                end_run(self._context.store, run.info.run_id, "KILLED")
 
     def _send_unsent(self) -> None:
         """Sends what ended runs could not, once the store answers again."""
-        store = self._filing.store
+        store = self._context.store
         if not self._unsent or not store.connection.up:
             return
         try:

@@ -1,4 +1,7 @@
-"""The end of a run or sweep whose store was away: what is unsent is sent, or its place is told."""
+"""The end of a run or sweep whose store was away: outboxes are sent, or the user is shown how.
+
+`sending_unsent` surrounds a run or sweep. `learn_ids` gives records the ids that MLflow gave late.
+"""
 
 import os
 import shlex

@@ -1,4 +1,8 @@
-"""A single run: carried out in this process, with its progress and its end on the terminal."""
+"""A single run, in this process, with its progress and its scores on the terminal.
+
+`run_single` is given a job and a store and returns the run's record. With `resume`, an earlier run
+is reused or resumed.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +26,10 @@ from optsweep.tracking.store import Run, Store
 
 
 def run_single(job: Job, store: Store, console: Console) -> RunRecord:
-    """Carries one job out; with `resume`, takes an earlier run over or goes on with it.
+    """Runs one job; with `resume`, reuses or resumes an earlier run.
 
     Raises:
-        FolderError: another process is at it right now.
+        FolderError: another process runs it.
     """
     release_dead(store)
     record = new_record(job)
@@ -52,10 +56,10 @@ def run_single(job: Job, store: Store, console: Console) -> RunRecord:
 
 
 def _earlier(job: Job, store: Store) -> Run | None:
-    """The run that the job goes on with: the newest that is finished, or else that is not.
+    """The run to reuse or resume: the newest that is finished, or else that is not.
 
-    Not one that a sweep is at right now, nor one that a search ended early. A single run that
-    another process is at is given too, for it to be refused.
+    Not one that a sweep has under way, nor one that a search ended early. A single run that
+    another process runs is returned too, for it to be refused.
     """
     launches = Launches(store)
     found = [

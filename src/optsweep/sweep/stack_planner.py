@@ -34,7 +34,7 @@ _ANY = Option("any", "any", {})
 
 @dataclass(frozen=True)
 class StackPlan:
-    """The groups that a sweep's runs are carried out in, and what a person should know of them."""
+    """The groups in which a sweep's runs are trained, and remarks on them for the user."""
 
     groups: Sequence[Group]
     remarks: Sequence[str]
@@ -56,8 +56,8 @@ def plan_stacks(
 ) -> StackPlan:
     """Groups the jobs at the places `todo`, for so many workers.
 
-    Runs that were in a stack when they were interrupted stay together; one that went alone goes
-    on alone.
+    Runs that were in a stack when they were interrupted stay together; one that ran alone stays
+    alone.
     """
     alike: dict[str, list[int]] = {}
     for place in todo:
@@ -87,7 +87,7 @@ def _agreement(job: Job) -> str:
     shaping = replace(settings, optimizer=_ANY, schedule=_ANY, **common)
     if (job.folder / checkpoint.CHECKPOINT).exists() and job.run_id:
         return f"alone: {job.folder}"
-    # An optimizer that no graph can capture would keep those that ride with it from theirs.
+    # An optimizer that no CUDA graph can capture would keep its whole stack from being captured.
     graph = settings.device.startswith("cuda") and _may_be_captured(settings.optimizer)
     stack = checkpoint.stack_of(job.folder, job.fingerprint) if job.run_id else None
     return f"{shaping!r} {graph} {stack}"
@@ -99,7 +99,7 @@ def _may_be_captured(optimizer: Option) -> bool:
 
 
 def _size(job: Job, runs: int, most: int, launch: Launch, workers: int) -> tuple[int, str]:
-    """How many of `runs` runs like this one ride together, and why none do, where that was asked.
+    """How many of `runs` runs like this one make a stack, and why none do, where that was asked.
 
     Where nobody gave a size, they are no more than `most`.
     """

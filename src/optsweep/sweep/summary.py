@@ -1,7 +1,7 @@
 """The end of a sweep: its table and verdict on the terminal, in its folder and in MLflow.
 
-`summarize` is given what became of the sweep and hands on nothing. It is called whatever happened,
-also where the sweep was interrupted.
+`summarize` is given the sweep's record. It is called whatever happened, also where the sweep was
+interrupted.
 """
 
 import json
@@ -33,20 +33,20 @@ def summarize(
     store: Store,
     console: Console,
 ) -> None:
-    """Tells what became of the `jobs`, whose records `record` holds in their order."""
+    """Prints, writes and logs what became of the `jobs`, whose records are in the same order."""
     verdict = judge(record)
 
-    def tell(line: str) -> None:
+    def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     console.print(terminal_table(record, console.width))
     for line in (sentence(record), *few_sentences(verdict)):
-        tell(line)
+        say(line)
     # Before anything is asked of the store, whatever becomes of that.
     written = report.write(record, folder, verdict)
-    tell(f"report  {folder / 'report.html'}")
-    tell(f"folder  {folder}")
-    tell(f"MLflow  {ui_command(store.uri)}")
+    say(f"report  {folder / 'report.html'}")
+    say(f"folder  {folder}")
+    say(f"MLflow  {ui_command(store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
     if (first := best_run(record.runs)) is not None:
@@ -59,14 +59,14 @@ def summarize(
             try:
                 _draw_best(first, jobs, record, store)
             except UnusableWeights as reason:
-                tell(f"no pictures of {first.name}: {' '.join(str(reason).split())}")
+                say(f"no pictures of {first.name}: {' '.join(str(reason).split())}")
     for path in written:
         inside = path.parent.relative_to(folder)
         parent.log_file(path, None if inside == Path() else str(inside))
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
-    """The ids of runs that were taken over, in as many tags as MLflow's 8,000 characters ask."""
+    """The ids of reused runs, in as many tags as MLflow's limit of 8,000 characters asks."""
     lists = [run_ids[first : first + 200] for first in range(0, len(run_ids), 200)] or [[]]
     return {f"reused.{n}" if n else "reused": json.dumps(ids) for n, ids in enumerate(lists)}
 

@@ -1,7 +1,7 @@
-"""A sweep: jobs planned, carried out side by side, and concluded whatever happens.
+"""A sweep: plans its jobs, runs them side by side, and summarizes whatever happens.
 
-`run_sweep` is given jobs that `jobs.ready` has checked. One parent run in MLflow holds the sweep.
-With `resume`, what an earlier sweep finished is taken over and what it left unfinished goes on.
+`run_sweep` is given checked jobs and returns the sweep's record. One parent run in MLflow holds the
+sweep. With `resume`, runs that an earlier sweep finished are reused and unfinished ones resumed.
 """
 
 import hashlib
@@ -84,12 +84,12 @@ def run_sweep(
     prepare: Callable[[int, Path], None],
     more: More | None = None,
 ) -> SweepRecord:
-    """Carries the jobs out and concludes; records come in the jobs' order.
+    """Runs the jobs and summarizes; records come in the jobs' order.
 
     `prepare` is called with a job's place in the sweep and its folder before that job starts.
     Whenever a worker has nothing to do, `more` is asked for further jobs; it must answer the same
     to the same records, so that a sweep can be resumed. An interrupt is raised again once the runs
-    are marked and the conclusion is written.
+    are marked and the summary is written.
     """
     release_dead(store)
     typed = sweep.folder
@@ -100,10 +100,12 @@ def run_sweep(
     with Owner(sweep.folder) as owner, Heartbeat(store, owner) as heartbeat:
         if earlier:
             heartbeat.claim(earlier[0])
-        return _carry_out(sweep, store, console, prepare, more, typed, parent_id, owner, heartbeat)
+        return _run_in_folder(
+            sweep, store, console, prepare, more, typed, parent_id, owner, heartbeat
+        )
 
 
-def _carry_out(
+def _run_in_folder(
     sweep: Sweep,
     store: Store,
     console: Console,
@@ -114,12 +116,12 @@ def _carry_out(
     owner: Owner,
     heartbeat: Heartbeat,
 ) -> SweepRecord:
-    """Carries the jobs out in the sweep's folder, which is this launch's; `typed` is that given."""
+    """Runs the jobs in the sweep's folder, which is this launch's; `typed` is the one given."""
     folders.claim(sweep.folder, sweep.identity, sweep.config)
     taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
-    # What is left of a sweep computes with the threads that all of it did, or it would go on
-    # otherwise than it began: sums by more threads differ in their last digits.
+    # A resumed sweep computes with as many threads as it began with: sums by more threads differ
+    # in their last digits.
     whole = plan_stacks(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
     workers = min(workers, len(whole.groups))
     planner = _Planner(sweep.launch, workers, store, taken, console, owner.launch)
@@ -139,15 +141,15 @@ def _carry_out(
         ) as parent,
     ):
         heartbeat.keep(parent)
-        filing = TrackingContext(store, parent.run_id, owner.name, figures=sweep.figures == "all")
-        course = Scheduler(jobs, records, sweep.launch, filing, prepare)
+        context = TrackingContext(store, parent.run_id, owner.name, figures=sweep.figures == "all")
+        scheduler = Scheduler(jobs, records, sweep.launch, context, prepare)
         executor = make_executor(sweep.launch, workers, sweep.folder, console.print)
         try:
             with SweepProgress(console, expected, first.reused) as progress:
                 further = more and _Growth(
-                    more, planner, jobs, course, progress, typed, sweep.folder, not sweep.search
+                    more, planner, jobs, scheduler, progress, typed, sweep.folder, not sweep.search
                 )
-                course.run(first.todo, executor, progress, further)
+                scheduler.run(first.todo, executor, progress, further)
             executor.close()
             finished = [record.status == "FINISHED" for record in records]
             if not any(finished):  # where some did, the table names those that failed
@@ -156,7 +158,7 @@ def _carry_out(
             forget_stacks(sweep.folder, finished=all(finished))
         except BaseException:
             executor.stop()
-            course.abandon()
+            scheduler.abandon()
             raise
         finally:
             grown = replace(sweep, jobs=jobs)
@@ -169,7 +171,7 @@ def _carry_out(
 
 
 def _moved(sweep: Sweep, folder: Path) -> Sweep:
-    """The sweep in the folder of the one that it goes on with."""
+    """The sweep in the folder of the one that it resumes."""
     return replace(sweep, folder=folder, jobs=_in_folder(sweep.jobs, sweep.folder, folder))
 
 
