@@ -160,7 +160,7 @@ def test_what_was_typed_is_shown_on_an_interrupt_without_its_secrets(
         raise KeyboardInterrupt
     shown = capsys.readouterr().out
     assert PASSWORD not in shown
-    command = shown.splitlines()[0].removeprefix("go on with: ")
+    command = shown.splitlines()[0].removeprefix("Resume with: ")
     uri = "tracking.uri=http://ann:***@host"
     expected = ["python", "experiments/run.py", "-m", uri, "lr=1,2", "resume=true"]
     assert shlex.split(command) == expected
@@ -168,7 +168,7 @@ def test_what_was_typed_is_shown_on_an_interrupt_without_its_secrets(
     monkeypatch.setattr(sys, "argv", ["experiments/run.py", "lr=1"])
     with pytest.raises(KeyboardInterrupt), printing_resume_command():
         raise KeyboardInterrupt
-    assert capsys.readouterr().out == "go on with: python experiments/run.py lr=1 resume=true\n"
+    assert capsys.readouterr().out == "Resume with: python experiments/run.py lr=1 resume=true\n"
 
 
 def test_what_waits_for_a_store_that_is_away_holds_no_secret(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What people write by hand: a Hydra script around the tutorials' loop, logging to MLflow.
 
-A contestant of `experiments/benchmark.py sweep`; Hydra's own launcher carries its jobs out.
+A contestant of `experiments/benchmark.py sweep`; Hydra's own launcher runs its jobs.
 """
 
 import hydra

@@ -28,13 +28,13 @@ def search(options: Options) -> str:
 
     Each round is another seed of the sampler; the grid, which has none, is trained once.
     """
-    grid = _carried_out(options, *GRID)
+    grid = _run_search(options, *GRID)
     searches, pruned = [], []
     for seed in range(options.rounds):
         asked = ["hydra/sweeper=optuna", f"hydra.sweeper.n_trials={TRIALS}"]
         asked += [f"hydra.sweeper.seed={seed}", *SPACE]
-        searches.append(_carried_out(options, *asked))
-        pruned.append(_carried_out(options, *asked, "hydra.sweeper.pruning=true"))
+        searches.append(_run_search(options, *asked))
+        pruned.append(_run_search(options, *asked, "hydra.sweeper.pruning=true"))
         rows = [_row(f"seed {seed}", [searches[-1]], grid), _row("pruned", [pruned[-1]], grid)]
         print(aligned(rows), file=sys.stderr, flush=True)  # a round takes minutes
     rows = [
@@ -57,7 +57,7 @@ def _row(name: str, found: Sequence[Found], grid: Found) -> Sequence[str]:
     )
 
 
-def _carried_out(options: Options, *arguments: str) -> Found:
+def _run_search(options: Options, *arguments: str) -> Found:
     """What a sweep with these arguments finds, in a project of its own."""
     limit = f"dataset.limit={options.samples or SAMPLES}"
     settings = [f"epochs={EPOCHS}", "dataset=fashion_mnist", limit, "figures=none"]

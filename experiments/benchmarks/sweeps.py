@@ -138,12 +138,12 @@ def new_project() -> Iterator[Path]:
 
 
 def run_in(project: Path, *arguments: str) -> Taken:
-    """Carries `run.py` with these arguments out in a project."""
+    """Runs `run.py` with these arguments in a project."""
     return _take(project, [sys.executable, str(project / "experiments/run.py"), *arguments])
 
 
 def _take(folder: Path, command: Sequence[str]) -> Taken:
-    """Carries a command out, looking at its own process's memory, not its children's.
+    """Runs a command and measures its own process's memory, not its children's.
 
     Raises:
         RuntimeError: the command failed; the message ends with what it printed.
@@ -166,7 +166,7 @@ def _take(folder: Path, command: Sequence[str]) -> Taken:
 
 
 def _resident(pid: int) -> int:
-    """A process's resident memory in bytes; 0 where /proc does not tell."""
+    """A process's resident memory in bytes; 0 where /proc does not say."""
     try:
         fields = Path(f"/proc/{pid}/statm").read_text().split()
     except OSError:

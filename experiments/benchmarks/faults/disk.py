@@ -38,7 +38,7 @@ class FullDisk:
         self._thread.start()
 
     def release(self) -> None:
-        """Makes room again."""
+        """Frees the disk again."""
         self._released.set()
         self._thread.join()
         self._path.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ ConfigStore.instance().store(
 
 
 class LocalLauncher(PlannedLauncher):
-    """Carries a sweep out on this machine."""
+    """Runs a sweep on this machine."""
 
     def read(self, config: dict[str, Any]) -> Launch:
         """The launcher's settings, checked."""

@@ -45,7 +45,7 @@ class OptunaSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Makes the launcher, which carries the search out, and the search's own folder."""
+        """Makes the launcher, which runs the search, and the search's own folder."""
         own_folder(config)
         self._loader = hydra_context.config_loader
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -53,10 +53,10 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
-        """Carries the search out.
+        """Runs the search.
 
         Raises:
-            OptsweepError: it cannot be carried out; no run was started then.
+            OptsweepError: it cannot run; no run was started then.
             RunsFailed: some runs failed.
         """
         from optsweep.cli.searching import read_space

@@ -31,7 +31,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, p
 
 
 class RayLauncher(PlannedLauncher):
-    """Carries a sweep out on a Ray cluster."""
+    """Runs a sweep on a Ray cluster."""
 
     def read(self, config: dict[str, Any]) -> RayLaunch:
         """The launcher's settings, checked."""

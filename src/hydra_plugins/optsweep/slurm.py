@@ -34,7 +34,7 @@ ConfigStore.instance().store(
 
 
 class SlurmLauncher(PlannedLauncher):
-    """Carries a sweep out on a Slurm cluster."""
+    """Runs a sweep on a Slurm cluster."""
 
     def read(self, config: dict[str, Any]) -> SlurmLaunch:
         """The launcher's settings, checked."""

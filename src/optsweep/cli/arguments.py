@@ -33,7 +33,7 @@ def command(*arguments: str) -> str:
 
 
 def unknown_flag(arguments: Sequence[str]) -> str | None:
-    """What to tell about a flag that does not exist or lacks its value; None where all is well.
+    """The message about a flag that does not exist or lacks its value; None where all is well.
 
     Hydra's own answer would be eight lines of usage.
     """
@@ -61,7 +61,7 @@ def _is_value(key: str) -> bool:
 
 
 def unreadable(error: OverrideParseException, arguments: Sequence[str]) -> str:
-    """What to tell about an argument that Hydra's grammar does not know."""
+    """The message about an argument that Hydra's grammar does not know."""
     given = str(error.override)
     named = re.fullmatch(r"([+~\w./@-]*)\s*=\s*(.*)", given, re.DOTALL)
     if not named:

@@ -39,7 +39,7 @@ class Composed:
     hydra: dict[str, Any]
 
     def keep(self, folder: Path) -> None:
-        """Writes `.hydra/` into a run's folder, as Hydra does for runs that it carries out."""
+        """Writes `.hydra/` into a run's folder, as Hydra's own launchers do."""
         if self.subfolder is None:
             return
         target = folder / self.subfolder

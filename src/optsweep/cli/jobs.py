@@ -1,4 +1,8 @@
-"""From a composed config to a checked job; behind this module nobody knows Hydra's config."""
+"""From a composed config to a checked job.
+
+`job_from_composed` makes a job of a sweep, `new_job` any job: `preflight` tries the settings, and
+the fingerprint is computed. Code behind this module does not know Hydra's config.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +25,7 @@ def job_from_composed(
     """A composed job of a sweep, checked; `device` is that of the machine it will run on.
 
     Raises:
-        OptsweepError: the job cannot be carried out.
+        OptsweepError: the job cannot run.
     """
     values = {key: redacted(_value_of(key, composed.values, composed.choices)) for key in swept}
     return new_job(settings, composed.values, composed.folder, composed.overrides, values, device)
@@ -40,7 +44,7 @@ def new_job(
     A `device` of another machine cannot be tried here; all else is, on this one's CPU.
 
     Raises:
-        OptsweepError: the job cannot be carried out.
+        OptsweepError: the job cannot run.
     """
     from optsweep.data.dataset import load_dataset
     from optsweep.runs.job import Job

@@ -1,8 +1,8 @@
-"""What all launchers have in common: the jobs are composed, checked and planned here.
+"""What all launchers share: jobs are composed and checked here, and given to the sweep.
 
-Hydra hands over one list of overrides a job. All jobs are composed and checked before the first one
+Hydra passes one list of overrides per job. All jobs are composed and checked before the first one
 starts, so that a typo in the twelfth costs nothing. A launcher differs in its settings and in what
-it refuses; `optsweep.sweep.sweep` carries the jobs out on the executor that the settings ask for.
+it refuses; `optsweep.sweep.sweep` runs the jobs on the executor that the settings ask for.
 """
 
 from abc import abstractmethod
@@ -38,7 +38,7 @@ class LauncherConf:
 
 
 class PlannedLauncher(Launcher):
-    """Carries a sweep out as its settings say."""
+    """Runs a sweep as its settings say."""
 
     @abstractmethod
     def read(self, config: dict[str, Any]) -> Launch:
@@ -50,7 +50,7 @@ class PlannedLauncher(Launcher):
 
     @abstractmethod
     def begin(self, launch: Launch, settings: Settings) -> None:
-        """Refuses what cannot be carried out so, before the jobs are checked.
+        """Refuses what this launcher cannot run, before the jobs are checked.
 
         Raises:
             OptsweepError: the runs could not start there, or not reach their store.
@@ -77,22 +77,22 @@ class PlannedLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Checks all jobs, then carries them out.
+        """Checks all jobs, then runs them.
 
         Raises:
-            OptsweepError: a job cannot be carried out; none has been started then.
-            RunsFailed: some runs failed; all others have been carried out.
+            OptsweepError: a job cannot run; none has been started then.
+            RunsFailed: some runs failed; all others finished.
         """
         return self._launch([list(overrides) for overrides in job_overrides], initial_job_idx)
 
     def search(self, search: "Search") -> Sequence[JobReturn]:
-        """Carries a search out.
+        """Runs a search.
 
         Its runs at each end and choice of what is searched are checked before the first one starts.
 
         Raises:
-            OptsweepError: a run cannot be carried out; none has been started then.
-            RunsFailed: some runs failed; all others have been carried out.
+            OptsweepError: a run cannot be made; none has been started then.
+            RunsFailed: some runs failed; all others finished.
         """
         from optsweep.search.space import probes, typed
 
@@ -100,26 +100,26 @@ class PlannedLauncher(Launcher):
         return self._launch(overrides, 0, search)
 
     def _launch(
-        self, carried_out: list[list[str]], first: int, search: "Search | None" = None
+        self, job_overrides: list[list[str]], first: int, search: "Search | None" = None
     ) -> Sequence[JobReturn]:
         from optsweep.cli.main import sweep_folder
 
         setup_globals()
         with sweep_folder(self._config):
-            records = self._sweep(carried_out, first, search)
+            records = self._sweep(job_overrides, first, search)
         if failed := sum(record.status != "FINISHED" for record in records):
             raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
         return [
             _returned(record, overrides)
-            for record, overrides in zip(records, carried_out, strict=True)
+            for record, overrides in zip(records, job_overrides, strict=True)
         ]
 
     def _sweep(
         self, job_overrides: list[list[str]], first: int, search: "Search | None"
     ) -> Sequence["RunRecord"]:
-        """Carries the jobs out; those that `extend` adds are added to `job_overrides` too.
+        """Runs the jobs; those that `extend` adds are added to `job_overrides` too.
 
-        Those of a search take the place of its probes, which are only checked.
+        The jobs of a search replace its probes, which are only checked.
         """
         from optsweep.cli.composing import compose, plain
         from optsweep.cli.jobs import job_from_composed, refuse_swept, swept_keys
@@ -191,14 +191,14 @@ class PlannedLauncher(Launcher):
                 job_from_composed(one, given, keys, self.device(launch, given))
                 for one, given in zip(added, settings, strict=True)
             ]
-            if folder.exists():  # else the sweep has moved to the one that it goes on with
+            if folder.exists():  # else the sweep has moved to the folder of the one that it resumes
                 refuse_full(
                     folder, len(jobs) * bytes_needed_by(jobs[0].settings), "hydra.sweep.dir"
                 )
             composed.extend(added)
             return jobs
 
-        def tell(line: str) -> None:
+        def say(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         more: More | None = None
@@ -207,7 +207,7 @@ class PlannedLauncher(Launcher):
             job_overrides.clear()
             sweep, more = begin(search, sweep, store, job_overrides, more_jobs)
         elif asked.extend:
-            more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, tell)
+            more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, say)
         with printing_resume_command():
             record = run_sweep(
                 sweep, store, console, lambda place, folder: composed[place].keep(folder), more

@@ -1,8 +1,7 @@
-"""From Hydra's config to a job, and from Hydra's errors to one line.
+"""The entry point: runs Hydra's main function, and turns errors into one line and an exit code.
 
-`experiments/run.py` hands its command line to `main`. A composed config is turned into settings
-here, once; behind this file nobody knows Hydra. (Hydra does not scan a module whose name starts
-with an underscore for plugins.)
+`experiments/run.py` calls `main` with its Hydra function, which calls `single_run` for a single run
+and a launcher for a sweep. The sweep's folder and the command to resume with are handled here too.
 """
 
 import shlex
@@ -12,7 +11,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -30,10 +28,7 @@ from optsweep.system import process as imports
 from optsweep.system.folders import is_used, refuse_used
 from optsweep.system.redaction import redact, redacted
 
-if TYPE_CHECKING:
-    pass
-
-FAILED = 1  # exit code: runs failed, the others were carried out
+FAILED = 1  # exit code: runs failed, the others finished
 BAD_INPUT = 2  # exit code: nothing was trained
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM
@@ -42,11 +37,10 @@ _HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes i
 
 
 def main(hydra_main: Callable[[], None]) -> int:
-    """Runs a Hydra main function and answers what goes wrong: the exit code.
+    """Runs a Hydra main function, reports its errors, and returns the exit code.
 
-    What a person can put right is one line on stderr and code 2; failed runs, of which the sweep
-    has told, give 1; Ctrl-C 130 and SIGTERM 143. Any other exception is a fault of the program:
-    its traceback, and 1.
+    Bad input is one line on stderr and code 2; failed runs, which the sweep has shown, give 1;
+    Ctrl-C 130 and SIGTERM 143. Any other exception is a bug of the program: its traceback, and 1.
     """
     signal.signal(signal.SIGTERM, _terminate)
     keep_secrets_from_hydra()
@@ -74,7 +68,7 @@ def _answer(error: Exception) -> int:
 
 
 def _can_be_put_right(error: Exception) -> bool:
-    """Whether a person can do something about it, other than mend the program."""
+    """Whether the user can do something about it, other than fix the program."""
     if isinstance(error, OptsweepError | HydraException | OmegaConfBaseException):
         return True
     return error.filename is not None if isinstance(error, OSError) else is_hydras(error)
@@ -85,7 +79,7 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def single_run(config: DictConfig) -> float:
-    """Carries out the one run that a composed config describes; returns its ranking accuracy."""
+    """Runs the one run that a composed config describes; returns its ranking accuracy."""
     try:
         with removing_refused_folder(Path(HydraConfig.get().runtime.output_dir)):
             return _single_run(config)
@@ -171,13 +165,13 @@ def refuse_typed_folder(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def printing_resume_command() -> Iterator[None]:
-    """On an interrupt, prints the command that goes on where it stopped."""
+    """On an interrupt, prints the command that resumes the run or sweep."""
     try:
         yield
     except KeyboardInterrupt:
         typed = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
         shown = redacted(typed)
-        print(f"go on with: {shlex.join(['python', sys.argv[0], *shown, 'resume=true'])}")
+        print(f"Resume with: {shlex.join(['python', sys.argv[0], *shown, 'resume=true'])}")
         if shown != typed:
             print("(*** stands for a password or a token that is not shown; type it instead)")
         raise

@@ -1,7 +1,7 @@
 """Hydra's errors as one line that says what was given, what is allowed and what to type instead.
 
-`in_one_line` is given an error and the command line's arguments, and returns the line. Hydra tells
-its errors apart by their text alone, so `_KINDS` maps a pattern of that text to the function that
+`in_one_line` is given an error and the command line's arguments, and returns the line. Hydra's
+errors differ by their text alone, so `_KINDS` maps a pattern of that text to the function that
 words it anew.
 """
 
@@ -56,12 +56,12 @@ class _Fault:
 
 
 def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
-    """What to tell a person about an error, given the arguments as typed; never raises."""
+    """The line about an error for the user, given the arguments as typed; never raises."""
     if isinstance(error.__cause__, OptsweepError):  # Hydra wraps what a launcher says
         error = error.__cause__
     text = _plain(error)
     if not isinstance(error, OptsweepError):
-        with suppress(Exception):  # whatever goes wrong here, the error itself can still be told
+        with suppress(Exception):  # whatever goes wrong here, the error itself can still be shown
             text = _worded(error, arguments)
     return redact(" ".join(text.split()))
 

@@ -75,7 +75,7 @@ def begin(
     """A sweep of the search's first jobs, and what is asked for further ones.
 
     `sweep` holds the checked jobs at the ends of what is searched. With `resume`, a search that
-    was begun before is gone on with, as its study has it.
+    was begun before is resumed from its study.
     """
     from optsweep.execution.workers import count_workers
     from optsweep.search.study import Study
