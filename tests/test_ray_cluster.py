@@ -180,7 +180,7 @@ def test_what_ray_lists_and_logs_holds_no_password(ray: Ray) -> None:
         ("hydra.launcher.cpus=64", "no node has CPU 64 for a run"),
         ("hydra.launcher.gpus=2", "no node has CPU 1, GPU 2 for a run"),
         ("hydra.launcher.address='127.0.0.1:9'", "no Ray cluster answers"),
-        ("hydra.launcher.gpus=1.5", "a share of one GPU or a whole number"),
+        ("hydra.launcher.gpus=1.5", "a share of one GPU or an integer"),
     ],
 )
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The report is written for real, and its page opened in a real browser without a network."""
+"""The report is written for real, and its page opened in a real browser offline."""
 
 import base64
 import csv

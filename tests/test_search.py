@@ -20,7 +20,7 @@ GIVEN = {"sampler": "tpe", "n_trials": 12, "pruning": False, "seed": 0}
     ("change", "words"),
     [
         ({"n_trials": 0}, ("hydra.sweeper.n_trials=0:", "n_trials=20")),
-        ({"n_trials": "many"}, ("hydra.sweeper.n_trials=many:", "whole number")),
+        ({"n_trials": "many"}, ("hydra.sweeper.n_trials=many:", "integer")),
         ({"sampler": "tpa"}, ("sampler=tpa:", "tpe, random, grid", "sampler=tpe")),
         ({"pruning": "maybe"}, ("pruning=maybe:", "true or false")),
         ({"seed": -1}, ("hydra.sweeper.seed=-1:", "seed=0")),

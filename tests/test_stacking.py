@@ -380,7 +380,7 @@ def test_a_model_that_cannot_be_stacked_goes_run_by_run(
     record = swept_out(project, *grid, launch=Launch(workers=0, stack=2), console=console)
     assert [run.stack for run in record.runs] == [1, 1]
     (line,) = [line for line in printed(console).splitlines() if line.startswith("plan")]
-    assert "model=dropping cannot be stacked, its runs go one by one" in line
+    assert "model=dropping is not stackable: training runs individually" in line
 
 
 def test_losses_in_bfloat16_are_those_of_the_run_alone(project: Path) -> None:

@@ -182,7 +182,7 @@ def test_one_seed_gives_no_statement_about_chance() -> None:
         found = judge(record)
         assert {pair.outcome for pair in found.comparisons} == {"too few seeds"}
         assert not any(pair.p or pair.low for pair in found.comparisons)
-    assert sentences(judge(FOUR))[0] == ("One seed: no statement about chance; add seed=0,1,2,3,4.")
+    assert sentences(judge(FOUR))[0] == ("One seed is not enough to decide; add seed=0,1,2,3,4.")
     assert "add seed=3,4,5,6,7" in sentences(found)[0]
 
 

@@ -138,7 +138,7 @@ def test_a_server_that_stays_away_is_told_everything_by_sync(
         (gated / "gates" / gate).touch()
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
-    (command,) = re.findall(r"sent by python experiments/sync\.py (folder=\S+)", output)
+    (command,) = re.findall(r"send it with python experiments/sync\.py (folder=\S+)", output)
     away = run(gated, command, f"tracking.uri={server.uri}", script="experiments/sync.py")
     assert away.returncode == 2
     assert "does not answer" in away.stderr
@@ -164,7 +164,7 @@ def test_ctrl_c_while_the_server_is_silent_ends_in_time_and_loses_nothing(
     assert time.monotonic() - began < 30
     assert sweep.returncode == 130, output
     assert "Traceback" not in output
-    (command,) = re.findall(r"sent by python experiments/sync\.py (folder=\S+)", output)
+    (command,) = re.findall(r"send it with python experiments/sync\.py (folder=\S+)", output)
     (folder,) = gated.glob("outputs/*/*")
     assert (folder / "report.html").exists() and (folder / "table.csv").exists()
     server.resume()

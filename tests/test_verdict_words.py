@@ -138,7 +138,7 @@ def test_a_search_says_what_it_pruned_and_how_to_repeat_its_best() -> None:
     assert leader is not None
     rate = label(leader.swept["lr"])
     assert said[0] == (
-        "One seed: no statement about chance; repeat the best, with all else as it was, by "
+        "One seed is not enough to decide; repeat the best, with all else as it was, by "
         f"-m optimizer={leader.name} lr={rate} seed=0,1,2,3,4."
     )
     assert "Of 9 runs 2 were pruned, as they looked hopeless early; no score holds them." in said

@@ -8,13 +8,14 @@ import pytest
 from conftest import ROOT
 
 # Where nobody may use them: single files, and folders with all that lies in them.
-PLACES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "conf", "docs", ".github")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "conf", "docs", ".github")
+PLACES = (*PAGES, "src", "experiments")
 SUFFIXES = {".md", ".py", ".yaml", ".yml", ".j2", ".json", ".svg", ""}
 
 # Each with what to write instead. Parts of names count as words: `carry_out` is found too.
 RETIRED = {
     r"carr(?:y|ies|ied|ying)(?:[ _]\w+)?[ _]out": "run",
-    r"t(?:old|ell|ells|elling)": "say, log, send",
+    r"(?<!study\.)t(?:old|ell|ells|elling)": "say, log, send",  # `study.tell` is Optuna's
     r"fil(?:ed|ing)": "stored, saved",
     r"(?:leave|left|status)[ _]notes?": "status file",
     r"(?:take|takes|took|taken|taking)[ _-]?over": "reuse",

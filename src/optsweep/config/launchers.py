@@ -1,6 +1,6 @@
 """Where a sweep runs: `hydra.launcher.*` of local processes, Slurm and Ray.
 
-These are the settings alone, typed and checked; `slurm.py` and `ray_cluster.py` act on them.
+These are the settings alone, typed and checked; the executors of `execution` act on them.
 """
 
 import re
@@ -12,12 +12,12 @@ from optsweep.config.settings import Settings
 from optsweep.config.validators import (
     Check,
     fraction,
+    integer,
     one_of,
     optional,
     positive,
     refuse,
     text,
-    whole,
     yes_or_no,
 )
 from optsweep.errors import SettingsError
@@ -50,9 +50,9 @@ class Launch:
 
         workers = config["workers"]
         return cls(
-            workers=None if workers == "auto" else named("workers", whole(0, "auto")),
-            stack=None if config["stack"] == "auto" else named("stack", whole(1, "auto")),
-            retries=named("retries", whole(0, "1")),
+            workers=None if workers == "auto" else named("workers", integer(0, "auto")),
+            stack=None if config["stack"] == "auto" else named("stack", integer(1, "auto")),
+            retries=named("retries", integer(0, "1")),
             timeout=named("timeout", optional(positive)),
             fail_fast=named("fail_fast", yes_or_no),
         )
@@ -103,10 +103,10 @@ class SlurmLaunch(ClusterLaunch):
             SettingsError: a value is of the wrong type or out of its range.
         """
         return cls(
-            **_common(config, whole(1, "1"), whole(0, "1")),
+            **_common(config, integer(1, "1"), integer(0, "1")),
             partition=_named(config, "partition", optional(text("gpu"))),
-            time=_named(config, "time", whole(1, "60")),
-            requeues=_named(config, "requeues", whole(0, "10")),
+            time=_named(config, "time", integer(1, "60")),
+            requeues=_named(config, "requeues", integer(0, "10")),
             options=_named(config, "options", _mapping("{account: physics}")),
         )
 
@@ -144,7 +144,7 @@ def _named(config: Mapping[str, Any], name: str, check: Check) -> Any:
 
 
 def _common(config: Mapping[str, Any], cpus: Check, gpus: Check) -> dict[str, Any]:
-    side_by_side = _named(config, "max_parallel", optional(whole(1, "8")))
+    side_by_side = _named(config, "max_parallel", optional(integer(1, "8")))
     launch = Launch.from_config({**config, "workers": side_by_side or "auto"})
     count = _named(config, "gpus", gpus)
     # How much fits on a GPU of another machine is not known here.
@@ -166,7 +166,7 @@ def _amount(name: str, value: Any) -> float:
     if is_number(value) and 0 <= value < 1:
         return fraction(name, value)
     if not is_number(value) or value < 0 or value != int(value):
-        raise refuse(name, value, "must be a share of one GPU or a whole number", "0.5")
+        raise refuse(name, value, "must be a share of one GPU or an integer", "0.5")
     return float(value)
 
 

@@ -19,12 +19,12 @@ from optsweep.config.validators import (
     device,
     folder,
     fraction,
+    integer,
     one_of,
     optional,
     positive,
     share,
     text,
-    whole,
     yes_or_no,
 )
 from optsweep.errors import SettingsError, nearest
@@ -65,20 +65,20 @@ class Settings:
     preset: str | None = None
 
     lr: float = _checked(positive)
-    batch_size: int = _checked(whole(1, "64"))
-    epochs: int = _checked(whole(1, "10"))
-    seed: int = _checked(whole(0, "0"))
+    batch_size: int = _checked(integer(1, "64"))
+    epochs: int = _checked(integer(1, "10"))
+    seed: int = _checked(integer(0, "0"))
     device: str = _checked(device)
     val_fraction: float = _checked(fraction)
-    threads: int | None = _checked(optional(whole(1, "2")))
+    threads: int | None = _checked(optional(integer(1, "2")))
     precision: str = _checked(one_of("fp32", "tf32", "bf16"))
     evaluate_first: bool = _checked(yes_or_no)
     figures: str = _checked(one_of("none", "best", "all"))
-    log_every: int = _checked(whole(1, "100"))
-    checkpoint_every: int = _checked(whole(1, "1"))
+    log_every: int = _checked(integer(1, "100"))
+    checkpoint_every: int = _checked(integer(1, "1"))
     resume: bool = _checked(yes_or_no)
     target: float | None = _checked(optional(share))
-    extend: int = _checked(whole(0, "3"))
+    extend: int = _checked(integer(0, "3"))
     intervals: str = _checked(one_of("t", "bootstrap"))
     data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(text("optsweep"))
@@ -152,12 +152,12 @@ def _repeats(settings: Settings, key: str, value: Any) -> bool:
 
 
 def _as_floats(value: Any) -> Any:
-    """The same content with whole numbers as floats: `lr=1` and `lr=1.0` are one rate."""
+    """The same content with integers as floats: `lr=1` and `lr=1.0` are one rate."""
     if isinstance(value, Mapping):
         return {key: _as_floats(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_as_floats(item) for item in value]
-    # A float holds whole numbers up to 2**53; a larger one (a seed) stays what it is.
+    # A float holds integers up to 2**53; a larger one (a seed) stays what it is.
     is_small = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**53
     return float(value) if is_small else value
 
@@ -222,4 +222,4 @@ def _check_dataset_options(arguments: Mapping[str, Any]) -> None:
         yes_or_no("dataset.normalize", arguments["normalize"])
     for name, example in (("limit", "1000"), ("resize", "32"), ("size", "32")):
         if arguments.get(name) is not None:
-            whole(1, example)(f"dataset.{name}", arguments[name])
+            integer(1, example)(f"dataset.{name}", arguments[name])

@@ -43,14 +43,14 @@ def share(name: str, value: Any) -> float:
     return float(value)
 
 
-def whole(least: int, example: str) -> Check:
-    """A check for whole numbers from `least` to 2**63 - 1."""
+def integer(least: int, example: str) -> Check:
+    """A check for integers from `least` to 2**63 - 1."""
 
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             meant = isinstance(value, float) and value.is_integer() and value >= least
             instead = str(int(value)) if meant else example
-            raise refuse(name, value, f"must be a whole number of at least {least}", instead)
+            raise refuse(name, value, f"must be an integer >= {least}", instead)
         if value >= 2**63:
             raise refuse(name, value, "must be below 2**63", example)
         return value

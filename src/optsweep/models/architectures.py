@@ -61,7 +61,7 @@ class MLP(nn.Sequential):
         whole = isinstance(hidden, Sequence) and all(type(units) is int for units in hidden)
         if not whole or any(units < 1 for units in hidden):
             raise ValueError(
-                f"hidden={hidden}: must be a list of whole numbers of at least 1; "
+                f"hidden={hidden}: must be a list of integers >= 1; "
                 "type for example 'model.hidden=[512,512]'"
             )
         sizes = [math.prod(input_shape), *hidden]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optsweep.config.launchers import ClusterLaunch, Launch
-from optsweep.config.validators import one_of, optional, whole, yes_or_no
+from optsweep.config.validators import integer, one_of, optional, yes_or_no
 from optsweep.errors import SettingsError
 from optsweep.search.space import Dimension, Interval, size
 
@@ -43,9 +43,9 @@ class Search:
             SettingsError: a value is of the wrong type or out of its range, or nothing is searched.
         """
         sampler = one_of("tpe", "random", "grid")("hydra.sweeper.sampler", config["sampler"])
-        trials = optional(whole(1, "20"))("hydra.sweeper.n_trials", config["n_trials"])
+        trials = optional(integer(1, "20"))("hydra.sweeper.n_trials", config["n_trials"])
         pruning = yes_or_no("hydra.sweeper.pruning", config["pruning"])
-        seed = whole(0, "0")("hydra.sweeper.seed", config["seed"])
+        seed = integer(0, "0")("hydra.sweeper.seed", config["seed"])
         if not space:
             raise SettingsError(
                 "hydra/sweeper=optuna: there is nothing to search; "
@@ -88,8 +88,9 @@ def refuse_with_search(extend: int, launch: Launch) -> None:
     more = "max_parallel" if isinstance(launch, ClusterLaunch) else "workers"
     if launch.stack not in (None, 1):
         raise SettingsError(
-            f"hydra.launcher.stack={launch.stack}: the trials of a search go one by one, as each "
-            f"is proposed; type hydra.launcher.stack=1, or hydra.launcher.{more}=4 for more at once"
+            f"hydra.launcher.stack={launch.stack}: the trials of a search train individually, as "
+            "each is proposed; type hydra.launcher.stack=1, or "
+            f"hydra.launcher.{more}=4 for more at once"
         )
     if isinstance(launch, ClusterLaunch) and launch.workers is None:
         raise SettingsError(

@@ -32,7 +32,7 @@ class Interval:
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are drawn."""
+        """Whether only integers are drawn."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def text(self, value: float) -> str:
@@ -66,7 +66,7 @@ class Interval:
 class Choice:
     """One of several values; `key` and `values` are as typed.
 
-    `step` is the distance of whole numbers from a range, which have an order.
+    `step` is the distance of integers from a range, which have an order.
     """
 
     key: str

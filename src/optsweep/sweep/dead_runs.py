@@ -28,7 +28,7 @@ def release_dead(store: Store) -> None:
         except Unreachable:
             raise
         except TrackingError as error:
-            log.warning("%s; what was to be sent is left in %s", error, unsent[0])
+            log.warning("%s; unsent data stays in %s", error, unsent[0])
         dead = _dead(store)
     for run in dead:
         end_run(store, run.info.run_id, "KILLED")

@@ -248,6 +248,6 @@ class Scheduler:
         except Unreachable:
             store.connection.lost()
         except TrackingError as error:
-            log.warning("%s; python experiments/sync.py tries it again", error)
+            log.warning("%s; send it again with python experiments/sync.py", error)
             self._unsent.clear()
         self._unsent = [folder for folder in self._unsent if Outbox(folder).waiting]

@@ -38,11 +38,11 @@ def sending_unsent(
         refused = list(dict.fromkeys([*outboxes(folder, REFUSED), *beside]))
         if unsent or refused:
             where = os.path.commonpath([*unsent, *refused])
-            files = [f", and refused what is in {box.refused}" for box in map(Outbox, refused[:1])]
+            files = [f"; MLflow refused what is in {Outbox(one).refused}" for one in refused[:1]]
             files += [f" and {len(refused) - 1} more such files"] * (len(refused) > 1)
             console.print(
-                f"[bold]MLflow did not take everything[/]{escape(''.join(files))}; "
-                "what is missing is kept, and sent by "
+                "[bold]some data could not be sent to MLflow[/] and was saved locally"
+                f"{escape(''.join(files))}; send it with "
                 f"python experiments/sync.py folder={escape(shlex.quote(where))}",
                 highlight=False,
                 soft_wrap=True,

@@ -107,7 +107,7 @@ def _size(job: Job, runs: int, most: int, launch: Launch, workers: int) -> tuple
         return 1, ""
     if reason := why_not_stacked(job.settings):
         name = job.settings.model.name
-        return 1, f"model={name} cannot be stacked, its runs go one by one ({reason})"
+        return 1, f"model={name} is not stackable: training runs individually ({reason})"
     if launch.stack is not None:
         return min(launch.stack, runs), ""
     if job.settings.device.startswith("cuda"):

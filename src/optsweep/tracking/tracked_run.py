@@ -122,7 +122,7 @@ class TrackedRun:
             self.store.connection.lost()
             if not self._outbox.waiting:
                 self._keep(call)
-                log.warning("%s; %s keeps what is to be sent", error, self._outbox.path)
+                log.warning("%s; unsent data is saved in %s", error, self._outbox.path)
         except TrackingError as error:
             if self._outbox.waiting or kind in delivery.FIRST:
                 raise

@@ -37,7 +37,7 @@ def prepare(optimizer: Optimizer) -> None:
 
 
 class CapturedStep:
-    """`training.step`, captured at its fourth full batch; the first three are real steps too."""
+    """`train_step`, captured at its fourth full batch; the first three are real steps too."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
@@ -48,7 +48,7 @@ class CapturedStep:
     def __call__(
         self, stack: Stack, dataset: Dataset, chosen: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `training.step`; an epoch's last, smaller batch is computed without the graph."""
+        """As `train_step`; an epoch's last, smaller batch is computed without the graph."""
         if chosen.shape[-1] != self._batch_size:
             return train_step(stack, dataset, chosen, labels)
         self._steps += 1

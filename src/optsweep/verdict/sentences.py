@@ -76,7 +76,7 @@ def comparison(pair: Comparison, verdict: Verdict) -> str:
     if pair.outcome == "too few seeds":
         if len(verdict.seeds) < 2:
             return ""
-        return f"No statement on {winner} and {other}: they share {_seeds(pair.seeds)}."
+        return f"Not enough shared seeds to compare {winner} and {other}: {_seeds(pair.seeds)}."
     if pair.outcome == "no spread":
         said = f"{winner} is ahead of {other} by {difference}"
         said = f"{winner} and {other} score the same" if not pair.difference else said
@@ -140,10 +140,10 @@ def _chance(verdict: Verdict) -> str:
         if verdict.search and verdict.leader:
             best = " ".join(f"{key}={label(each)}" for key, each in verdict.leader.swept.items())
             return (
-                "One seed: no statement about chance; repeat the best, with all else as it was, "
+                "One seed is not enough to decide; repeat the best, with all else as it was, "
                 f"by -m {best} seed={add}."
             )
-        return f"One seed: no statement about chance; add seed={add}."
+        return f"One seed is not enough to decide; add seed={add}."
     most = max((each.score.seeds for each in verdict.standings if each.score), default=0)
     if 2 <= most < _FEW_FOR_BOOTSTRAP and verdict.intervals == "bootstrap":
         return f"A bootstrap over {_seeds(most)} makes intervals too narrow; intervals=t is honest."

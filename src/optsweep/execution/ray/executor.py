@@ -264,7 +264,9 @@ def _outcome(done: "Future[Parcel]", task: Task) -> list[RunRecord]:
             try:
                 unpack(files, job.folder)
             except OSError as error:
-                raise TaskFailed(f"its files cannot be laid into {job.folder}: {error}") from error
+                raise TaskFailed(
+                    f"its files cannot be unpacked into {job.folder}: {error}"
+                ) from error
     if isinstance(parcel.outcome, StackFailed):
         raise parcel.outcome
     return parcel.outcome

@@ -1,7 +1,7 @@
 """Pictures of a sweep: those that make sense for what was swept.
 
-`sweep_figures` is given a `SweepRecord` and hands on figures by name, which `figures.save` writes.
-The curves are in `sweep_curves.py` and `sweep_rates.py`; here are the map of two swept values and
+`sweep_figures` is given a `SweepRecord` and returns figures by name; `run.save` writes them.
+The curves are in `curves.py` and `rates.py`; here are the map of two swept values and
 the ranking, which stands in where no learning rate was swept.
 """
 
