@@ -37,7 +37,7 @@ def test_optimizers_are_made_without_the_compiler() -> None:
         "server of its workers. Without it all works, a second later."
     ):
         code = (
-            "import sys, torch, optsweep.optimizer\n"
+            "import sys, torch, optsweep.optim.optimizers\n"
             "optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)\n"
             "optimizer.zero_grad(); optimizer.load_state_dict(optimizer.state_dict())\n"
             "sys.exit('torch._dynamo' in sys.modules)"
