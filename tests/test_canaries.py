@@ -222,7 +222,7 @@ def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
 
 def test_artifacts_can_be_deleted_where_they_lie(tmp_path: Path) -> None:
     with canary(
-        "optsweep.runs.checkpoint_store removes a finished run's checkpoint from MLflow by "
+        "optsweep.tracking.store removes a finished run's checkpoint from MLflow by "
         "`get_artifact_repository(...).delete_artifacts`, which no client offers. Without it "
         "checkpoints of Ray's runs stay in the store."
     ):

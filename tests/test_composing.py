@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from conftest import ROOT, copy_project, run
-from hydra_plugins.optsweep.grid import new_folder
 from optsweep.cli.composing import compose
+from optsweep.cli.output_folders import new_folder
 from optsweep.errors import FolderError
 from optsweep.runs.owner import Owner
 from store import QUICK

@@ -6,7 +6,6 @@ and checks all of them before the first one starts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -14,6 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from optsweep.cli.output_folders import own_folder
 
 
 @dataclass
@@ -53,27 +54,3 @@ class GridSweeper(BasicSweeper):
             returned.append(self.launcher.launch(batch, initial_job_idx=first))
             first += len(batch)
         return returned
-
-
-def own_folder(config: DictConfig) -> None:
-    """Gives the sweep a folder of its own, unless one was typed."""
-    if not is_typed(config):
-        config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
-
-
-def is_typed(config: DictConfig) -> bool:
-    """Whether the sweep's folder was typed, and may hold anything."""
-    return any(typed.startswith("hydra.sweep.dir=") for typed in config.hydra.overrides.hydra)
-
-
-def new_folder(wanted: Path) -> Path:
-    """Makes the folder, or one beside it with a number where another sweep was quicker."""
-    folder, number = wanted, 1
-    while True:
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-        else:
-            return folder

@@ -1,15 +1,15 @@
 """The entry point: runs Hydra's main function, and turns errors into one line and an exit code.
 
 `experiments/run.py` calls `main` with its Hydra function, which calls `single_run` for a single run
-and a launcher for a sweep. The sweep's folder and the command to resume with are handled here too.
+and a launcher for a sweep. The command to resume with is printed here too.
 """
 
 import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,23 +17,21 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.optsweep._saving import keep_secrets_from_hydra
-from hydra_plugins.optsweep.grid import is_typed
 from optsweep.cli.arguments import unknown_flag
 from optsweep.cli.jobs import new_job
 from optsweep.cli.messages import in_one_line, is_hydras
+from optsweep.cli.output_folders import refuse_typed_folder, removing_refused_folder
+from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.system import process as imports
-from optsweep.system.folders import is_used, refuse_used
+from optsweep.system.folders import is_used
 from optsweep.system.redaction import redact, redacted
 
 FAILED = 1  # exit code: runs failed, the others finished
 BAD_INPUT = 2  # exit code: nothing was trained
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM
-
-_HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes into `.hydra`
 
 
 def main(hydra_main: Callable[[], None]) -> int:
@@ -115,52 +113,6 @@ def _single_run(config: DictConfig) -> float:
         refuse_others(earlier, "run", identity, folder, "hydra.run.dir")
     with printing_resume_command():
         return objective(run_single(job, store, Console()).metrics)
-
-
-@contextmanager
-def removing_refused_folder(folder: Path) -> Iterator[None]:
-    """Removes what Hydra wrote for a run that is refused, and the folder where nothing is left."""
-    try:
-        yield
-    except (OptsweepError, HydraException, OmegaConfBaseException):
-        config, log = folder / ".hydra", folder / "optsweep.log"
-        with suppress(OSError):
-            if set(folder.iterdir()) <= {config, log} and not (log.exists() and log.stat().st_size):
-                for path in (*(config / name for name in _HYDRAS), log):
-                    path.unlink(missing_ok=True)
-                config.rmdir()
-                if not any(typed.startswith("hydra.run.dir=") for typed in sys.argv[1:]):
-                    folder.rmdir()
-        raise
-
-
-@contextmanager
-def sweep_folder(config: DictConfig) -> Iterator[None]:
-    """Makes a sweep's folder, and in the end removes it again where it has stayed empty."""
-    folder = Path(config.hydra.sweep.dir)
-    is_new = not is_typed(config) or not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        if is_new:
-            with suppress(OSError):  # it holds something
-                folder.rmdir()
-
-
-def refuse_typed_folder(arguments: Sequence[str]) -> None:
-    """Looks into a folder that was typed for a single run, before Hydra writes into it.
-
-    Raises:
-        FolderError: it holds something.
-    """
-    key = "hydra.run.dir"
-    typed = dict(argument.partition("=")[::2] for argument in arguments)
-    folder = Path(typed.get(key, "").strip("'\"")).absolute()
-    resumed = typed.get("resume") == "true" and is_used(folder)
-    many = {"-m", "--multirun"} & set(arguments)
-    if key in typed and "${" not in typed[key] and not many and not resumed:
-        refuse_used(folder, key)
 
 
 @contextmanager

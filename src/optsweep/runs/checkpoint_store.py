@@ -10,15 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from typing import TypeVar
 
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.runs.job import Job
 from optsweep.runs.status_file import StatusFileProgress
 from optsweep.system import files
-from optsweep.tracking import limits
 from optsweep.tracking.history import logged
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
@@ -156,9 +153,7 @@ def forget_stored(store: Store, run_ids: Sequence[str]) -> None:
     """Removes the checkpoints of finished runs from MLflow."""
     for run_id in run_ids:
         try:
-            address = store.client.get_run(store.id_of(run_id)).info.artifact_uri
-            kept: Any = get_artifact_repository(str(address))
-            limits.bounded(limits.seconds("delete_artifacts"), kept.delete_artifacts, _FOLDER)
+            store.delete_artifacts(run_id, _FOLDER)
         except Exception as error:  # a store may forbid it; the run is whole all the same
             log.warning("%s/ of run %s stays in MLflow: %s", _FOLDER, run_id, error)
 
