@@ -1,13 +1,12 @@
 """What the server that workers are forked from imports, once: a worker starts in milliseconds."""
 
-import importlib
 import signal
 
 from optsweep.execution.forkserver import end_with_launcher
-from optsweep.system import process as imports
+from optsweep.system import process
 
 end_with_launcher()
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher to answer
-imports.begin()
-for name in ("torch", "hydra", "optsweep.cli.main", "optsweep.execution.worker"):
-    importlib.import_module(name)
+process.begin()
+
+import optsweep.execution.worker  # noqa: E402, F401  # after the garbage collector is off
