@@ -10,6 +10,7 @@ lint:
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(dir $(shell command -v $(PYTHON)))lint-imports --no-cache
 
 docs:
 	$(PYTHON) -m pytest -m "long or not long" tests/test_docs.py tests/test_words.py
