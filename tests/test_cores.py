@@ -7,7 +7,7 @@ import pytest
 
 from carrying import new
 from optsweep.config.launchers import Launch
-from optsweep.execution.workers import count_workers
+from optsweep.execution.worker_count import count_workers
 from optsweep.system.cores import cores
 
 

@@ -19,7 +19,7 @@ from optsweep.execution.executor import Crashed
 from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
-from optsweep.runs.member import TrackingContext, new_record
+from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep import scheduler
 from optsweep.sweep.progress import SweepProgress

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from conftest import copy_project, run
 from optsweep.errors import CallFailed, TrackingError, Unreachable
-from optsweep.sweep.send_outbox import sending_unsent
+from optsweep.sweep.final_delivery import sending_unsent
 from optsweep.tracking import delivery
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Call, Outbox, outboxes, pending_id

@@ -12,7 +12,7 @@ import pytest
 from carrying import swept_out
 from optsweep.data.dataset import load_dataset
 from optsweep.runs import run
-from optsweep.tracking import limits
+from optsweep.tracking import timeouts
 from optsweep.tracking.outbox import Outbox
 from servers import FakeStore
 from store import QUICK, runs
@@ -84,7 +84,7 @@ def test_ctrl_c_on_a_sweep_whose_server_is_silent_still_concludes(
     silent_since: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "SECONDS", dict.fromkeys(limits.SECONDS, 2.0))
+    monkeypatch.setattr(timeouts, "SECONDS", dict.fromkeys(timeouts.SECONDS, 2.0))
     with pytest.raises(KeyboardInterrupt):
         swept_out(project, "lr=0.1,0.01", *QUICK, f"tracking.uri={leaving.uri}")
     assert time.monotonic() - silent_since[0] < 15

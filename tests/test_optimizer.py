@@ -18,7 +18,7 @@ from optsweep.config.instantiate import resolve
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
 from optsweep.optim import optimizers as optimizer
-from optsweep.optim.flat import flatten, load_state
+from optsweep.optim.flat_buffer import flatten, load_state
 from optsweep.optim.optimizers import ScratchSGD, build_optimizer, is_elementwise
 from optsweep.optim.rmsprop import OnePassRMSprop
 from test_conf import NAMES, composed
@@ -263,7 +263,7 @@ def test_a_large_model_keeps_its_parameters_apart_and_learns_the_same(
     run = composed(f"optimizer={name}", "lr=1e-2")
     flat, apart = network(), network()
     advance(flat, build_optimizer(run, flat))
-    monkeypatch.setattr("optsweep.optim.flat._FLAT_ON_CPU", 0)
+    monkeypatch.setattr("optsweep.optim.flat_buffer._FLAT_ON_CPU", 0)
     moves = build_optimizer(run, apart)
     assert [id(p) for p in moves.param_groups[0]["params"]] == [id(p) for p in apart.parameters()]
     advance(apart, moves)
@@ -280,7 +280,7 @@ def test_parameters_that_lie_apart_go_on_from_the_state_of_a_buffer(
     flat, apart = network(), network(seed=1)
     ours = build_optimizer(run, flat)
     advance(flat, ours, steps)
-    monkeypatch.setattr("optsweep.optim.flat._FLAT_ON_CPU", 0)
+    monkeypatch.setattr("optsweep.optim.flat_buffer._FLAT_ON_CPU", 0)
     apart.load_state_dict(flat.state_dict())
     theirs = build_optimizer(run, apart)
     load_state(theirs, deepcopy(ours.state_dict()))

@@ -12,7 +12,7 @@ import pytest
 import databases
 from conftest import ROOT, run
 from optsweep.errors import Unreachable
-from optsweep.tracking import limits
+from optsweep.tracking import timeouts
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import start_run
@@ -132,7 +132,7 @@ def test_a_database_that_goes_silent_is_not_waited_for(
 ) -> None:
     store = Store.open(postgres.uri, "optsweep")
     store.find(kind="run")
-    monkeypatch.setattr(limits, "SECONDS", dict.fromkeys(limits.SECONDS, 3.0))
+    monkeypatch.setattr(timeouts, "SECONDS", dict.fromkeys(timeouts.SECONDS, 3.0))
     postgres.signal(signal.SIGSTOP)
     try:
         began = time.monotonic()

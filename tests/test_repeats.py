@@ -8,7 +8,7 @@ import pytest
 
 from optsweep.records.merging import common, merge
 from optsweep.records.run import RunRecord
-from optsweep.records.wording import identity, label, named, printable
+from optsweep.records.values import identity, label, named, printable
 from optsweep.verdict.ranking import ranked_configurations
 from sweeps import FOUR, SIXTY, TWELVE, failed, sweep, with_runs
 

@@ -9,7 +9,7 @@ from optsweep.verdict.candidates import candidates
 from optsweep.verdict.judge import judge
 from optsweep.verdict.sensitivity import Sensitivity, sensitivity
 from optsweep.verdict.sentences import sentences
-from optsweep.verdict.target import TargetTime, time_to_target
+from optsweep.verdict.time_to_target import TargetTime, time_to_target
 from sweeps import Scores, failed, scored, sweep, with_runs
 
 

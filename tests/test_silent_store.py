@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.tracking import history, limits, reading
+from optsweep.tracking import history, reading, timeouts
 from optsweep.tracking.address import refuse_unusable
 from optsweep.tracking.connection import Connection
 from optsweep.tracking.delivery import deliver
@@ -26,7 +26,7 @@ RUN = "0" * 32
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of half a second each."""
-    monkeypatch.setattr(limits, "SECONDS", dict.fromkeys(limits.SECONDS, 0.5))
+    monkeypatch.setattr(timeouts, "SECONDS", dict.fromkeys(timeouts.SECONDS, 0.5))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_every_call_to_a_silent_server_is_bounded(
         {"call": "tags", "run_id": RUN, "time": 1, "tags": {"a": "b"}, "again": True}
     )
     began = time.monotonic()
-    with pytest.raises((Unreachable, limits.Overdue), match="no answer within"):
+    with pytest.raises((Unreachable, timeouts.Overdue), match="no answer within"):
         call(store, tmp_path)
     assert time.monotonic() - began < SOON
 
@@ -93,20 +93,20 @@ def test_opening_a_store_on_a_silent_server_or_database_is_bounded(
 
 
 def test_ctrl_c_ends_the_wait_for_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_GRACE", 0.1)
+    monkeypatch.setattr(timeouts, "_GRACE", 0.1)
     interrupt()
     release = threading.Event()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        limits.bounded(60, release.wait)
+        timeouts.bounded(60, release.wait)
     assert time.monotonic() - began < SOON
     release.set()
 
 
 def test_what_a_bounded_call_gives_or_raises_is_its_callers() -> None:
-    assert limits.bounded(60, lambda: 3) == 3
+    assert timeouts.bounded(60, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        limits.bounded(60, lambda: 1 // 0)
+        timeouts.bounded(60, lambda: 1 // 0)
 
 
 def test_ctrl_c_in_the_middle_of_a_call_keeps_it(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_ctrl_c_in_the_middle_of_a_call_keeps_it(tmp_path: Path) -> None:
 def test_a_run_that_is_interrupted_while_it_is_created_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SECONDS", dict.fromkeys(limits.SECONDS, 2.0))
+    monkeypatch.setattr(timeouts, "SECONDS", dict.fromkeys(timeouts.SECONDS, 2.0))
     with silent() as address:
         store = Store.attach(f"http://{address}", "1")
         interrupt()
@@ -135,13 +135,13 @@ def test_a_run_that_is_interrupted_while_it_is_created_is_killed(
 
 
 def test_the_users_own_patience_widens_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = limits.seconds("search_runs")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(4 * limits.REQUEST))
-    assert limits.seconds("search_runs") == 4 * before
+    before = timeouts.seconds("search_runs")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(4 * timeouts.REQUEST))
+    assert timeouts.seconds("search_runs") == 4 * before
 
 
 def test_large_files_are_given_more_time() -> None:
-    assert limits.seconds("log_artifact", 100 * 2**20) > limits.seconds("log_artifact") + 50
+    assert timeouts.seconds("log_artifact", 100 * 2**20) > timeouts.seconds("log_artifact") + 50
 
 
 GARBAGE = {

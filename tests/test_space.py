@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optsweep.errors import SettingsError
-from optsweep.records.intervals import read_interval
+from optsweep.records.search_intervals import read_interval
 from optsweep.search.space import (
     BEGINNING,
     Choice,

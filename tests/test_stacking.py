@@ -22,8 +22,8 @@ from optsweep.runs import build
 from optsweep.runs.job import Job
 from optsweep.training.loop import train
 from optsweep.training.stack import Epoch
-from optsweep.training.stackable import why_not_stackable
-from optsweep.training.stacked import StackedModel
+from optsweep.training.stack_check import why_not_stackable
+from optsweep.training.stacked_model import StackedModel
 from store import artifacts, by_name, history, runs
 
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from optsweep.records.run import SweepRecord
-from optsweep.report.figures.rates import learning_rates
+from optsweep.report.figures.learning_rates import learning_rates
 from optsweep.report.figures.run import save
 from optsweep.report.figures.sweep import CAPTIONS, heat_map, ranking, sweep_figures
 from sweeps import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from optsweep.records.run import SweepRecord
-from optsweep.records.wording import label
+from optsweep.records.values import label
 from optsweep.tracking.verdict_tags import metrics, tags
 from optsweep.verdict.judge import judge
 from optsweep.verdict.sentences import few_sentences, headline, points, probability, sentences

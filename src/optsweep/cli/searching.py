@@ -77,7 +77,7 @@ def begin(
     `sweep` holds the checked jobs at the ends of what is searched. With `resume`, a search that
     was begun before is resumed from its study.
     """
-    from optsweep.execution.workers import count_workers
+    from optsweep.execution.worker_count import count_workers
     from optsweep.search.study import Study
     from optsweep.sweep.resume import earlier_sweeps, folder_of, refuse_others
 

@@ -21,7 +21,7 @@ from optsweep.config.validators import (
     yes_or_no,
 )
 from optsweep.errors import SettingsError
-from optsweep.records.wording import is_number
+from optsweep.records.values import is_number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from optsweep.errors import SettingsError, nearest
-from optsweep.records.wording import is_number
+from optsweep.records.values import is_number
 
 Check = Callable[[str, Any], Any]
 

@@ -22,8 +22,8 @@ from optsweep.errors import StackFailed, TaskFailed, TimedOut
 from optsweep.execution.forkserver import end_with_parent
 from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
-from optsweep.runs.member import TrackingContext, new_record
 from optsweep.runs.run import run_jobs
+from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, StatusFileProgress
 from optsweep.system import process as imports
 from optsweep.system.exceptions import describe

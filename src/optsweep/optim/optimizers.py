@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from optsweep.config.instantiate import accepts, call, resolve
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError
-from optsweep.optim.flat import flatten, pays
+from optsweep.optim.flat_buffer import flatten, pays
 from optsweep.optim.rmsprop import OnePassRMSprop, takes_one_pass
 from optsweep.optim.torch_internals import spare_the_compiler, without_wrappers
 

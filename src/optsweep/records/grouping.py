@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from optsweep.records.run import RunRecord, ranking_split
-from optsweep.records.wording import identity, label, named
+from optsweep.records.values import identity, label, named
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.records.wording import distinct, identity
+from optsweep.records.values import distinct, identity
 
 # What says where a run was computed, not what: no reason to treat runs of two sweeps as different.
 _WHERE = ("threads",)

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from optsweep.records.grouping import Configuration
 from optsweep.records.merging import merge
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
-from optsweep.records.wording import SPLIT_NAMES, label, printable
+from optsweep.records.values import SPLIT_NAMES, label, printable
 from optsweep.report.table import counts, repeated, score, sentence, terminal_table
 from optsweep.report.table_csv import table_csv
 from optsweep.system import files

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from optsweep.records.grouping import Configuration
 from optsweep.records.run import SCORES, RunRecord, SweepRecord, ranking_split
-from optsweep.records.wording import SPLIT_NAMES, label, printable
+from optsweep.records.values import SPLIT_NAMES, label, printable
 from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
 
 MOST_ROWS, MOST_FAILURES = 30, 10

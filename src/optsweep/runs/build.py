@@ -14,7 +14,7 @@ from optsweep.optim.schedules import build_schedule
 from optsweep.training import cuda_graph as capture
 from optsweep.training.device import run_in_bfloat16
 from optsweep.training.stack import Stack, TrainStep
-from optsweep.training.stacked import StackedModel
+from optsweep.training.stacked_model import StackedModel
 
 
 def build_run(settings: Settings, data: Dataset, device: torch.device) -> Stack:

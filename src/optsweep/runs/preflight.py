@@ -16,7 +16,7 @@ from optsweep.models.losses import build_loss
 from optsweep.optim.optimizers import build_optimizer, is_elementwise
 from optsweep.optim.schedules import check_schedule
 from optsweep.training.device import check_precision, resolve_device
-from optsweep.training.stackable import why_not_stackable
+from optsweep.training.stack_check import why_not_stackable
 
 
 def checked(settings: Settings) -> Settings:

@@ -21,9 +21,9 @@ from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights
 from optsweep.runs.build import build_run, build_stack
 from optsweep.runs.checkpoint_store import journal_of
 from optsweep.runs.job import Job
-from optsweep.runs.member import StackMember, TrackingContext, _now
 from optsweep.runs.preflight import bytes_needed
 from optsweep.runs.progress import Progress
+from optsweep.runs.stack_member import StackMember, TrackingContext, _now
 from optsweep.system import files, folders
 from optsweep.system.disk import refuse_full
 from optsweep.system.exceptions import describe
@@ -34,7 +34,7 @@ from optsweep.training.evaluation import evaluate_splits
 from optsweep.training.journal import Entry
 from optsweep.training.loop import train
 from optsweep.training.stack import Epoch, Stack
-from optsweep.training.stacked import StackedModel
+from optsweep.training.stacked_model import StackedModel
 from optsweep.verdict.ranking import objective
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from optsweep.errors import SettingsError
-from optsweep.records.intervals import is_wide
-from optsweep.records.wording import is_number
+from optsweep.records.search_intervals import is_wide
+from optsweep.records.values import is_number
 
 BEGINNING = 8  # trials that are spread evenly, a power of two, before anything is concluded
 _DIGITS = 4  # of a number that is drawn: it can be read in a table and typed again

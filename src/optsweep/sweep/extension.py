@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optsweep.config.overrides import key_of
 from optsweep.errors import OptsweepError
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.records.wording import label, named
+from optsweep.records.values import label, named
 from optsweep.system.redaction import redact
 from optsweep.verdict.boundaries import NextStep, next_steps
 from optsweep.verdict.candidates import candidates

@@ -12,7 +12,7 @@ from pathlib import Path
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches
-from optsweep.runs.member import new_record
+from optsweep.runs.stack_member import new_record
 from optsweep.system import folders
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Run, Store

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.errors import Unreachable
-from optsweep.execution.workers import cuda_devices
+from optsweep.execution.worker_count import cuda_devices
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.progress import SweepProgress

@@ -13,13 +13,13 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches
-from optsweep.runs.member import TrackingContext, new_record
 from optsweep.runs.owner import Owner, State
 from optsweep.runs.progress import RunProgress
 from optsweep.runs.run import run_jobs
+from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.final_delivery import sending_unsent
 from optsweep.sweep.resume import folder_of
-from optsweep.sweep.send_outbox import sending_unsent
 from optsweep.tracking.address import ui_command
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Run, Store

@@ -15,21 +15,21 @@ from rich.console import Console
 
 from optsweep.config.launchers import Launch
 from optsweep.execution.factory import make_executor
-from optsweep.execution.workers import count_workers
+from optsweep.execution.worker_count import count_workers
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.artifacts import source_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
-from optsweep.runs.member import TrackingContext
 from optsweep.runs.owner import Owner
+from optsweep.runs.stack_member import TrackingContext
 from optsweep.search.search import Search
 from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.final_delivery import learn_ids, sending_unsent
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
 from optsweep.sweep.rounds import More, _Growth, _in_folder, _Planner
 from optsweep.sweep.scheduler import Scheduler
-from optsweep.sweep.send_outbox import learn_ids, sending_unsent
 from optsweep.sweep.stack_planner import plan_stacks
 from optsweep.sweep.summary import summarize
 from optsweep.system import environment, folders

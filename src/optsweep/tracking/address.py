@@ -25,7 +25,7 @@ from optsweep.config.validators import check_address
 from optsweep.errors import TrackingError
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
-from optsweep.tracking.limits import Overdue, bounded
+from optsweep.tracking.timeouts import Overdue, bounded
 
 PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
 _NEEDED = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB

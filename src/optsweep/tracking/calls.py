@@ -1,7 +1,7 @@
 """Sends one call to MLflow.
 
 A call is plain data (see `outbox.py`): its kind, its run and its content. `send` passes it to
-MLflow's client, whose calls are bounded in time (`limits.py`). The same call may be sent twice.
+MLflow's client, whose calls are bounded in time (`timeouts.py`). The same call may be sent twice.
 """
 
 import json
@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from optsweep.tracking import limits
+from optsweep.tracking import timeouts
 from optsweep.tracking.outbox import Call
 
 log = logging.getLogger(__name__)
@@ -47,17 +47,17 @@ class _Client(MlflowClient):
         def call(*args: Any, **kwargs: Any) -> Any:
             file = Path(args[1]) if name == "log_artifact" else None
             size = file.stat().st_size if file and file.exists() else 0
-            longest = limits.seconds(name, size, self.tracking_uri)
+            longest = timeouts.seconds(name, size, self.tracking_uri)
             if not name.startswith(_READING):
-                return limits.bounded(longest, limits.writing()(found), *args, **kwargs)
-            return limits.bounded(longest, found, *args, **kwargs)
+                return timeouts.bounded(longest, timeouts.writing()(found), *args, **kwargs)
+            return timeouts.bounded(longest, found, *args, **kwargs)
 
         return call
 
 
 def connected(uri: str) -> MlflowClient:
     """MLflow's client for a store, all of whose calls are bounded in time."""
-    return limits.bounded(limits.seconds("open"), _Client, uri)
+    return timeouts.bounded(timeouts.seconds("open"), _Client, uri)
 
 
 def send(client: MlflowClient, experiment_id: str, call: Call) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from optsweep.errors import CallFailed, OptsweepError, TrackingError, Unreachable
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
-from optsweep.tracking.limits import Overdue
+from optsweep.tracking.timeouts import Overdue
 
 _AWAY = (408, 429, 502, 503, 504)  # statuses of a server that may be back soon
 

@@ -11,9 +11,9 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from optsweep.tracking.errors import explained
-from optsweep.tracking.limits import bounded, seconds
 from optsweep.tracking.outbox import ticket_of
 from optsweep.tracking.store import Store
+from optsweep.tracking.timeouts import bounded, seconds
 from optsweep.training.journal import Entry
 
 Point = tuple[str, int, float]  # run id, step, value

@@ -20,7 +20,7 @@ from optsweep.errors import SettingsError, TrackingError
 from optsweep.records.merging import common
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
-from optsweep.records.wording import distinct, identity
+from optsweep.records.values import distinct, identity
 from optsweep.tracking.errors import explained
 from optsweep.tracking.history import _IN_A_QUERY, histories
 from optsweep.tracking.store import Store

@@ -25,7 +25,7 @@ from optsweep.system import files
 from optsweep.system.locks import locked_if_allowed
 from optsweep.system.redaction import redact
 from optsweep.tracking import calls as sending
-from optsweep.tracking import limits, outbox
+from optsweep.tracking import outbox, timeouts
 from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
 from optsweep.tracking.connection import Connection
 from optsweep.tracking.errors import explained
@@ -49,7 +49,7 @@ class Store:
 
     def _look(self) -> None:
         refuse_unusable(self.uri)
-        if not limits.settled():
+        if not timeouts.settled():
             raise Unreachable("what was given up may still arrive")
 
     @functools.cached_property
@@ -145,8 +145,8 @@ class Store:
             listed = self.client.list_artifacts(run_id, folder or None)
             sizes = {entry.path: entry.file_size or 0 for entry in listed}
             if wanted in sizes:
-                found = limits.bounded(
-                    limits.seconds("download_artifacts", sizes[wanted], self.uri),
+                found = timeouts.bounded(
+                    timeouts.seconds("download_artifacts", sizes[wanted], self.uri),
                     download_artifacts,
                     run_id=run_id,
                     artifact_path=wanted,
@@ -160,7 +160,7 @@ class Store:
         """Removes a folder of a run's artifacts; MLflow's client offers no call for it."""
         address = self.client.get_run(self.id_of(run_id)).info.artifact_uri
         repository: Any = get_artifact_repository(str(address))
-        limits.bounded(limits.seconds("delete_artifacts"), repository.delete_artifacts, folder)
+        timeouts.bounded(timeouts.seconds("delete_artifacts"), repository.delete_artifacts, folder)
 
     def send(self, call: Call) -> str:
         """Sends the store one call; returns the id of its run.

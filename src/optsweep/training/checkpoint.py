@@ -24,10 +24,10 @@ from typing import Any
 
 import torch
 
-from optsweep.optim.flat import load_state
+from optsweep.optim.flat_buffer import load_state
 from optsweep.system import files
 from optsweep.training.stack import Stack
-from optsweep.training.stacked import StackedModel
+from optsweep.training.stacked_model import StackedModel
 
 log = logging.getLogger(__name__)
 

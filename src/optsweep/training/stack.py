@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from optsweep.data.dataset import Dataset
 from optsweep.models.losses import Loss
 from optsweep.optim.schedules import Schedule
-from optsweep.training.stacked import StackedModel
+from optsweep.training.stacked_model import StackedModel
 
 Slices = Iterable[slice]  # of the samples in their order: a batch each
 

@@ -11,8 +11,8 @@ from math import isclose, isfinite, log10
 from typing import Any, Literal
 
 from optsweep.records.grouping import Configuration
-from optsweep.records.intervals import read_interval
-from optsweep.records.wording import is_number, label
+from optsweep.records.search_intervals import read_interval
+from optsweep.records.values import is_number, label
 from optsweep.verdict.candidates import Candidate, neighbours
 
 # Numbers that a sweep may vary and nobody searches the best of.

@@ -10,7 +10,7 @@ from typing import Any
 
 from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.records.wording import identity, is_number, label
+from optsweep.records.values import identity, is_number, label
 from optsweep.verdict.ranking import ranked_configurations
 
 

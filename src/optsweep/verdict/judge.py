@@ -9,14 +9,14 @@ Holm's correction for the number of comparisons, the power of the t test, and th
 from collections.abc import Sequence
 
 from optsweep.records.run import SweepRecord
-from optsweep.records.wording import distinct
+from optsweep.records.values import distinct
 from optsweep.verdict.boundaries import boundaries
 from optsweep.verdict.candidates import Candidate, by_seed, candidate_key, candidates, seed_of
 from optsweep.verdict.comparison import _pairs, compare, corrected
 from optsweep.verdict.intervals import estimate
 from optsweep.verdict.ranking import ranking_splits
 from optsweep.verdict.sensitivity import sensitivity
-from optsweep.verdict.target import speed, time_to_target
+from optsweep.verdict.time_to_target import speed, time_to_target
 from optsweep.verdict.verdict import Standing, Verdict
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from optsweep.records.grouping import Configuration
-from optsweep.records.wording import is_number
+from optsweep.records.values import is_number
 from optsweep.verdict.candidates import Candidate
 
 POINT = 0.01  # of accuracy

@@ -7,7 +7,7 @@ are in points, hundredths of accuracy; scores are fractions of 1, as everywhere 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optsweep.records.wording import SPLIT_NAMES, label, named, printable
+from optsweep.records.values import SPLIT_NAMES, label, named, printable
 from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.verdict import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.sensitivity import Sensitivity
-from optsweep.verdict.target import TargetTime
+from optsweep.verdict.time_to_target import TargetTime
 
 SCHEMA = "optsweep/verdict/1"
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from optsweep.config.launchers import SlurmLaunch
 from optsweep.errors import SettingsError
 from optsweep.execution.executor import signal_name
-from optsweep.execution.pending import last_line
+from optsweep.execution.pending_tasks import last_line
 
 _CANCEL = 10.0  # seconds that Slurm is given to answer when jobs are cancelled
 _CONFIRM = 30.0  # seconds until jobs that were cancelled have left the queue

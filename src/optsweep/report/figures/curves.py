@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from optsweep.records.grouping import optimizer_of
 from optsweep.records.run import RunRecord, SweepRecord, ranking_split
-from optsweep.records.wording import label
+from optsweep.records.values import label
 from optsweep.report.figures.drawing import (
     DRAWABLE,
     INCH,

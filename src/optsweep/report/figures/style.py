@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.records.wording import SPLIT_NAMES, ascending, label, printable
+from optsweep.records.values import SPLIT_NAMES, ascending, label, printable
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, width_of
 
 MANY = 300  # lines or points beyond which a vector picture holds them as pixels

@@ -17,12 +17,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from optsweep.records.grouping import Configuration
-from optsweep.records.intervals import read_interval
 from optsweep.records.run import SweepRecord
-from optsweep.records.wording import ascending, identity, is_number, label, named
+from optsweep.records.search_intervals import read_interval
+from optsweep.records.values import ascending, identity, is_number, label, named
 from optsweep.report.figures.curves import learning_curves
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
-from optsweep.report.figures.rates import accuracy, learning_rates
+from optsweep.report.figures.learning_rates import accuracy, learning_rates
 from optsweep.report.figures.style import PALETTE, quieten, split_words, title, write_title
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from optsweep.optim.flat import layout
+from optsweep.optim.flat_buffer import layout
 
 # A run's row has to be one piece, so that its optimizer takes it in one; a parameter of all runs
 # then lies P floats apart. torch warns of that where it adds to the gradient, which costs no more.

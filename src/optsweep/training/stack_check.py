@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from optsweep.models.losses import Loss
 from optsweep.system.exceptions import first_line
-from optsweep.training.stacked import StackedModel
+from optsweep.training.stacked_model import StackedModel
 
 # By how much a stacked model's losses and gradients may differ from the same model's alone, as a
 # share: sums are taken in another order. What is wrong is wrong by far more.

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import SweepRecord
-from optsweep.records.wording import is_number, label
+from optsweep.records.values import is_number, label
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, space_apart, width_of
 from optsweep.report.figures.style import MANY, PALETTE, quieten, split_words, write_title
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
