@@ -92,5 +92,5 @@ def test_without_cgroups_all_cores_count(machine: Path) -> None:
 
 
 def test_workers_are_counted_by_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optsweep.execution.workers.cores", lambda: 3)
+    monkeypatch.setattr("optsweep.execution.worker_count.cores", lambda: 3)
     assert count_workers(Launch(), new(project).settings, 100) == 3

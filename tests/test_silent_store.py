@@ -81,7 +81,7 @@ def test_a_server_known_to_be_silent_is_not_asked_again(store: Store) -> None:
 def test_opening_a_store_on_a_silent_server_or_database_is_bounded(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optsweep.tracking.address.PATIENCE", 0.5)
+    monkeypatch.setattr("optsweep.tracking.timeouts.PATIENCE", 0.5)
     with silent() as address:
         for uri in (f"http://{address}", f"postgresql://ann:pw@{address}/x"):
             began = time.monotonic()
@@ -185,7 +185,7 @@ def test_what_does_not_speak_http_is_refused_before_training(kind: str) -> None:
 
 
 def test_a_server_that_trickles_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optsweep.tracking.address.PATIENCE", 0.5)
+    monkeypatch.setattr("optsweep.tracking.timeouts.PATIENCE", 0.5)
     with (
         babbling(b"HTTP/1.1 200 OK\r\n" + b"X-More: x\r\n" * 99, pause=0.05) as address,
         pytest.raises(TrackingError, match="does not answer"),

@@ -20,8 +20,8 @@ from optsweep.models.build import build_model
 from optsweep.models.losses import cross_entropy
 from optsweep.runs import build
 from optsweep.runs.job import Job
+from optsweep.training.epoch import Epoch
 from optsweep.training.loop import train
-from optsweep.training.stack import Epoch
 from optsweep.training.stack_check import why_not_stackable
 from optsweep.training.stacked_model import StackedModel
 from store import artifacts, by_name, history, runs

@@ -124,6 +124,43 @@ def test_public_paths_stay_and_resolve() -> None:
         assert path.rpartition(".")[2] in defined, path
 
 
+def test_names_that_texts_give_exist() -> None:
+    """A page, an option or a test that names a module or something in it names one that exists."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    options = (ROOT / "conf").rglob("*.yaml")
+    code = [*(ROOT / "tests").glob("*.py"), *(ROOT / "experiments").rglob("*.py")]
+    unknown = {
+        (file.name, name)
+        for file in [*pages, *options, *code]
+        for name in re.findall(
+            r"(?<![\w./-])(?:hydra_plugins\.)?optsweep(?:\.\w+){2,}", file.read_text()
+        )
+        if not exists(name)
+    }
+    assert unknown == set()
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, something in one, a public name or a tag in MLflow."""
+    place, parts = SRC, name.split(".")
+    while parts and (place / parts[0]).is_dir():
+        place /= parts.pop(0)
+    if not parts or parts[0] in public_names(place / "__init__.py") or is_tag(name):
+        return True
+    module = place / f"{parts.pop(0)}.py"
+    return module.exists() and (
+        not parts or re.search(rf"\b{parts[0]}\b", module.read_text()) is not None
+    )
+
+
+def is_tag(name: str) -> bool:
+    """Whether the package sets or reads a tag of that name, under `optsweep.` or with it."""
+    tag = name.removeprefix("optsweep.")
+    group = tag.partition(".")[0]
+    pattern = rf"""["'.]({re.escape(tag)}["']|{group}\.{{)"""
+    return any(re.search(pattern, path.read_text()) for path in MODULES.values())
+
+
 def public_names(init: Path) -> dict[str, str]:
     """The names that a package gives by `public_names`, with their modules."""
     for node in ast.walk(ast.parse(init.read_text())) if init.exists() else ():

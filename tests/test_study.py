@@ -21,9 +21,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from optsweep.records.run import RunRecord
+from optsweep.search.pruning import Rungs
 from optsweep.search.search import Search
 from optsweep.search.space import Choice, Dimension, Interval
-from optsweep.search.study import JOURNAL, NAME, Rungs, Study, _open
+from optsweep.search.study import JOURNAL, Study
+from optsweep.search.study_journal import NAME, open_study
 
 SPACE: list[Dimension] = [
     Choice("optimizer", ("sgd", "adam", "rmsprop")),
@@ -125,7 +127,7 @@ def test_a_search_whose_journal_was_damaged_is_the_same(tmp_path: Path, how: str
     journal = tmp_path / "begun" / JOURNAL
     journal.write_bytes(DAMAGES[how](journal.read_bytes()))
     for _ in range(2):  # what is written behind the damage is read again
-        _open.cache_clear()
+        open_study.cache_clear()
         resumed = Study(Search(SPACE, 12), tmp_path / "begun", 1, 9)
         assert carried_out(resumed)[0] == whole
 

@@ -17,9 +17,10 @@ from optsweep.data.splits import Split
 from optsweep.models import losses as loss
 from optsweep.models.losses import cross_entropy
 from optsweep.optim.schedules import Schedule
+from optsweep.training.epoch import Epoch
 from optsweep.training.evaluation import evaluate, predict
 from optsweep.training.loop import train, train_epoch
-from optsweep.training.stack import Epoch, Stack
+from optsweep.training.stack import Stack
 
 
 def make_dataset(samples: int = 50, seed: int = 0, val: int = 10) -> Dataset:

@@ -7,4 +7,3 @@ __version__ = "0.1.0"
 # MLflow looks at these when it is imported, by whichever module comes first.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, least of all offline
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line for each run
-# MLflow alone would report a server that is gone after 246 s; with this it takes some 10 s.

@@ -30,10 +30,11 @@ from optsweep.system.exceptions import describe
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory
+from optsweep.training.epoch import Epoch
 from optsweep.training.evaluation import evaluate_splits
 from optsweep.training.journal import Entry
 from optsweep.training.loop import train
-from optsweep.training.stack import Epoch, Stack
+from optsweep.training.stack import Stack
 from optsweep.training.stacked_model import StackedModel
 from optsweep.verdict.ranking import objective
 
@@ -251,11 +252,8 @@ def _restored(
 
 
 def _entry(epoch: Epoch, place: int) -> Entry:
-    """One run's epoch, as it is logged."""
-    speed = {"epoch_seconds": epoch.seconds, "samples_per_second": epoch.samples_per_second}
-    losses = epoch.batch_losses[:, place].tolist()
-    batches = dict(zip(epoch.samples_seen, losses, strict=True))
-    return Entry(epoch.number, _now(), epoch.scores(place) | speed, batches)
+    """What is logged of one run's epoch, at this moment."""
+    return Entry(epoch.number, _now(), epoch.logged(place), epoch.logged_batches(place))
 
 
 def _is_finite(entry: Entry) -> bool:

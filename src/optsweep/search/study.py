@@ -1,36 +1,26 @@
 """A search under way: trials that are proposed one by one, by what became of those before.
 
-A `Study` is kept in the sweep's folder, so that a stopped search can resume. This module alone
+A `Study` is kept in the sweep's folder, so that a stopped search can resume. Only this package
 imports optuna, and not before a search begins.
-
-With pruning, `Hopeless` is asked by a run's own process after each epoch: successive halving
-(Li et al., 2020: asynchronous, runs that are stopped stay stopped) in the first sixth of a run.
-Later looks compare with what was reached there: runs that have got so far are too close to each
-other to be compared before their end.
 """
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord, ranking_split
+from optsweep.search.pruning import REDUCTION, Hopeless, Rungs
 from optsweep.search.search import Search
 from optsweep.search.space import BEGINNING, Choice, Dimension, Interval, evenly_spread, every, size
-from optsweep.search.study_journal import drop_unreadable
+from optsweep.search.study_journal import drop_unreadable, open_study
 from optsweep.verdict.ranking import objective
 
 if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"  # in the sweep's folder; optuna's own tools read it
-NAME = "optsweep"  # of the study in it
-REDUCTION = 3  # of three trials that reach a rung, one continues
-HALVED = 6  # the share of a run, as its inverse, in which rungs lie
 _AGAIN = "again"  # marks a proposal that was made before, and is no trial
-_PRUNED = "pruned"  # marks a trial that was found hopeless
 _TRIES = 20  # proposals after which a choice is taken that was not tried yet
 
 
@@ -66,7 +56,7 @@ class Study:
         self._rungs = Rungs.of(epochs)
         folder.mkdir(parents=True, exist_ok=True)
         drop_unreadable(self._path)
-        self._study = _open(str(self._path), self._rungs)
+        self._study = open_study(str(self._path), self._rungs.first, REDUCTION)
         self._numbers = list(self._proposed())
 
     @property
@@ -175,78 +165,6 @@ class Study:
             else str(params[each.key])
             for each in self._search.space
         }
-
-
-@dataclass(frozen=True)
-class Rungs:
-    """The epochs after which a third continues: `first`, three times that, and so on to `last`."""
-
-    first: int
-    last: int
-
-    @classmethod
-    def of(cls, epochs: int) -> "Rungs":
-        """Of a run of so many epochs: 1 of 9, 1 and 3 of 27, 3 and 9 of 90."""
-        first = last = max(1, epochs // REDUCTION**3)
-        while REDUCTION * last <= epochs / HALVED:
-            last *= REDUCTION
-        return cls(first, last)
-
-
-@dataclass(frozen=True)
-class Hopeless:
-    """Takes a trial's epoch and its ranking accuracy; true where the trial should end there.
-
-    What counts is the best accuracy so far: a single epoch may be unlucky. After the last rung a
-    trial is hopeless once a third of all that came by there had more, there, than it has now. The
-    same epoch asked twice, after a stop, gets the same answer.
-    """
-
-    path: str
-    number: int
-    rungs: Rungs
-
-    def __call__(self, epoch: int, accuracy: float) -> bool:
-        """Whether the trial is hopeless."""
-        from optuna.trial import Trial
-
-        study = _open(self.path, self.rungs)
-        trials = study.get_trials(deepcopy=False)
-        frozen = trials[self.number]
-        if frozen.user_attrs.get(_PRUNED) == epoch:
-            return True
-        trial = Trial(study, frozen._trial_id)
-        best = max([accuracy, *frozen.intermediate_values.values()])
-        if epoch not in frozen.intermediate_values:
-            trial.report(best, epoch)
-        if epoch <= self.rungs.last:
-            hopeless = trial.should_prune()
-        else:
-            there = [each.intermediate_values.get(self.rungs.last) for each in trials]
-            values = sorted((value for value in there if value is not None), reverse=True)
-            hopeless = bool(values) and best < values[max(1, len(values) // REDUCTION) - 1]
-        if hopeless:
-            trial.set_user_attr(_PRUNED, epoch)
-        return hopeless
-
-
-@functools.lru_cache(maxsize=4)
-def _open(path: str, rungs: Rungs) -> "optuna.Study":
-    """The study in a file, which is made where there is none."""
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(path)),
-        study_name=NAME,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=rungs.first, reduction_factor=REDUCTION
-        ),
-    )
 
 
 def _sampler(name: str, seed: int, number: int) -> "optuna.samplers.BaseSampler":

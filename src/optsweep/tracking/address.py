@@ -25,9 +25,9 @@ from optsweep.config.validators import check_address
 from optsweep.errors import TrackingError
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
+from optsweep.tracking import timeouts
 from optsweep.tracking.timeouts import Overdue, bounded
 
-PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
 _NEEDED = 8 * 2**20  # bytes that an sqlite store needs to be of use; an empty one takes 1 MB
 
 
@@ -103,7 +103,7 @@ def _refuse_unwritable(path: Path) -> None:
         if not path.exists():  # `new_store` makes it, whole
             with tempfile.TemporaryFile(dir=path.parent):
                 return
-        with closing(sqlite3.connect(path, timeout=PATIENCE)) as database:
+        with closing(sqlite3.connect(path, timeout=timeouts.PATIENCE)) as database:
             database.execute("PRAGMA journal_mode=wal")  # readers and writers side by side
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
@@ -116,10 +116,10 @@ def _refuse_unwritable(path: Path) -> None:
 
 def _refuse_silent_server(uri: str) -> None:
     def ask() -> None:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeouts.PATIENCE).close()
 
     try:
-        bounded(PATIENCE, ask)
+        bounded(timeouts.PATIENCE, ask)
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # MLflow would try again for minutes
             raise _silent(uri, error) from error
@@ -136,11 +136,13 @@ def _refuse_silent_database(uri: str) -> None:
     def ask() -> None:
         address = make_url(uri)
         port = address.port or ports[address.get_backend_name()]
-        socket.create_connection((address.host or "localhost", port), timeout=PATIENCE).close()
+        socket.create_connection(
+            (address.host or "localhost", port), timeout=timeouts.PATIENCE
+        ).close()
         create_engine(uri, poolclass=NullPool).connect().close()
 
     try:
-        bounded(2 * PATIENCE, ask)
+        bounded(2 * timeouts.PATIENCE, ask)
     except ModuleNotFoundError as error:
         package = {"psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
         raise TrackingError(

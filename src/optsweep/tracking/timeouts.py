@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
+PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
 REQUEST = 30  # seconds that a server may take for a piece of its answer
 _OTHER = "any other"
 SECONDS = {

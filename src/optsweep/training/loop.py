@@ -14,8 +14,9 @@ from torch import Tensor
 
 from optsweep.data.batch_order import batch_order, epoch_seed
 from optsweep.data.dataset import Dataset
+from optsweep.training.epoch import Epoch
 from optsweep.training.evaluation import evaluate_splits
-from optsweep.training.stack import Epoch, Slices, Stack
+from optsweep.training.stack import Slices, Stack
 
 
 def train(

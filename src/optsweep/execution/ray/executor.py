@@ -25,7 +25,7 @@ from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
-from optsweep.tracking.address import PATIENCE
+from optsweep.tracking.timeouts import PATIENCE
 
 _GLANCE = 10.0  # seconds between two looks at the cluster
 _PATIENCE = 60.0  # seconds that a run waits for a node which could take it

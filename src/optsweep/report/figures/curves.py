@@ -28,7 +28,15 @@ from optsweep.report.figures.drawing import (
     new_figure,
     space_apart,
 )
-from optsweep.report.figures.style import MANY, Hue, quieten, split_words, write_key, write_title
+from optsweep.report.figures.style import (
+    DIVERGED,
+    MANY,
+    Hue,
+    quieten,
+    split_words,
+    write_key,
+    write_title,
+)
 from optsweep.verdict.ranking import ranked_runs
 
 METRICS = ("loss", "accuracy")
@@ -224,12 +232,12 @@ def _draw(axes: Axes, ranked: Sequence[_Curves], metric: str, hue: Hue) -> None:
 
 def _mark(axes: Axes, ranked: Sequence[_Curves], metric: str, hue: Hue) -> None:
     """A dot for a line of one point; a cross, or a bar, where a run diverged, or was pruned."""
-    marks: dict[str, list[tuple[float, float, str]]] = {"o": [], "x": [], "|": []}
+    marks: dict[str, list[tuple[float, float, str]]] = {"o": [], DIVERGED["marker"]: [], "|": []}
     for curves in ranked:
         points = curves.finite(metric)
         if len(points) and (curves.run.diverged or curves.run.pruned or len(points) == 1):
             epoch, value = points[-1]
-            mark = "x" if curves.run.diverged else "|" if curves.run.pruned else "o"
+            mark = DIVERGED["marker"] if curves.run.diverged else "|" if curves.run.pruned else "o"
             marks[mark].append((epoch, value, hue.line(curves.run)))
     for marker, entries in marks.items():
         if entries:

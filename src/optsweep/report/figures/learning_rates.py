@@ -19,7 +19,7 @@ from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import SweepRecord
 from optsweep.records.values import is_number, label
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, space_apart, width_of
-from optsweep.report.figures.style import MANY, PALETTE, quieten, split_words, write_title
+from optsweep.report.figures.style import DIVERGED, MANY, PALETTE, quieten, split_words, write_title
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 _MOST_LINES = 2 * len(PALETTE)
@@ -277,17 +277,18 @@ def _draw_strip(figure: Figure, above: Axes, lanes: Sequence[_Line]) -> None:
     few = max(len(line.configurations) for line in lanes) <= 10
     for lane, line in enumerate(lanes):
         rates = list(line.diverged)
-        axes.plot(rates, [lane] * len(rates), "x", color=line.colour, markersize=6, clip_on=False)
+        style: dict[str, Any] = {"color": line.colour, "markersize": 6, "clip_on": False}
+        axes.plot(rates, [lane] * len(rates), DIVERGED["marker"], **style)
         for rate, (count, of) in line.diverged.items():
             if few and of > 1:
-                style: dict[str, Any] = {"fontsize": 7, "va": "center_baseline", "color": "0.35"}
+                style = {"fontsize": 7, "va": "center_baseline", "color": "0.35"}
                 words = f"{count} of {of}"
                 axes.annotate(words, (rate, lane), (7, 0), "data", "offset points", **style)
     axes.set_yticks([(len(lanes) - 1) / 2], ["diverged"], fontsize=9)
     axes.tick_params(labelsize=9, color="0.7", which="both")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("learning rate", fontsize=9)
-    axes.set_facecolor("0.97")
+    axes.set_facecolor(DIVERGED["strip"])
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("0.7")
     above.tick_params(labelbottom=False, which="both", bottom=False)

@@ -21,6 +21,9 @@ MANY = 300  # lines or points beyond which a vector picture holds them as pixels
 # distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+# What diverged is drawn as: a cross in the colour of its line, on a grey strip; a grey cell.
+DIVERGED = {"marker": "x", "strip": "0.97", "cell": "0.93"}
+
 _MAP, _ONE_COLOUR = matplotlib.colormaps["viridis"], "#3b528b"
 
 

@@ -1,7 +1,7 @@
 """Pictures of a sweep: those that make sense for what was swept.
 
 `sweep_figures` is given a `SweepRecord` and returns figures by name; `run.save` writes them.
-The curves are in `curves.py` and `rates.py`; here are the map of two swept values and
+The curves are in `curves.py` and `learning_rates.py`; here are the map of two swept values and
 the ranking, which stands in where no learning rate was swept.
 """
 
@@ -23,7 +23,14 @@ from optsweep.records.values import ascending, identity, is_number, label, named
 from optsweep.report.figures.curves import learning_curves
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.learning_rates import accuracy, learning_rates
-from optsweep.report.figures.style import PALETTE, quieten, split_words, title, write_title
+from optsweep.report.figures.style import (
+    DIVERGED,
+    PALETTE,
+    quieten,
+    split_words,
+    title,
+    write_title,
+)
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 # Each picture's title and what there is to see in it.
@@ -189,7 +196,9 @@ def _fill(
     if isnan(value):
         diverged = configuration is not None and configuration.diverged
         text = "diverged" if diverged else ""
-        style |= {"facecolor": "0.93"} if diverged else {"hatch": "////", "edgecolor": "0.8"}
+        style |= (
+            {"facecolor": DIVERGED["cell"]} if diverged else {"hatch": "////", "edgecolor": "0.8"}
+        )
         if diverged and width_of(text, 8) > 0.9 * wide:
             text = "✗"
     else:
