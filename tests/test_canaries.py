@@ -31,7 +31,7 @@ def canary(sentence: str) -> Iterator[None]:
 
 def test_optimizers_are_made_without_the_compiler() -> None:
     with canary(
-        "optsweep.optim.optimizers sets `__dynamo_disable` on torch's optimizer methods, so "
+        "optsweep.optim.torch_internals sets `__dynamo_disable` on torch's optimizer methods, so "
         "that no "
         "process imports torch._dynamo: a second less for every start of the program and of the "
         "server of its workers. Without it all works, a second later."
@@ -181,7 +181,7 @@ def test_omegaconf_quotes_texts_that_look_like_numbers() -> None:
 
 def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
     with canary(
-        "optsweep.tracking.reading asks `client._tracking_client.store.get_metric_history_bulk` "
+        "optsweep.tracking.history asks `client._tracking_client.store.get_metric_history_bulk` "
         "for the "
         "points of 500 runs at once. Without it each run is asked by itself: a report of 1,000 "
         "runs makes a thousand calls for each metric."
@@ -201,7 +201,7 @@ def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
 
 def test_a_server_gives_a_metric_of_many_runs_at_once() -> None:
     with canary(
-        "optsweep.tracking.reading asks a server at the address of MLflow's own page, with "
+        "optsweep.tracking.history asks a server at the address of MLflow's own page, with "
         "MLflow's own "
         "credentials. Without it each run is asked by itself: a report of 1,000 runs "
         "makes a thousand calls for each metric."
@@ -240,7 +240,7 @@ def test_artifacts_can_be_deleted_where_they_lie(tmp_path: Path) -> None:
 
 def test_a_trial_is_gone_on_with_by_its_number_in_the_storage() -> None:
     with canary(
-        "optsweep.search.study reports to a trial that another process began, as "
+        "optsweep.search.pruning reports to a trial that another process began, as "
         "`Trial(study, frozen._trial_id)`: Optuna has no public way. Without it a search with "
         "pruning does not start."
     ):

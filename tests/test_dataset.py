@@ -189,8 +189,7 @@ def test_a_function_of_one_s_own_is_a_new_file_in_conf(
     )
     (project / "pictures_of_mine.py").write_text(
         "import torch\n"
-        "from optsweep.data.builtin import make_source\n"
-        "from optsweep.data.splits import Split\n"
+        "from optsweep.data import Split, make_source\n"
         "def load(*, data_dir, shade):\n"
         "    images = torch.full((6, 1, 2, 2), shade, dtype=torch.uint8)\n"
         "    split = Split(images, torch.arange(6) % 2)\n"

@@ -37,6 +37,7 @@ PUBLIC = {
 }
 MODULES = {str(path.relative_to(SRC)): path for path in sorted(SRC.rglob("*.py"))}
 PACKAGES = sorted({path.parent for path in MODULES.values()} - {SRC / "optsweep"})
+IMPORT = r"(?:from|import) ((?:hydra_plugins\.)?optsweep[\w.]*)(?: import (\w+(?:, \w+)*))?"
 # Where modules may be named in strings: public names, imported late, and the server of workers.
 NAMING = ("optsweep/system/lazy.py", "optsweep/execution/")
 
@@ -138,6 +139,17 @@ def test_names_that_texts_give_exist() -> None:
         if not exists(name)
     }
     assert unknown == set()
+
+
+def test_programs_in_texts_import_what_exists() -> None:
+    code = [*(ROOT / "tests").glob("*.py"), *(ROOT / "docs").glob("*.md")]
+    imports = [
+        (file.name, f"{module}.{name}".rstrip("."))
+        for file in code
+        for module, names in re.findall(IMPORT, file.read_text())
+        for name in names.split(", ")
+    ]
+    assert [found for found in imports if not exists(found[1])] == []
 
 
 def exists(name: str) -> bool:

@@ -259,7 +259,7 @@ def test_equal_sweeps_are_equal_files(tmp_path: Path) -> None:
 
 def test_neither_pyplot_nor_torch_nor_mlflow_is_imported() -> None:
     program = (
-        "import sys; from optsweep import sweep_figures, report\n"
+        "import sys; from optsweep.report import page; from optsweep.report.figures import sweep\n"
         "assert not {'matplotlib.pyplot', 'torch', 'mlflow'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
