@@ -158,6 +158,9 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
     own = {name for name, _ in files(page)}
     for path in re.findall(r"`((?:conf|src|experiments|tests|docs)/[\w/.]*)`", prose(page)):
         assert (ROOT / path).exists() or path in own, path
+    for path in re.findall(r"`((?:\w+/)+\w+(?:\.py|\.html\.j2))`", prose(page)):
+        package = ROOT if (ROOT / path).exists() else ROOT / "src" / "optsweep"
+        assert (package / path).exists(), path
 
 
 def test_options_that_the_configuration_page_lists_are_those_of_conf() -> None:

@@ -173,6 +173,15 @@ def is_tag(name: str) -> bool:
     return any(re.search(pattern, path.read_text()) for path in MODULES.values())
 
 
+def test_the_architecture_page_lists_the_packages() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    top = {package.name for package in PACKAGES if package.parent == SRC / "optsweep"}
+    assert set(listed) == top
+    drawn = (ROOT / "docs" / "architecture.svg").read_text()
+    assert {package for package in top if f">{package}</tspan>" not in drawn} == set()
+
+
 def public_names(init: Path) -> dict[str, str]:
     """The names that a package gives by `public_names`, with their modules."""
     for node in ast.walk(ast.parse(init.read_text())) if init.exists() else ():
