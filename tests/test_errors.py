@@ -39,7 +39,7 @@ def test_an_exception_is_one_line(error: Exception, line: str, described: str) -
 
 def test_a_store_that_fails_without_a_word_is_named() -> None:
     with (
-        pytest.raises(TrackingError, match="not answer: MlflowException"),
+        pytest.raises(TrackingError, match="failed: MlflowException"),
         explained("sqlite:///mlflow.db"),
     ):
         raise MlflowException("")
