@@ -237,7 +237,7 @@ def test_a_model_that_does_not_fit_is_refused(arguments: dict[str, Any], message
         ("test_model.Nothing", "cannot be imported"),
         ("nowhere.Model", "cannot be imported"),
         ("test_model.DIGITS", "cannot be called"),
-        ("test_model.count_of", "must build_model a torch.nn.Module"),
+        ("test_model.count_of", "must build a torch.nn.Module"),
     ],
 )
 def test_a_target_that_builds_no_model_is_refused(target: str, message: str) -> None:

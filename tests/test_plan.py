@@ -92,6 +92,6 @@ def test_runs_that_were_a_stack_stay_one_and_a_lone_one_stays_alone(
     for place in range(5):
         jobs[place].folder.mkdir()
     for place in (0, 3):
-        (jobs[place].folder / "stack.txt").write_text("../stacks/abc.bin")
+        (jobs[place].folder / "stack.txt").write_text("../stacks/0123456789abcdef.bin")
     (jobs[1].folder / "checkpoint.bin").write_bytes(b"")
     assert plan_stacks(jobs, range(5), Launch(), 2).groups == [(0, 3), (1,), (2, 4)]
