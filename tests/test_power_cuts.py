@@ -31,7 +31,6 @@ KINDS = [
     "table.csv",
     "verdict.json",
     "report.html",
-    "figures/*.png",
     "unsent.jsonl",
     "0/.optsweep",
     "0/history.jsonl",
@@ -82,7 +81,7 @@ def _stopped(folder: Path, launch: Launch, runs_before: int) -> Stopped:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", stop)
         with pytest.raises(KeyboardInterrupt):
-            swept_out(project, *SWEEP, launch=launch)
+            swept_out(project, *SWEEP, launch=launch, figures="all")
     _more_files(project)
     return Stopped(project, points(whole))
 
@@ -116,7 +115,7 @@ def damage(project: Path, pattern: str, how: str) -> None:
     path.write_bytes(DAMAGES[how](path.read_bytes()))
 
 
-def resumed(project: Path, launch: Launch, expected: Any) -> str:
+def resumed(project: Path, launch: Launch, expected: Any, *, exactly: bool = True) -> str:
     """Resumes the sweep, checks that it is whole, and returns what was printed."""
     said = StringIO()
     console = Console(file=said, width=200)
@@ -124,7 +123,8 @@ def resumed(project: Path, launch: Launch, expected: Any) -> str:
         project, *SWEEP, "resume=true", launch=launch, console=console, figures="best"
     )
     assert [run.status for run in record.runs] == ["FINISHED", "FINISHED"]
-    assert points(project) == expected
+    found = points(project)
+    assert found == (expected if exactly else {name: approx(expected[name]) for name in expected})
     assert [run.info.status for run in runs(project)] == ["FINISHED", "FINISHED"]
     return said.getvalue()
 
@@ -150,7 +150,12 @@ def test_a_stack_is_whole_whatever_file_was_damaged(
 ) -> None:
     project = together.copied(tmp_path / "project")
     damage(project, kind, how)
-    resumed(project, TOGETHER, together.expected)
+    # A run that nothing says was in a stack is trained alone, which changes its last digits.
+    resumed(project, TOGETHER, together.expected, exactly="stack.txt" not in kind)
+
+
+def approx(points: list[tuple[int, float]]) -> list[Any]:
+    return [(step, pytest.approx(value, rel=1e-4)) for step, value in points]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -173,11 +178,13 @@ def test_a_stack_is_whole_though_all_files_were_damaged(
     resumed(project, TOGETHER, together.expected)
 
 
-def test_there_is_no_other_kind_of_file(alone: Stopped, together: Stopped) -> None:
+def test_there_is_no_other_kind_of_file_and_none_of_these_is_lacking(
+    alone: Stopped, together: Stopped
+) -> None:
     """Whoever adds a kind of file adds it to the lists above."""
     known = {_kind(Path(kind)) for kind in (*KINDS, *STACKS)}
-    for stopped in (alone, together):
-        assert {_kind(path) for path in _files(stopped.project)} <= known
+    left = [_kind(path) for stopped in (alone, together) for path in _files(stopped.project)]
+    assert set(left) == known
 
 
 def _files(project: Path) -> list[Path]:
