@@ -1,5 +1,6 @@
 """Files are whole at any moment: the old content, or the new one, and nothing beside it."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -32,6 +33,27 @@ def test_a_writer_that_fails_changes_nothing(tmp_path: Path, error: BaseExceptio
         raise error
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failing", [None, "unfinished"])
+def test_a_writer_that_fails_names_the_file(failing: str | None, tmp_path: Path) -> None:
+    """A full disk has no name in a `write`, and the wrong one in an `open`."""
+    path = tmp_path / "table.csv"
+    with pytest.raises(OSError, match="No space left") as raised, files.replacing(path) as new:
+        raise OSError(errno.ENOSPC, "No space left on device", failing and str(new))
+    assert raised.value.filename == str(path)
+
+
+def test_a_line_that_cannot_be_appended_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        files.append(tmp_path / "history.jsonl", "{}")
+    assert raised.value.filename == str(tmp_path / "history.jsonl")
 
 
 def test_a_name_of_any_length_that_a_filesystem_takes_is_written(tmp_path: Path) -> None:

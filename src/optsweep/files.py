@@ -35,8 +35,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix}")
     try:
-        yield unfinished
-        move(unfinished, path, durable=durable)
+        with _naming(path, unfinished):
+            yield unfinished
+            move(unfinished, path, durable=durable)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -55,7 +56,7 @@ def append(path: Path, line: str, *, durable: bool = True) -> None:
 
     What a crash left in the middle of a line stays a line of its own.
     """
-    with path.open("a+b") as file:
+    with _naming(path), path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         torn = size > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
         file.write(b"\n" * torn + line.encode() + b"\n")
@@ -80,6 +81,17 @@ def sync_folder(folder: Path) -> None:
     except OSError as error:  # some network filesystems have no such thing for folders
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
+
+
+@contextmanager
+def _naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Puts the file into errors that name none, such as a full disk's, or the unfinished one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(unfinished)):
+            error.filename = str(path)
+        raise
 
 
 def _sync(path: Path) -> None:
