@@ -14,8 +14,7 @@ from optsweep.config.settings import Settings
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.single_run import run_single
-from optsweep.sweep.sweep import Sweep
-from optsweep.sweep.sweep import run_sweep as carry_out_sweep
+from optsweep.sweep.sweep import Sweep, run_sweep
 from optsweep.tracking.store import Store
 
 
@@ -73,7 +72,7 @@ def swept_out(
         config="a: 1",
     )
     store = Store.open(settings.tracking_uri, settings.experiment)
-    return carry_out_sweep(sweep, store, console or Console(quiet=True), lambda place, folder: None)
+    return run_sweep(sweep, store, console or Console(quiet=True), lambda place, folder: None)
 
 
 def job_in(folder: Path, fingerprint: str = "fingerprint") -> Job:

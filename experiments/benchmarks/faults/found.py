@@ -4,6 +4,7 @@ import math
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 # (run name, metric, step) -> its values, as often as they are stored.
 Points = dict[tuple[str, str, int], list[float]]
@@ -34,7 +35,7 @@ def statuses(database: Path, experiment: str) -> Counter[str]:
     return Counter(status for (status,) in _rows(database, ask, experiment))
 
 
-def _rows(database: Path, ask: str, experiment: str) -> list[tuple]:  # type: ignore[type-arg]
+def _rows(database: Path, ask: str, experiment: str) -> list[tuple[Any, ...]]:
     if not database.exists():
         return []
     with sqlite3.connect(database, timeout=60) as connection:
