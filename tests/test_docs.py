@@ -114,7 +114,7 @@ def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "" or "faults" in command  # which says there what each trial met
 
 
 def test_there_are_commands_of_every_kind() -> None:

@@ -54,6 +54,8 @@ def test_a_stack_for_which_memory_runs_out_is_halved_until_it_does(
     (project / "large.py").write_text(LARGE)
     (project / "conf/model/large.yaml").write_text("_target_: large.Large\nroom: 0\n")
     monkeypatch.syspath_prepend(str(project))
+    # Each thread that allocates would otherwise take 64 MB of address space at once.
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     console = Console(file=io.StringIO(), width=200)
     sweep = ("model=large", f"model.room={room}", "seed=0,1,2,3,4,5,6,7", "epochs=1")
     record = swept_out(project, *sweep, launch=Launch(workers=1, stack=8), console=console)

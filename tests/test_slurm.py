@@ -227,7 +227,7 @@ def test_without_slurm_there_is_one_line(project: Path) -> None:
 
 def test_a_requeued_task_goes_on_with_the_runs_that_it_had_begun(tmp_path: Path) -> None:
     job = job_in(tmp_path)
-    (tmp_path / ".progress.json").write_text('{"run_id": "abc", "epoch": 1}')
+    (tmp_path / ".progress.json").write_text('{"run_id": "abc", "epoch": 1, "scores": ""}')
     task = Task([job], "sqlite:///x", "1", None, "", False)
     assert resumed(task).jobs[0].run_id == "abc"
 

@@ -1,19 +1,20 @@
 """How long each call to a store may take, and how that is enforced.
 
-`bounded` runs a call in a thread of its own and waits for it as long as `SECONDS` allows: nothing
-else ends in time on every kind of store. HTTP timeouts count from one piece of an answer to the
+`bounded` runs a call in another thread and waits for it as long as `SECONDS` allows: nothing else
+ends in time on every kind of store. HTTP timeouts count from one piece of an answer to the
 next, and a database that was stopped in the middle of a query has none at all. What is given up
 may still reach the store; calls can be sent twice (see `outbox.py`).
 
 A user who sets MLFLOW_HTTP_REQUEST_TIMEOUT above `REQUEST` widens all limits by the same factor.
 """
 
-import contextvars
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
 PATIENCE = 5.0  # seconds until a server that does not answer counts as out of reach
@@ -53,16 +54,46 @@ def seconds(call: str, size: int = 0, uri: str = "") -> float:
     return factor * (max(longest, _LOCKED) if uri.startswith("sqlite") else longest)
 
 
+class _Thread:
+    """A thread for one call after another.
+
+    It is kept once it is there. To start one for each call costs more, and Python hangs where
+    memory runs out while a thread starts.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="store", daemon=True).start()
+
+    def run(self, call: Callable[[], None]) -> None:
+        self._calls.put(call)
+
+    def _serve(self) -> None:
+        while True:
+            self._calls.get()()
+            _idle.append(self)
+
+
+_idle: list[_Thread] = []
+os.register_at_fork(after_in_child=_idle.clear)  # a forked process has none of these threads
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
+
+
 def bounded(longest: float, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """What the call returns or raises, within `longest` seconds.
+
+    Within another bounded call, that one's limit holds.
 
     Raises:
         Overdue: it is not done by then; its thread continues.
     """
+    if _inside.get():
+        return call(*args, **kwargs)
     results: list[_T] = []
     errors: list[BaseException] = []
     done = threading.Event()
-    context = contextvars.copy_context()
+    context = copy_context()
+    context.run(_inside.set, True)
 
     def work() -> None:
         try:
@@ -72,8 +103,11 @@ def bounded(longest: float, call: Callable[_P, _T], *args: _P.args, **kwargs: _P
         finally:
             done.set()
 
-    thread = threading.Thread(target=work, name="store", daemon=True)
-    thread.start()
+    try:
+        thread = _idle.pop()
+    except IndexError:
+        thread = _Thread()
+    thread.run(work)
     try:
         done.wait(longest)
     except BaseException:  # Ctrl-C, SIGTERM, an alarm
