@@ -70,7 +70,7 @@ def sentence(sweep: SweepRecord) -> str:
     split = ranking_split(winner.metrics)
     if repeated(sweep):
         configurations = ranked_configurations(sweep.runs)
-        words = _best_setting(configurations[0], len(configurations), winner)
+        words = _best_configuration(configurations[0], len(configurations), winner)
     else:
         words = _best_run(winner, len(sweep.runs))
     if split == "test":
@@ -88,7 +88,7 @@ def _best_run(winner: RunRecord, count: int) -> str:
     return f"{first}: {winner.name}, {', '.join(judged)}."
 
 
-def _best_setting(configuration: Configuration, count: int, winner: RunRecord) -> str:
+def _best_configuration(configuration: Configuration, count: int, winner: RunRecord) -> str:
     judged = [
         f"{SPLIT_NAMES[split]} accuracy "
         f"{mean_and_deviation(configuration, f'{split}/accuracy').replace('±', ' ± ')}"
@@ -133,7 +133,9 @@ def terminal_table(sweep: SweepRecord, width: int = 80) -> Table:
     ranked = ranked_runs(sweep.runs)
     configurations = ranked_configurations(sweep.runs) if repeated(sweep) else []
     columns = (
-        _setting_columns(sweep, configurations) if configurations else _run_columns(sweep, ranked)
+        _configuration_columns(sweep, configurations)
+        if configurations
+        else _run_columns(sweep, ranked)
     )
     _fit(columns, width)
     left_out = len(configurations or ranked) - MOST_ROWS
@@ -190,7 +192,7 @@ def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _
     return columns
 
 
-def _setting_columns(
+def _configuration_columns(
     sweep: SweepRecord, configurations: Sequence[Configuration]
 ) -> dict[str, _Column]:
     shown = configurations[:MOST_ROWS]

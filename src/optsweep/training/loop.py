@@ -118,4 +118,4 @@ def train_step(
 def _logged(epoch: int, steps: int, log_every: int) -> list[int]:
     """Which of an epoch's batches give a point: every `log_every`-th of the run, from its first."""
     before = (epoch - 1) * steps
-    return [train_step for train_step in range(steps) if (before + train_step) % log_every == 0]
+    return [step for step in range(steps) if (before + step) % log_every == 0]

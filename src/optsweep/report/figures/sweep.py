@@ -48,8 +48,8 @@ CAPTIONS = {
     ),
     "heat_map": (
         "Both swept values",
-        "Accuracy for each pair of values. A cell that no run finished is hatched; where some of "
-        "its runs did not end soundly, the cell says how many did.",
+        "Accuracy for each pair of values. A cell without a finished run is hatched. A cell with "
+        "lost runs says of how many runs it is the mean: 2 of 3.",
     ),
     "ranking": (
         "Ranking",
@@ -109,7 +109,7 @@ def heat_map(sweep: SweepRecord) -> Figure:
     """The mean accuracy for each pair of two swept values, the better the darker.
 
     A cell whose every run diverged says so in grey, one without a finished run is hatched; where
-    single seeds diverged, the cell says how many beside the mean of the others.
+    single seeds diverged, the cell says of how many others it is the mean.
     """
     rows, columns = _sides(sweep)
     found = {

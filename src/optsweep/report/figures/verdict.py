@@ -20,7 +20,7 @@ from optsweep.verdict.verdict import Comparison, Standing, Verdict
 
 _SCORES = (
     "Each candidate's accuracy on the data that judges, at its chosen configuration: mean and "
-    "95 % interval over seeds, small points single seeds."
+    "95 % interval over seeds. Small points are single seeds."
 )
 _DIFFERENCES = (
     " Right: differences paired by seed, with their 95 % intervals; blue where one beats the other "
