@@ -25,7 +25,7 @@ from hydra.errors import ConfigCompositionException, HydraException, OverridePar
 from PIL import Image
 
 from conftest import run
-from optsweep.cli.messages import in_one_line
+from optsweep.cli.input_errors import in_one_line
 from optsweep.tracking.store import Store
 
 SOON = 15.0  # seconds within which what does not answer has to be told of

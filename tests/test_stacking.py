@@ -20,7 +20,7 @@ from optsweep.models.build import build_model
 from optsweep.models.losses import cross_entropy
 from optsweep.runs import build
 from optsweep.runs.job import Job
-from optsweep.training.epoch import Epoch
+from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.loop import train
 from optsweep.training.stack_check import why_not_stackable
 from optsweep.training.stacked_model import StackedModel

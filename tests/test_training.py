@@ -17,7 +17,7 @@ from optsweep.data.splits import Split
 from optsweep.models import losses as loss
 from optsweep.models.losses import cross_entropy
 from optsweep.optim.schedules import Schedule
-from optsweep.training.epoch import Epoch
+from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.evaluation import evaluate, predict
 from optsweep.training.loop import train, train_epoch
 from optsweep.training.stack import Stack

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.arguments import unknown_flag
+from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
-from optsweep.cli.messages import in_one_line, is_hydras
 from optsweep.cli.output_folders import refuse_typed_folder, removing_refused_folder
 from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings

@@ -30,7 +30,7 @@ from optsweep.system.exceptions import describe
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory
-from optsweep.training.epoch import Epoch
+from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.evaluation import evaluate_splits
 from optsweep.training.journal import Entry
 from optsweep.training.loop import train

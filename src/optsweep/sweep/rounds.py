@@ -10,16 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from optsweep.config.launchers import ClusterLaunch, Launch
+from optsweep.config.launchers import Launch
 from optsweep.errors import Unreachable
-from optsweep.execution.worker_count import cuda_devices
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
+from optsweep.sweep.device_assignment import assign_devices
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, reuse_finished
 from optsweep.sweep.scheduler import Group, Scheduler
 from optsweep.sweep.stack_planner import StackPlan, plan_stacks
-from optsweep.system.cores import cores
 from optsweep.tracking.store import Store
 
 # Given the records of all jobs so far, in their order, and how many groups of them are running:
@@ -69,7 +68,7 @@ class _Planner:
         groups = whole or plan_stacks(jobs, todo, self.launch, self.workers)
         if len(groups.groups) < len(todo) or groups.remarks:
             self.console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
-        shared = _shared_out(jobs, groups.groups, self.launch, self.workers, number)
+        shared = assign_devices(jobs, groups.groups, self.launch, self.workers, number)
         return _Round(shared, records, groups.groups)
 
 
@@ -104,26 +103,3 @@ class _Growth:
 
 def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
     return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
-
-
-def _shared_out(
-    jobs: Sequence[Job], groups: Sequence[Group], launch: Launch, workers: int, first: int
-) -> list[Job]:
-    """The jobs with the cores shared among the workers, and CUDA's devices given out in turn.
-
-    `first` is the number of the first group.
-    """
-    threads = max(1, cores() // max(1, workers))
-    shared = list(jobs)
-    for number, group in enumerate(groups, start=first):
-        for place in group:
-            settings = jobs[place].settings
-            if isinstance(launch, ClusterLaunch):
-                shared[place] = replace(jobs[place], settings=launch.placed(settings))
-                continue
-            if settings.threads is None:
-                settings = replace(settings, threads=threads)
-            if settings.device == "cuda" and workers > 1:
-                settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
-            shared[place] = replace(jobs[place], settings=settings)
-    return shared
