@@ -44,6 +44,11 @@ class Dataset:
     std: Tensor | None = None
 
     @property
+    def device(self) -> torch.device:
+        """Where all its tensors lie."""
+        return self.train.labels.device
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
         channels, height, width = self.train.pool.shape[1:]

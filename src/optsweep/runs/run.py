@@ -6,13 +6,13 @@ checkpoint of an earlier attempt, where their folders have one.
 """
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
 
+from optsweep.config.settings import Settings
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.errors import StackFailed
 from optsweep.models.build import build_model
@@ -23,16 +23,14 @@ from optsweep.runs.checkpoint_store import journal_of
 from optsweep.runs.job import Job
 from optsweep.runs.preflight import bytes_needed
 from optsweep.runs.progress import Progress
-from optsweep.runs.stack_member import StackMember, TrackingContext, _now
+from optsweep.runs.stack_member import StackMember, TrackingContext
 from optsweep.system import files, folders
 from optsweep.system.disk import refuse_full
 from optsweep.system.exceptions import describe
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory
-from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.evaluation import evaluate_splits
-from optsweep.training.journal import Entry
 from optsweep.training.loop import train
 from optsweep.training.stack import Stack
 from optsweep.training.stacked_model import StackedModel
@@ -61,7 +59,7 @@ def run_jobs(
             if len(jobs) > 1:
                 together, models = _buildable(together, data, context, progress)
             if together:
-                _run_together(together, models, data, device, context, progress)
+                _run_together(together, models, data, context, progress)
     except BaseException as error:
         for _, record in together:
             record.status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -110,152 +108,158 @@ def _run_together(
     together: Sequence[tuple[Job, RunRecord]],
     models: Sequence[torch.nn.Module],
     data: Dataset,
-    device: torch.device,
     context: TrackingContext,
     progress: Progress,
 ) -> None:
     jobs = [job for job, _ in together]
-    stack = _build(jobs, models, data, device)
-    needed = bytes_needed(stack.model, len(together))
+    stack = _build(jobs, models, data)
+    _prepare_folders(jobs, bytes_needed(stack.model, len(jobs)), durable=not context.parent)
     with ExitStack() as open_runs:
-        members = []
-        for job, record in together:
-            refuse_full(job.folder, needed, "hydra.run.dir")
-            # In a sweep's folder a run is found without its mark.
-            folders.mark(job.folder, "run", job.fingerprint, durable=not context.parent)
-            files.remove_unfinished(job.folder)
-            tracked = open_runs.enter_context(context.start(job, len(together)))
-            record.run_id, record.stack = tracked.run_id, len(together)
-            describe_run(job, data, tracked)
-            journal = journal_of(job, context.store)
-            members.append(StackMember(job, record, tracked, journal))
+        members = [
+            open_runs.enter_context(_opened(job, record, data, context, len(jobs)))
+            for job, record in together
+        ]
         progress.started({member.job.folder: member.tracked.run_id for member in members})
-        path = checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
         with _left_open(len(members)):
-            stack = _train(stack, members, data, device, path, progress)
+            stack = _train(stack, members, data, progress)
             for place, member in enumerate(members):
-                network = _alone(stack, place, member.job, data, device)
-                keep_weights(member.job, network, member.tracked)
-                if context.figures:
-                    keep_figures(member.job, member.record, data, network, member.tracked)
+                _keep_results(stack, place, member, data, context.figures)
     for member in members:  # a run that had to wait for MLflow has its id by now
         member.record.run_id = member.tracked.run_id
         member.record.status, member.record.error = "FINISHED", ""
         checkpoint.forget(member.job.folder)
-    if len(jobs) > 1:
-        checkpoint.forget_stack(path)
+    if len(members) > 1:
+        checkpoint.forget_stack(_checkpoint_path(members))
 
 
-def _build(
-    jobs: Sequence[Job], models: Sequence[torch.nn.Module], data: Dataset, device: torch.device
-) -> Stack:
+def _build(jobs: Sequence[Job], models: Sequence[torch.nn.Module], data: Dataset) -> Stack:
     """The jobs' stack: of `models`, where there are some, else of new ones."""
     if len(jobs) == 1:
-        return build_run(jobs[0].settings, data, device)
+        return build_run(jobs[0].settings, data, data.device)
     runs = [job.settings for job in jobs]
     shape = data.input_shape, len(data.classes)
-    return build_stack(runs, models or [build_model(one, *shape) for one in runs], data, device)
+    return build_stack(
+        runs, models or [build_model(one, *shape) for one in runs], data, data.device
+    )
 
 
-def _alone(
-    stack: Stack, place: int, job: Job, data: Dataset, device: torch.device
-) -> torch.nn.Module:
-    """One run's model, by itself."""
-    if not isinstance(stack.model, StackedModel):
-        return stack.model
-    network = build_model(job.settings, data.input_shape, len(data.classes))
-    network.load_state_dict(stack.model.state_of(place), strict=False)
-    return network.to(device)
+def _prepare_folders(jobs: Sequence[Job], needed: int, *, durable: bool) -> None:
+    """Makes the runs' folders, with `needed` bytes free, and marks them as theirs."""
+    for job in jobs:
+        refuse_full(job.folder, needed, "hydra.run.dir")
+        # In a sweep's folder a run is found without its mark.
+        folders.mark(job.folder, "run", job.fingerprint, durable=durable)
+        files.remove_unfinished(job.folder)
+
+
+@contextmanager
+def _opened(
+    job: Job, record: RunRecord, data: Dataset, context: TrackingContext, runs: int
+) -> Iterator[StackMember]:
+    """One of `runs` runs that are trained together, open in the store until the block ends."""
+    with context.start(job, runs) as tracked:
+        record.run_id, record.stack = tracked.run_id, runs
+        describe_run(job, data, tracked)
+        yield StackMember(job, record, tracked, journal_of(job, context.store))
 
 
 def _train(
-    stack: Stack,
-    members: Sequence[StackMember],
-    data: Dataset,
-    device: torch.device,
-    path: Path,
-    progress: Progress,
+    stack: Stack, members: Sequence[StackMember], data: Dataset, progress: Progress
 ) -> Stack:
     """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
-    settings = members[0].job.settings
-    fingerprints = [member.job.fingerprint for member in members]
-    stack, done = _restored(stack, members, data, device)
+    stack, done = _restored(stack, members, data)
     for member in members:
-        for entry in member.journal.entries:  # the store may have missed the last one, and
-            member.tracked.log_epoch(entry)  # keeps each point once
-        logged = [entry for entry in member.journal.entries if entry.epoch <= done]
-        for entry in logged:
-            member.record_epoch(entry)
-        if logged and not _is_finite(logged[-1]):
-            member.mark_diverged()
-    if settings.evaluate_first and done == 0:
-        first = evaluate_splits(stack, data)
-        for place, member in enumerate(members):
-            member.log(
-                Entry(0, _now(), {name: values[place].item() for name, values in first.items()})
-            )
-    checkpoint.save_stack_paths(path, [member.job.folder for member in members])
-    if all(member.record.diverged for member in members):
-        return stack
-    if logged and members[-1].prune(logged[-1]):  # it was stopped while it was being ended
-        return stack
-    with progress:
-        for epoch in train(
-            stack,
-            data,
-            batch_size=settings.batch_size,
-            epochs=range(done + 1, settings.epochs + 1),
-            shuffle=settings.dataset.arguments.get("shuffle", True),
-            log_every=settings.log_every,
-            watch=progress.watch,
-        ):
-            learning = [(place, m) for place, m in enumerate(members) if not m.record.diverged]
-            entries = [member.log(_entry(epoch, place)) for place, member in learning]
-            # Of a stack the last epoch too: its runs are closed one after another, and what is
-            # killed meanwhile has only its closing to do again.
-            due = epoch.number % settings.checkpoint_every == 0 and epoch.number < settings.epochs
-            if due or (len(members) > 1 and epoch.number == settings.epochs):
-                checkpoint.save(path, stack, epoch.number, fingerprints)
-            progress.finished(epoch.number, max((e.metrics for e in entries), key=objective))
-            for place, member in learning:
-                if epoch.diverged[place]:
-                    member.mark_diverged()
-            if all(member.record.diverged for member in members):
-                break
-            if any(member.prune(entries[-1]) for member in members):  # it is the only one
-                break
+        member.resume(done)
+    if members[0].job.settings.evaluate_first and done == 0:
+        _log_untrained(stack, members, data)
+    checkpoint.save_stack_paths(_checkpoint_path(members), [m.job.folder for m in members])
+    if not all(member.is_over for member in members):
+        with progress:
+            _train_epochs(stack, members, data, progress, done)
     return stack
 
 
-def _restored(
-    stack: Stack, members: Sequence[StackMember], data: Dataset, device: torch.device
-) -> tuple[Stack, int]:
+def _train_epochs(
+    stack: Stack, members: Sequence[StackMember], data: Dataset, progress: Progress, done: int
+) -> None:
+    """Trains the epochs after `done`; each is logged first, then saved, then judged."""
+    settings = members[0].job.settings
+    fingerprints = [member.job.fingerprint for member in members]
+    for epoch in train(
+        stack,
+        data,
+        batch_size=settings.batch_size,
+        epochs=range(done + 1, settings.epochs + 1),
+        shuffle=settings.dataset.arguments.get("shuffle", True),
+        log_every=settings.log_every,
+        watch=progress.watch,
+    ):
+        logged = [
+            (member, member.log(epoch.number, epoch.logged(place), epoch.logged_batches(place)))
+            for place, member in enumerate(members)
+            if not member.is_over
+        ]
+        if _is_due(epoch.number, settings, len(members)):
+            checkpoint.save(_checkpoint_path(members), stack, epoch.number, fingerprints)
+        progress.finished(epoch.number, max((e.metrics for _, e in logged), key=objective))
+        for member, entry in logged:
+            member.judge(entry)
+        if all(member.is_over for member in members):
+            return
+
+
+def _log_untrained(stack: Stack, members: Sequence[StackMember], data: Dataset) -> None:
+    """Logs what the models give before they are trained, as epoch 0."""
+    values = evaluate_splits(stack, data)
+    for place, member in enumerate(members):
+        member.log(0, {name: each[place].item() for name, each in values.items()})
+
+
+def _is_due(epoch: int, settings: Settings, runs: int) -> bool:
+    """Whether a checkpoint is saved after an epoch.
+
+    Of a stack after the last one too: its runs are closed one after another, and what is killed
+    meanwhile has only its closing to do again.
+    """
+    if epoch == settings.epochs:
+        return runs > 1
+    return epoch % settings.checkpoint_every == 0
+
+
+def _checkpoint_path(members: Sequence[StackMember]) -> Path:
+    jobs = [member.job for member in members]
+    return checkpoint.path_of([job.folder for job in jobs], [job.fingerprint for job in jobs])
+
+
+def _restored(stack: Stack, members: Sequence[StackMember], data: Dataset) -> tuple[Stack, int]:
     """The stack as its checkpoint has it, and the epoch it was saved after; or epoch 0."""
     folder = members[0].job.folder
     path = checkpoint.stack_of(folder, members[0].job.fingerprint) or folder / checkpoint.CHECKPOINT
     try:
         done = checkpoint.restore(path, stack, [member.job.fingerprint for member in members])
         for member in members:
-            logged = [entry for entry in member.journal.entries if entry.epoch <= done]
-            diverged = bool(logged) and not _is_finite(logged[-1])
-            if member.journal.last < done and not diverged:
-                raise UnusableCheckpoint(
-                    f"{JOURNAL} beside it ends at epoch {max(member.journal.last, 0)}"
-                )
+            if not member.has_logged(done):
+                last = max(member.journal.last, 0)
+                raise UnusableCheckpoint(f"{JOURNAL} beside it ends at epoch {last}")
     except FileNotFoundError:
         return stack, 0
     except UnusableCheckpoint as reason:
         aside = checkpoint.set_aside(path)
         log.warning("%s is left aside as %s: %s; starting over", path, aside.name, reason)
-        return _build([member.job for member in members], (), data, device), 0
+        return _build([member.job for member in members], (), data), 0
     return stack, done
 
 
-def _entry(epoch: Epoch, place: int) -> Entry:
-    """What is logged of one run's epoch, at this moment."""
-    return Entry(epoch.number, _now(), epoch.logged(place), epoch.logged_batches(place))
-
-
-def _is_finite(entry: Entry) -> bool:
-    """Whether the epoch's losses are numbers; where one is not, the run has diverged."""
-    return all(math.isfinite(value) for name, value in entry.metrics.items() if "/loss" in name)
+def _keep_results(
+    stack: Stack, place: int, member: StackMember, data: Dataset, figures: bool
+) -> None:
+    """Saves one run's weights, and its figures where they are asked for."""
+    network = stack.model
+    if isinstance(network, StackedModel):
+        trained = network.state_of(place)
+        network = build_model(member.job.settings, data.input_shape, len(data.classes))
+        network.load_state_dict(trained, strict=False)
+        network.to(data.device)
+    keep_weights(member.job, network, member.tracked)
+    if figures:
+        keep_figures(member.job, member.record, data, network, member.tracked)

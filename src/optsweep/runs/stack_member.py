@@ -5,7 +5,7 @@ journal, MLflow and the record.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
+from optsweep.training.epoch_metrics import diverged
 from optsweep.training.journal import Entry, Journal
 from optsweep.verdict.ranking import objective
 
@@ -60,13 +61,31 @@ class StackMember:
     tracked: TrackedRun
     journal: Journal
 
-    def log(self, entry: Entry) -> Entry:
-        """Puts an epoch into the journal, MLflow and the record."""
-        kept, new = self.journal.keep(entry)
+    def log(
+        self, epoch: int, metrics: Mapping[str, float], batches: Mapping[int, float] | None = None
+    ) -> Entry:
+        """Puts an epoch into the journal, MLflow and the record, with the time of this moment."""
+        now = time.time_ns() // 1_000_000
+        kept, new = self.journal.keep(Entry(epoch, now, metrics, batches or {}))
         if new:
             self.tracked.log_epoch(kept)
         self.record_epoch(kept)
         return kept
+
+    def resume(self, done: int) -> None:
+        """Logs again what the store may have missed, and records the epochs up to `done`."""
+        for entry in self.journal.entries:  # the store keeps each point once
+            self.tracked.log_epoch(entry)
+        logged = self.journal.until(done)
+        for entry in logged:
+            self.record_epoch(entry)
+        if logged:  # the run may have been stopped while it was being ended
+            self.judge(logged[-1])
+
+    def has_logged(self, epoch: int) -> bool:
+        """Whether the journal holds all epochs up to this one, or the last before it diverged."""
+        logged = self.journal.until(epoch)
+        return self.journal.last >= epoch or (bool(logged) and _has_diverged(logged[-1]))
 
     def record_epoch(self, entry: Entry) -> None:
         """Puts an epoch into the record."""
@@ -78,20 +97,25 @@ class StackMember:
         for name, value in record.metrics.items():
             record.history.setdefault(name, []).append((entry.epoch, value))
 
-    def mark_diverged(self) -> None:
-        """Marks the run as diverged: no more epochs are logged."""
-        self.record.diverged = True
-        self.tracked.tag(diverged="true")
+    @property
+    def is_over(self) -> bool:
+        """Whether no more epochs are logged: the run has diverged, or was pruned."""
+        return self.record.diverged or self.record.pruned
 
-    def prune(self, entry: Entry) -> bool:
-        """Marks a run that is hopeless after an epoch, the last aside; returns whether it is."""
-        if self.job.hopeless is None or self.record.diverged:
-            return False
-        if 0 < entry.epoch < self.job.settings.epochs:
+    def judge(self, entry: Entry) -> None:
+        """Marks a run that has diverged in an epoch, or is hopeless after it, the last aside."""
+        if _has_diverged(entry):
+            self.record.diverged = True
+            self.tracked.tag(diverged="true")
+        elif self.job.hopeless is not None and 0 < entry.epoch < self.job.settings.epochs:
             self.record.pruned = self.job.hopeless(entry.epoch, objective(entry.metrics))
-        if self.record.pruned:
-            self.tracked.tag(pruned="true")
-        return self.record.pruned
+            if self.record.pruned:
+                self.tracked.tag(pruned="true")
+
+
+def _has_diverged(entry: Entry) -> bool:
+    """Whether a trained epoch's loss is NaN or infinite; epoch 0 is the untrained model's."""
+    return entry.epoch > 0 and bool(diverged(entry.metrics))
 
 
 def new_record(job: Job) -> RunRecord:
@@ -103,7 +127,3 @@ def new_record(job: Job) -> RunRecord:
         params=job.settings.params(),
         swept=dict(job.swept),
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

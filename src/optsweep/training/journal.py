@@ -41,6 +41,10 @@ class Journal:
         """The last epoch that was logged; -1 where none was (0 is the untrained model's)."""
         return self.entries[-1].epoch if self.entries else -1
 
+    def until(self, epoch: int) -> list[Entry]:
+        """The entries up to an epoch, oldest first."""
+        return [entry for entry in self.entries if entry.epoch <= epoch]
+
     def keep(self, entry: Entry) -> tuple[Entry, bool]:
         """Keeps an epoch; once this returns, a crash of the process does not lose it.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optsweep.data.batch_order import batch_order, epoch_seed
 from optsweep.data.dataset import Dataset
-from optsweep.training.epoch_metrics import Epoch
+from optsweep.training.epoch_metrics import Epoch, diverged
 from optsweep.training.evaluation import evaluate_splits
 from optsweep.training.stack import Slices, Stack
 
@@ -32,36 +32,30 @@ def train(
     """Trains for `epochs` (counted from 1), yielding each when it is done.
 
     Ends early when every run has diverged; until then one that has stays, and harms no other.
-    `watch` is handed an epoch's batches and must hand
-    them on; it sees how far an epoch is (a progress bar). The losses stay on the device until
-    an epoch ends: one synchronisation an epoch, not one a batch.
+    `watch` is given an epoch's batches and passes them on: a progress bar sees how far it is. The
+    losses stay on the device until an epoch ends: one synchronisation an epoch, not one a batch.
     """
     count = len(dataset.train.labels)
-    batches = [slice(start, start + batch_size) for start in range(0, count, batch_size)]
-    sizes = torch.tensor([len(range(count)[batch]) for batch in batches], dtype=torch.float64)
+    batches = [slice(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
     gone = torch.zeros(len(stack.seeds), dtype=torch.bool)
     for number in epochs:
         began = time.perf_counter()
         torch.manual_seed(epoch_seed(stack.seeds[0], number))
-        order = batch_order(stack.seeds, number, count, shuffle).to(dataset.train.labels.device)
+        order = batch_order(stack.seeds, number, count, shuffle).to(dataset.device)
         losses, correct = train_epoch(stack, dataset, order, watch(batches))
         batch_losses = losses.cpu()
         training_seconds = time.perf_counter() - began
-        metrics = {
-            "train/loss": sizes @ batch_losses.double() / count,
-            "train/accuracy": correct.cpu().double() / count,
-        }
-        evaluated = batch_losses.isfinite().all(dim=0) & ~gone
+        metrics = _training_metrics(batches, batch_losses, correct)
+        evaluated = ~(gone | diverged(metrics))
         if evaluated.any():
             metrics |= evaluate_splits(stack, dataset)
-        judged = torch.stack([value for name, value in metrics.items() if "/loss" in name])
-        gone = gone | ~evaluated | ~judged.isfinite().all(dim=0)
+        gone = gone | diverged(metrics)
         points = _logged(number, len(batches), log_every)
         yield Epoch(
             number=number,
             metrics=metrics,
             batch_losses=batch_losses[points],
-            samples_seen=[(number - 1) * count + min((i + 1) * batch_size, count) for i in points],
+            samples_seen=[(number - 1) * count + batches[i].stop for i in points],
             diverged=gone,
             evaluated=evaluated,
             seconds=(time.perf_counter() - began) / len(gone),
@@ -113,6 +107,18 @@ def train_step(
     for optimizer in stack.optimizers:
         optimizer.step()
     return losses.detach().mean(dim=-1), outputs.detach().argmax(dim=-1)
+
+
+def _training_metrics(
+    batches: Sequence[slice], losses: Tensor, correct: Tensor
+) -> dict[str, Tensor]:
+    """Loss and accuracy over an epoch's samples, float64 `[K]`, of losses `[steps, K]`."""
+    sizes = torch.tensor([batch.stop - batch.start for batch in batches], dtype=torch.float64)
+    count = batches[-1].stop
+    return {
+        "train/loss": sizes @ losses.double() / count,
+        "train/accuracy": correct.cpu().double() / count,
+    }
 
 
 def _logged(epoch: int, steps: int, log_every: int) -> list[int]:

@@ -1,0 +1,37 @@
+"""One run of a stack: what it learns from its journal when it resumes."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from optsweep.records.run import RunRecord
+from optsweep.runs.stack_member import StackMember
+from optsweep.training.journal import Entry, Journal
+
+
+def resumed(folder: Path, *losses: float) -> StackMember:
+    """A run that has logged these losses, from that of the untrained model on, and resumes."""
+    journal = Journal(folder / "history.jsonl")
+    for epoch, loss in enumerate(losses):
+        journal.keep(Entry(epoch, 0, {"val/loss": loss}))
+    tracked = SimpleNamespace(log_epoch=lambda entry: None, tag=lambda **tags: None)
+    job = SimpleNamespace(hopeless=None)
+    record = RunRecord(name="a run", run_id="", status="RUNNING", params={}, swept={})
+    member = StackMember(job, record, tracked, journal)  # type: ignore[arg-type]
+    member.resume(len(losses) - 1)
+    return member
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_run_diverges_by_training_alone(tmp_path: Path, loss: float) -> None:
+    assert resumed(tmp_path, loss).is_over is False
+    (tmp_path / "history.jsonl").unlink()
+    assert resumed(tmp_path, 1.0, loss).is_over is True
+
+
+def test_epochs_after_the_last_of_a_diverged_run_are_not_missing(tmp_path: Path) -> None:
+    assert resumed(tmp_path, 1.0, math.nan).has_logged(3) is True
+    (tmp_path / "history.jsonl").unlink()
+    assert resumed(tmp_path, 1.0, 0.5).has_logged(3) is False
