@@ -13,4 +13,4 @@ lint:
 	$(dir $(shell command -v $(PYTHON)))lint-imports --no-cache
 
 docs:
-	$(PYTHON) -m pytest -m "long or not long" tests/test_docs.py tests/test_words.py
+	$(PYTHON) -m pytest -m "long or not long" tests/cli/test_docs.py tests/unit/test_words.py

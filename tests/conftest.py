@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.command import copy_project
 
 # A thread for each of the processes that test side by side: threads of one that wait for others,
 # spinning, take the core from those they wait for. Before anything imports torch.
@@ -17,7 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Commands started with & by a script ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent
 # What skips for want of a program, a package, data or a right fails with this option; `.ci/run`
 # gives it. A CUDA device alone may be missing.
 NO_SKIPS = "--no-skips"
@@ -66,13 +65,6 @@ def project(tmp_path: Path) -> Path:
     return copy_project(tmp_path / "project")
 
 
-def copy_project(root: Path) -> Path:
-    """Copies conf/ and experiments/ to `root`, which becomes a project of its own."""
-    for name in ("conf", "experiments"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return root
-
-
 @pytest.fixture(scope="session")
 def fashion_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `data_dir` of this session holding Fashion-MNIST as downloaded: four .gz files."""
@@ -88,32 +80,3 @@ def fashion_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in files:
         shutil.copy(file, raw)
     return data_dir
-
-
-def run(
-    project: Path,
-    *arguments: str,
-    timeout: float = 400,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    script: str = "experiments/run.py",
-) -> subprocess.CompletedProcess[str]:
-    """Runs `python SCRIPT ARGUMENTS` in `project`, or in `cwd`, and waits for its end.
-
-    The process has one thread and no MLFLOW_TRACKING_URI, unless `env` gives them.
-    """
-    return subprocess.run(
-        [sys.executable, str(project / script), *arguments],
-        cwd=cwd or project,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment for a command under test, with `changes`."""
-    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return own | {"OMP_NUM_THREADS": "1"} | dict(changes or {})

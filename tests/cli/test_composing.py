@@ -1,0 +1,134 @@
+"""Composing a sweep's jobs once for each choice of groups gives what Hydra's own gives for each."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from optsweep.cli.composing import compose
+from optsweep.cli.output_folders import new_folder
+from optsweep.errors import FolderError
+from optsweep.runs.owner import Owner
+from support.command import ROOT, copy_project, run
+from support.store import QUICK
+
+
+@pytest.fixture(scope="module")
+def sweeping() -> Iterator[tuple[HydraContext, DictConfig]]:
+    """Hydra as it stands when a launcher is asked to launch."""
+    GlobalHydra.instance().clear()
+    setup_globals()
+    OmegaConf.register_new_resolver("project_root", lambda: "/somewhere", replace=True)
+    loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
+    config = loader.load_configuration("config", ["hydra.job.name=x"], RunMode.MULTIRUN)
+    HydraConfig.instance().set_config(config)
+    yield HydraContext(config_loader=loader, callbacks=Callbacks()), config
+
+
+def by_hydra(
+    context: HydraContext, config: DictConfig, overrides: list[str], number: int
+) -> DictConfig:
+    composed = context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(composed):
+        composed.hydra.job.id = str(number)
+        composed.hydra.job.num = number
+    return composed
+
+
+VALUES = {
+    "lr": ["1e-3", "0.1", "1"],
+    "epochs": ["1", "20"],
+    "optimizer": ["sgd", "adam", "rmsprop"],
+    "optimizer.weight_decay": ["0.0", "1e-2"],
+    "model.hidden": ["[32]", "[8,8]"],
+    "schedule": ["constant", "one_cycle"],
+    "preset": ["quickstart", "fashion_softmax"],
+    "dataset.limit": ["100", "null"],
+    "tracking.experiment": ["mine", "'two words'"],
+    "+optimizer.maximize": ["false"],
+}
+overrides = st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=5).flatmap(
+    lambda keys: st.tuples(
+        *(st.sampled_from(VALUES[key]).map(f"{key}={{}}".format) for key in keys)
+    )
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(overrides.map(list), min_size=1, max_size=3))
+def test_outcome_equals_hydras(
+    sweeping: tuple[HydraContext, DictConfig], jobs: list[list[str]]
+) -> None:
+    context, config = sweeping
+    try:
+        expected = [by_hydra(context, config, job, place) for place, job in enumerate(jobs)]
+    except HydraException as error:
+        with pytest.raises(type(error)):
+            list(compose(context, config, jobs, 0))
+        return
+    for ours, theirs in zip(compose(context, config, jobs, 0), expected, strict=True):
+        own = OmegaConf.masked_copy(theirs, [str(key) for key in theirs if key != "hydra"])
+        assert ours.unresolved == OmegaConf.to_container(own)
+        HydraConfig.instance().set_config(theirs)
+        assert ours.values == OmegaConf.to_container(own, resolve=True)
+        assert ours.choices == dict(theirs.hydra.runtime.choices)
+
+
+def test_what_is_written_into_a_runs_folder_equals_hydras(project: Path) -> None:
+    """Whole sweeps, one by Hydra's own launcher and sweeper, one by ours."""
+    other = copy_project(project.parent / "other")
+    grid = ("-m", "optimizer=sgd,adam", "lr=1e-2,1e-1", *QUICK, "figures=none")
+    plain = (
+        "hydra/launcher=basic",
+        "hydra/sweeper=basic",
+        "hydra.job_logging.root.handlers=[file]",
+    )
+    assert run(project, *grid).returncode == 0
+    assert run(other, *grid, *plain).returncode == 0
+    (ours,), (theirs,) = ((root / "outputs").glob("*/*") for root in (project, other))
+    for job in ("0", "3"):
+        for name in ("config.yaml", "overrides.yaml"):
+            assert read(ours / job / ".hydra" / name) == read(theirs / job / ".hydra" / name), name
+        mine, hydras = (read(root / job / ".hydra/hydra.yaml")["hydra"] for root in (ours, theirs))
+        assert mine.keys() == hydras.keys()
+        assert mine["job"]["num"] == hydras["job"]["num"] == int(job)
+        assert mine["job"]["override_dirname"] == hydras["job"]["override_dirname"]
+        assert mine["overrides"]["task"] == hydras["overrides"]["task"]
+        assert mine["runtime"]["output_dir"] == str(ours / job)
+        changed = {"launcher": "local", "sweeper": "grid"}
+        choices = hydras["runtime"]["choices"]
+        expected = choices | {f"hydra/{key}": value for key, value in changed.items()}
+        assert mine["runtime"]["choices"] == expected
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def test_sweeps_that_start_in_the_same_moment_share_no_folder(tmp_path: Path) -> None:
+    wanted = [tmp_path / "outputs" / "12-00-00-sweep"] * 8
+    with ThreadPoolExecutor(8) as together:
+        folders = list(together.map(new_folder, wanted))
+    assert len(set(folders)) == 8
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
+    with Owner(tmp_path), pytest.raises(FolderError, match="in use"), Owner(tmp_path):
+        pass

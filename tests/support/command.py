@@ -1,0 +1,46 @@
+"""The real command in a real process, in a project of the test's own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def copy_project(root: Path) -> Path:
+    """Copies conf/ and experiments/ to `root`, which becomes a project of its own."""
+    for name in ("conf", "experiments"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def run(
+    project: Path,
+    *arguments: str,
+    timeout: float = 400,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    script: str = "experiments/run.py",
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python SCRIPT ARGUMENTS` in `project`, or in `cwd`, and waits for its end.
+
+    The process has one thread and no MLFLOW_TRACKING_URI, unless `env` gives them.
+    """
+    return subprocess.run(
+        [sys.executable, str(project / script), *arguments],
+        cwd=cwd or project,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment for a command under test, with `changes`."""
+    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return own | {"OMP_NUM_THREADS": "1"} | dict(changes or {})

@@ -1,0 +1,205 @@
+"""Best values on the edge of a grid, and the steps beyond it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+
+from optsweep.errors import SettingsError
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.runs.job import Job
+from optsweep.sweep.extension import Extension, changed
+from optsweep.verdict.boundaries import boundaries, next_steps, next_value
+from optsweep.verdict.candidates import candidates
+from support.records import Scores, failed, scored, with_runs
+
+
+def by_rate(**optimizers: dict[float, float]) -> SweepRecord:
+    """Optimizers with these accuracies by learning rate."""
+    rows: Scores = {
+        (name, lr): [(accuracy, accuracy)]
+        for name, row in optimizers.items()
+        for lr, accuracy in row.items()
+    }
+    return scored(rows, "optimizer", "lr")
+
+
+def flagged(record: SweepRecord) -> list[tuple[str, str, float, str, float | None, str]]:
+    return [
+        (e.contender, e.key, e.value, e.side, e.next, e.override)
+        for each in candidates(record)
+        for e in boundaries(each)
+    ]
+
+
+def test_each_contenders_best_is_looked_at_with_the_override_that_extends() -> None:
+    record = by_rate(
+        sgd={1e-3: 0.1, 1e-2: 0.2, 1e-1: 0.3},
+        adam={1e-3: 0.9, 1e-2: 0.8, 1e-1: 0.1},
+        rmsprop={1e-3: 0.5, 1e-2: 0.6, 1e-1: 0.1},
+    )
+    assert flagged(record) == [
+        ("adam", "lr", 1e-3, "low", 1e-4, "lr=0.0001,0.001,0.01,0.1"),
+        ("sgd", "lr", 1e-1, "high", 1.0, "lr=0.001,0.01,0.1,1"),
+    ]
+
+
+def test_a_rate_that_diverged_was_tried_and_one_that_failed_was_not() -> None:
+    rows: Scores = {("sgd", 1e-2): [(0.8, 0.8)], ("sgd", 1e-1): [(0.9, 0.9)], ("sgd", 1.0): [None]}
+    record = scored(rows, "optimizer", "lr")
+    assert flagged(record) == []
+    record = with_runs(record, {2: failed(record.runs[2], "killed")})
+    assert [edge[3:5] for edge in flagged(record)] == [("high", 1.0)]
+
+
+def test_seeds_and_names_have_no_edges() -> None:
+    record = scored({("mlp",): [(0.9, 0.9), (0.8, 0.8)], ("cnn",): [(0.7, 0.7)] * 2}, "model")
+    assert flagged(record) == []
+
+
+def test_several_swept_numbers_are_looked_at_each() -> None:
+    rows: Scores = {
+        (lr, size): [(0.9 - abs(lr - 0.1) - size / 1000,) * 2]
+        for lr in (0.01, 0.1)
+        for size in (16, 32, 64)
+    }
+    found = flagged(scored(rows, "lr", "batch_size"))
+    assert [edge[1:5] for edge in found] == [("lr", 0.1, "high", 1.0), ("batch_size", 16, "low", 8)]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "side", "expected"),
+    [
+        ("lr", [1e-3, 1e-2], "high", 0.1),
+        ("lr", [1e-3, 1e-2], "low", 1e-4),
+        ("lr", [0.03, 0.1, 0.3], "high", 0.9),
+        ("lr", [1, 10], "high", 100),
+        ("lr", [1, 10.0], "low", 0.1),
+        ("model.width", [0.1, 0.2, 0.3], "high", 0.4),
+        ("model.width", [0.1, 0.2, 0.3], "low", None),
+        ("optimizer.weight_decay", [0, 1e-2], "high", 0.02),
+        ("batch_size", [32, 64, 128], "high", 256),
+        ("batch_size", [1, 2], "low", None),
+        ("epochs", [5, 10, 15], "high", 20),
+        ("optimizer.momentum", [0.5, 0.9], "high", None),
+        ("optimizer.momentum", [0.5, 0.9], "low", 0.2777777778),
+        ("val_fraction", [0.1, 0.2], "high", 0.4),
+        ("lr", [1e307, 1e308], "high", None),
+    ],
+)
+def test_a_step_is_the_grids_own(
+    key: str, values: list[float], side: Literal["low", "high"], expected: float | None
+) -> None:
+    found = next_value(key, values, side)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_no_more_steps_are_taken_than_asked_and_none_once_the_best_is_inside() -> None:
+    grid = {"lr": [1e-3, 1e-2]}
+
+    def asked(accuracies: dict[float, float], most: int) -> list[float]:
+        rows: Scores = {(lr,): [(accuracy,) * 2] for lr, accuracy in accuracies.items()}
+        return [each.value for each in next_steps(candidates(scored(rows, "lr")), grid, most)]
+
+    assert asked({1e-3: 0.1, 1e-2: 0.2}, 0) == []
+    assert asked({1e-3: 0.1, 1e-2: 0.2}, 1) == [0.1]
+    assert asked({1e-3: 0.1, 1e-2: 0.2, 0.1: 0.3}, 1) == []
+    assert asked({1e-3: 0.1, 1e-2: 0.2, 0.1: 0.3}, 2) == [1.0]
+    assert asked({1e-3: 0.1, 1e-2: 0.2, 0.1: 0.3, 1.0: 0.2}, 9) == []
+
+
+def test_a_step_that_failed_is_not_asked_for_again() -> None:
+    record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2, 1e-1: 0.3})
+    record = with_runs(record, {2: failed(record.runs[2], "killed")})
+    assert flagged(record) != []
+    assert next_steps(candidates(record), {"lr": [1e-3, 1e-2]}, 3) == []
+
+
+class Composer:
+    """Stands where Hydra composes: remembers what it was asked for, refuses rates above 10."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[str]] = []
+
+    def __call__(self, overrides: Sequence[Sequence[str]]) -> list[Job]:
+        self.asked += overrides
+        if any("lr=100" in each for job in overrides for each in job):
+            raise SettingsError("lr=100: too large")
+        jobs: list[Any] = [tuple(each) for each in overrides]
+        return jobs
+
+
+def extension(
+    record: SweepRecord, most: int
+) -> tuple[Extension, Composer, list[list[str]], list[str]]:
+    overrides = [[f"{key}={value}" for key, value in run.swept.items()] for run in record.runs]
+    composer, told = Composer(), list[str]()
+    return Extension(record.grid, most, overrides, composer, told.append), composer, overrides, told
+
+
+def test_every_seed_of_the_best_setting_goes_a_step_further() -> None:
+    rows: Scores = {
+        ("sgd", 0.01): [(0.8, 0.8)] * 2,
+        ("sgd", 0.1): [(0.9, 0.9)] * 2,
+        ("adam", 0.01): [(0.9, 0.9)] * 2,
+        ("adam", 0.1): [(0.8, 0.8)] * 2,
+    }
+    more, composer, overrides, _ = extension(scored(rows, "optimizer", "lr"), 3)
+    more(scored(rows, "optimizer", "lr").runs)
+    assert composer.asked == [
+        ["optimizer=sgd", "lr=1.0", "seed=0"],
+        ["optimizer=sgd", "lr=1.0", "seed=1"],
+        ["optimizer=adam", "lr=0.001", "seed=0"],
+        ["optimizer=adam", "lr=0.001", "seed=1"],
+    ]
+    assert overrides[8:] == composer.asked
+
+
+def test_a_step_that_cannot_be_run_is_told_once_and_the_sweep_ends() -> None:
+    rows: Scores = {("sgd", 1.0): [(0.8, 0.8)], ("sgd", 10.0): [(0.9, 0.9)]}
+    record = scored(rows, "optimizer", "lr")
+    more, _, overrides, told = extension(record, 3)
+    assert more(record.runs, 1) == [] and told == []  # not while a run is under way
+    assert more(record.runs) == [] and more(record.runs) == []
+    assert told == ["extend: lr=100 is not tried: lr=100: too large"]
+    assert len(overrides) == 2
+
+
+def test_an_override_keeps_the_name_by_which_it_was_typed() -> None:
+    typed = ["optimizer=sgd", "+optimizer.nesterov=true", "++lr=0.1"]
+    assert changed(typed, "lr", 1.0) == ["optimizer=sgd", "+optimizer.nesterov=true", "++lr=1.0"]
+
+
+def test_runs_that_never_started_are_no_reason_to_go_on() -> None:
+    record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2})
+    gone: list[RunRecord] = [replace(run, status="SCHEDULED", metrics={}) for run in record.runs]
+    assert next_steps(candidates(replace(record, runs=gone)), record.grid, 3) == []
+
+
+def searched(best: float, text: str) -> list[tuple[str, str]]:
+    """The side and the override of what is flagged where a search's best lies there."""
+    record = scored({(best,): [(0.9, 0.9)], (best * 1.1,): [(0.8, 0.8)]}, "lr")
+    (candidate,) = candidates(record)
+    return [(edge.side, edge.override) for edge in boundaries(candidate, {"lr": text})]
+
+
+@pytest.mark.parametrize(
+    ("best", "text", "expected"),
+    [
+        (0.01, "interval(1e-05,1)", []),
+        (0.5, "interval(1e-05,1)", []),
+        (0.8, "interval(1e-05,1)", [("high", "lr=interval(1e-05,10)")]),
+        (1.5e-5, "interval(1e-05,1)", [("low", "lr=interval(1e-06,1)")]),
+        (0.99, "interval(0,1)", [("high", "lr=interval(0,2)")]),
+        (0.5, "tag(linear,interval(1e-05,1))", []),
+        (1.001, "tag(linear,interval(1,1.1))", [("low", "lr=tag(linear,interval(0.9,1.1))")]),
+        (0.1, "1e-3,1e-2,1e-1", [("high", "lr=0.001,0.01,0.1,1")]),
+        (0.01, "1e-3,1e-2,1e-1", []),
+    ],
+)
+def test_of_a_search_the_ends_of_what_was_searched_count(
+    best: float, text: str, expected: list[tuple[str, str]]
+) -> None:
+    assert searched(best, text) == expected
