@@ -4,7 +4,7 @@ PYTHON ?= python
 .PHONY: test lint docs
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto
 
 lint:
 	$(PYTHON) -m ruff check
@@ -13,4 +13,4 @@ lint:
 	$(dir $(shell command -v $(PYTHON)))lint-imports --no-cache
 
 docs:
-	$(PYTHON) -m pytest -m "long or not long" tests/cli/test_docs.py tests/unit/test_words.py
+	$(PYTHON) -m pytest -n auto -m "long or not long" tests/cli/test_docs.py tests/unit/test_words.py

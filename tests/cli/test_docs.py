@@ -177,7 +177,7 @@ def test_the_two_commands_set_up_all_they_need() -> None:
     for command in (first, second):
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install")
     assert first.endswith("run.py -m optimizer=sgd,adam lr=1e-3,1e-1")
-    assert second.endswith(".venv/bin/python -m pytest")
+    assert second.endswith(".venv/bin/python -m pytest -n auto")
     # .ci/run takes both from this section, in a fresh clone.
     assert "Two commands" in (ROOT / ".ci" / "run").read_text()
 

@@ -1,14 +1,26 @@
 """Runs and sweeps in the test's own process, composed as the command composes them: no imports."""
 
+import io
 import itertools
+import logging
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
+import hydra
 from hydra import compose, initialize_config_dir
+from hydra.core import utils
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from optsweep.cli.jobs import new_job
+from optsweep.cli.main import main, single_run
 from optsweep.config.launchers import Launch
 from optsweep.config.settings import Settings
 from optsweep.records.run import RunRecord, SweepRecord
@@ -73,6 +85,45 @@ def swept_out(
     )
     store = Store.open(settings.tracking_uri, settings.experiment)
     return run_sweep(sweep, store, console or Console(quiet=True), lambda place, folder: None)
+
+
+def run_here(
+    project: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """What `python experiments/run.py ARGUMENTS` does, in this process: a second less for each.
+
+    For what is refused before a run starts.
+    """
+    script = [str(project / "experiments" / "run.py"), *arguments]
+    changes = {"MLFLOW_TRACKING_URI": "", "HYDRA_FULL_ERROR": "1", **(env or {})}
+    handler, hydra_save = signal.getsignal(signal.SIGTERM), utils._save_config
+    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(sys, "argv", script))
+        stack.enter_context(patch.dict(os.environ, changes))
+        stack.enter_context(chdir(project))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        if not os.environ["MLFLOW_TRACKING_URI"]:
+            del os.environ["MLFLOW_TRACKING_URI"]
+        OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
+        GlobalHydra.instance().clear()
+        try:
+            code = main(
+                hydra.main(
+                    version_base="1.3", config_path=str(project / "conf"), config_name="config"
+                )(single_run)
+            )
+        except SystemExit as end:  # argparse ends so
+            code = int(end.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+            utils._save_config = hydra_save
+            signal.signal(signal.SIGTERM, handler)
+            root.handlers[:] = handlers
+            root.setLevel(level)
+    return subprocess.CompletedProcess(script, code, out.getvalue(), err.getvalue())
 
 
 def job_in(folder: Path, fingerprint: str = "fingerprint") -> Job:
