@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision import datasets
+
+from optsweep.data.builtin import Source
+from optsweep.data.folder import image_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -57,3 +61,17 @@ def make_cifar10(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(cls, "test_list", test)
     monkeypatch.setattr(cls, "meta", {**cls.meta, "md5": meta})
     return cls
+
+
+def load(root: Path, data_dir: Path, size: int = 4) -> Source:
+    return image_folder(data_dir=data_dir, path=str(root), size=size)
+
+
+def cache(data_dir: Path) -> list[Path]:
+    return sorted((data_dir / ".decoded").glob("*.safetensors"))
+
+
+def assert_same(one: Source, other: Source) -> None:
+    assert (one.classes, one.peak, one.digest) == (other.classes, other.peak, other.digest)
+    for a, b in ((one.train, other.train), (one.test, other.test)):
+        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)

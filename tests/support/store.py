@@ -1,9 +1,12 @@
 """Looking into the MLflow store of a project under test."""
 
+import math
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+
+from optsweep.training.journal import Entry
 
 QUICK = ("epochs=2", "model.hidden=[16]")  # overrides of a run that takes no time
 
@@ -34,3 +37,8 @@ def history(project: Path, run_id: str, metric: str) -> list[tuple[int, float]]:
 
 def artifacts(project: Path, run_id: str, folder: str | None = None) -> set[str]:
     return {entry.path for entry in client(project).list_artifacts(run_id, folder)}
+
+
+def entry(epoch: int, loss: float) -> Entry:
+    seen = 1000 * epoch
+    return Entry(epoch, seen, {"train/loss": loss, "val/loss": math.nan}, {seen: loss})

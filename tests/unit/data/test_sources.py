@@ -4,10 +4,6 @@ import json
 import os
 import pickle
 import struct
-import subprocess
-import sys
-import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +22,7 @@ from optsweep.data.builtin import Source, digits, make_source, torchvision_sourc
 from optsweep.data.folder import image_folder
 from optsweep.data.splits import Split
 from optsweep.errors import DatasetError, SettingsError
-from support.command import environment
-from support.pictures import BLUE, make_cifar10, picture, pictures
-
-
-def load(root: Path, data_dir: Path, size: int = 4) -> Source:
-    return image_folder(data_dir=data_dir, path=str(root), size=size)
-
-
-def cache(data_dir: Path) -> list[Path]:
-    return sorted((data_dir / ".decoded").glob("*.safetensors"))
+from support.pictures import BLUE, assert_same, cache, load, make_cifar10, picture, pictures
 
 
 def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,12 +30,6 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{arguments} was decoded again")
 
     monkeypatch.setattr(Image, "open", opened)
-
-
-def assert_same(one: Source, other: Source) -> None:
-    assert (one.classes, one.peak, one.digest) == (other.classes, other.peak, other.digest)
-    for a, b in ((one.train, other.train), (one.test, other.test)):
-        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
 
 
 # A Source's own checks and digest.
@@ -435,89 +416,6 @@ def test_a_full_disk_costs_the_cache_alone(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(data_cache, "save_file", fail)
     assert_same(load(root, tmp_path), expected)
     assert [file.name for file in (tmp_path / ".decoded").iterdir()] == [".lock"]
-
-
-def can_mount(folder: Path) -> bool:
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
-    return os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
-
-
-def test_a_read_only_disk_is_read_from(tmp_path: Path) -> None:
-    root, data_dir = pictures(tmp_path / "pets"), tmp_path / "data"
-    data_dir.mkdir()
-    expected = load(root, tmp_path / "elsewhere")
-    if not can_mount(data_dir):
-        pytest.skip("mounting a read-only disk needs privileges")
-    try:
-        assert_same(load(root, data_dir), expected)
-        assert not list(data_dir.iterdir())
-    finally:
-        subprocess.run(["umount", str(data_dir)], check=True)
-
-
-LOADER = """
-import sys, time
-from pathlib import Path
-from optsweep.data import folder as image_folder
-root, data_dir, slow = sys.argv[1:]
-decode, decoded = image_folder._decode, []
-def counted(*arguments):
-    decoded.append(1)
-    (Path(data_dir) / "decoding").touch()
-    time.sleep(float(slow))
-    return decode(*arguments)
-image_folder._decode = counted
-print("ready", flush=True)
-sys.stdin.readline()
-source = image_folder.image_folder(data_dir=Path(data_dir), path=root, size=4)
-print(len(decoded), source.digest, int(source.train.images.sum()))
-"""
-
-
-def loader(root: Path, data_dir: Path, slow: float = 0.0) -> subprocess.Popen[str]:
-    """A process that has imported everything and loads when it is sent a line."""
-    return subprocess.Popen(
-        [sys.executable, "-c", LOADER, str(root), str(data_dir), str(slow)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-
-
-def start(processes: Iterable[subprocess.Popen[str]]) -> None:
-    started = list(processes)
-    for process in started:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-
-
-def test_of_processes_that_start_together_one_decodes_even_after_one_was_killed(
-    tmp_path: Path,
-) -> None:
-    root, data_dir = pictures(tmp_path / "pets"), tmp_path / "data"
-    data_dir.mkdir()
-    killed, *others = [loader(root, data_dir, 600), *(loader(root, data_dir, 1) for _ in range(2))]
-    try:
-        start([killed])
-        while not (data_dir / "decoding").exists():
-            time.sleep(0.01)
-        start(others)
-        killed.kill()
-        answers = [process.communicate(timeout=60)[0].split() for process in others]
-    finally:
-        for process in (killed, *others):
-            process.kill()
-            process.communicate()
-    assert sorted(answer[0] for answer in answers) == ["0", "1"]
-    source = load(root, data_dir)
-    expected = [source.digest, str(int(source.train.images.sum()))]
-    assert [answer[1:] for answer in answers] == [expected] * 2
-    assert len(cache(data_dir)) == 1
-    assert not list((data_dir / ".decoded").glob("*.part"))
 
 
 # torchvision's classes, on their own formats made small.

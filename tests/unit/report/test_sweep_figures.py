@@ -1,7 +1,5 @@
 """Pictures of made-up sweeps are rendered for real; no two of their texts may overlap."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,14 +253,6 @@ def test_equal_sweeps_are_equal_files(tmp_path: Path) -> None:
         return [path.read_bytes() for path in sorted(tmp_path.iterdir())]
 
     assert drawn(TWELVE) == drawn(TWELVE)
-
-
-def test_neither_pyplot_nor_torch_nor_mlflow_is_imported() -> None:
-    program = (
-        "import sys; from optsweep.report import page; from optsweep.report.figures import sweep\n"
-        "assert not {'matplotlib.pyplot', 'torch', 'mlflow'} & sys.modules.keys()"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_search_is_drawn_as_points_hollow_where_pruned() -> None:

@@ -4,8 +4,6 @@ import functools
 import importlib.util
 import math
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +26,7 @@ from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.tracking.history import histories
 from optsweep.tracking.reading import latest_sweep, read_sweep
 from optsweep.tracking.store import Store
-from support.command import copy_project, environment
+from support.command import copy_project
 from support.records import FOUR, TWELVE, failed, with_runs
 
 
@@ -310,14 +308,18 @@ def script(project: Path) -> Any:
     return module
 
 
-def test_the_command_rebuilds_a_report_from_the_store(filled: Path, kept: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(filled / "experiments" / "report.py"), f"sweep={kept}"],
-        capture_output=True, text=True, cwd="/", env=environment({"COLUMNS": "100"}), check=True,
-    )  # fmt: skip
+def test_the_command_rebuilds_a_report_from_the_store(
+    filled: Path,
+    kept: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert script(filled).main([f"sweep={kept}"]) == 0
+    out = capsys.readouterr().out
     page = filled / "outputs" / "reports" / kept / "report.html"
-    assert done.stdout.splitlines()[-1] == f"report  {page}"
-    assert "Best of 12 runs" in done.stdout and "ValueError: no" in done.stdout
+    assert out.splitlines()[-1] == f"report  {page}"
+    assert "Best of 12 runs" in out and "ValueError: no" in out
     assert "Best of 12 runs" in page.read_text()
     assert {path.name for path in (page.parent / "figures").iterdir()} == {
         "verdict.png", "learning_curves.png", "learning_rates.png", "heat_map.png",

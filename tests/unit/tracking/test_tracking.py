@@ -2,13 +2,7 @@
 
 import json
 import math
-import multiprocessing
-import signal
 import sqlite3
-import subprocess
-import sys
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,34 +38,6 @@ def test_store_and_experiment_are_created_with_artifacts_beside_the_file(
 
 def test_opening_again_finds_the_same_experiment(uri: str) -> None:
     assert Store.open(uri, "mine").experiment_id == Store.open(uri, "mine").experiment_id
-
-
-DIE_HALF_MADE = """
-import os, signal, sys
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from optsweep.tracking.store import Store
-
-@event.listens_for(Engine, "before_cursor_execute")
-def die(connection, cursor, statement, *rest):
-    if statement.strip().startswith("INSERT INTO _alembic_tmp_"):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Store.open(sys.argv[1], "mine")
-"""
-
-
-def test_a_store_whose_making_was_killed_is_made_anew(uri: str, tmp_path: Path) -> None:
-    killed = subprocess.run([sys.executable, "-c", DIE_HALF_MADE, uri], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "mlflow.db").exists(), "only a whole one is there"
-    Store.open(uri, "mine")
-    assert {path.name for path in tmp_path.iterdir()} <= {
-        *(f"mlflow.db{end}" for end in ("", "-wal", "-shm")),
-        ".mlflow.db.lock",
-    }
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: Path) -> None:
@@ -163,22 +129,6 @@ def test_the_file_is_in_write_ahead_mode(uri: str, tmp_path: Path) -> None:
     Store.open(uri, "mine")
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def _open_and_log(uri: str) -> str:
-    store = Store.open(uri, "shared")
-    with start_run(store, "run") as run:
-        run.log_epoch(Entry(1, 1, {"train/loss": 1.0}, {}))
-    return store.experiment_id
-
-
-def test_processes_that_start_together_on_no_store_share_one(uri: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(3, mp_context=context) as pool:
-        ids = set(pool.map(_open_and_log, [uri] * 3))
-    assert len(ids) == 1
-    runs = MlflowClient(uri).search_runs(list(ids))
-    assert [run.info.status for run in runs] == ["FINISHED"] * 3
 
 
 def test_a_store_that_fails_in_the_middle_is_one_readable_error(uri: str) -> None:
