@@ -22,6 +22,7 @@ def benchmark(project: Path, *arguments: str) -> dict[str, list[float]]:
     return {name: [float(n) for n in FIGURE.findall(" ".join(rest))] for name, *rest in cells}
 
 
+@pytest.mark.long
 def test_help_says_what_each_part_measures(project: Path) -> None:
     printed = run(project, "--help", script="experiments/benchmark.py").stdout
     parts = dict(re.findall(r"^ {4}(\w+) +(\S.+)$", printed, re.M))
@@ -84,6 +85,7 @@ def test_of_sweeps_that_are_struck_and_resumed_nothing_is_lost(project: Path) ->
     assert [printed[name] for name in [*lost, "processes left"]] == [0] * 5
 
 
+@pytest.mark.long
 def test_a_word_that_faults_does_not_know_is_refused(project: Path) -> None:
     done = run(project, "faults", "trials=3", "hammers=3", script="experiments/benchmark.py")
     assert done.returncode == 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from support.command import ROOT, environment
@@ -60,6 +61,7 @@ def test_of_what_is_known() -> None:
 """
 
 
+@pytest.mark.long
 def test_what_is_skipped_fails_where_the_checks_run(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(SKIPPING)
     (tmp_path / "test_whole.py").write_text("import pytest\npytest.importorskip('nonesuch')\n")

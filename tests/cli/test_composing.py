@@ -68,6 +68,7 @@ overrides = st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=5).fla
 )
 
 
+@pytest.mark.long
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -90,6 +91,7 @@ def test_outcome_equals_hydras(
         assert ours.choices == dict(theirs.hydra.runtime.choices)
 
 
+@pytest.mark.long
 def test_what_is_written_into_a_runs_folder_equals_hydras(project: Path) -> None:
     """Whole sweeps, one by Hydra's own launcher and sweeper, one by ours."""
     other = copy_project(project.parent / "other")
@@ -121,6 +123,7 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
+@pytest.mark.long
 def test_sweeps_that_start_in_the_same_moment_share_no_folder(tmp_path: Path) -> None:
     wanted = [tmp_path / "outputs" / "12-00-00-sweep"] * 8
     with ThreadPoolExecutor(8) as together:
@@ -129,6 +132,7 @@ def test_sweeps_that_start_in_the_same_moment_share_no_folder(tmp_path: Path) ->
     assert all(folder.is_dir() for folder in folders)
 
 
+@pytest.mark.long
 def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
     with Owner(tmp_path), pytest.raises(FolderError, match="in use"), Owner(tmp_path):
         pass

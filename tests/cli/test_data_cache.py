@@ -36,6 +36,7 @@ def can_mount(folder: Path) -> bool:
     return os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
 
 
+@pytest.mark.long
 def test_a_read_only_disk_is_read_from(tmp_path: Path) -> None:
     root, data_dir = pictures(tmp_path / "pets"), tmp_path / "data"
     data_dir.mkdir()
@@ -70,6 +71,7 @@ def start(processes: Iterable[subprocess.Popen[str]]) -> None:
         process.stdin.flush()
 
 
+@pytest.mark.long
 def test_of_processes_that_start_together_one_decodes_even_after_one_was_killed(
     tmp_path: Path,
 ) -> None:

@@ -48,15 +48,12 @@ def every_command() -> dict[str, Path]:
 
 def params() -> list[object]:
     """The commands as parameters; a plain run tries those that are quick."""
-    first = commands(README)[0]
     return [
         pytest.param(
             command,
             page,
             id=f"{page.stem}: {command}",
-            marks=()
-            if command == first or any(word in command for word in READS_ONLY)
-            else pytest.mark.long,
+            marks=() if any(word in command for word in READS_ONLY) else pytest.mark.long,
         )
         for command, page in every_command().items()
     ]
@@ -199,6 +196,7 @@ def _sh(page: Path) -> str:
     return "\n".join(commands(page))
 
 
+@pytest.mark.long
 def test_mlflow_ui_in_the_project_root_shows_the_runs(swept: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

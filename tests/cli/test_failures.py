@@ -110,6 +110,7 @@ def test_each_failure_has_its_own_reason_and_the_good_runs_finish(fragile: Path)
     assert parent.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_what_a_failed_run_printed_last_is_kept(fragile: Path) -> None:
     sweep(fragile, "model.fate=raise,none", "epochs=3")
     (parent,) = runs(fragile, "sweep")
@@ -117,6 +118,7 @@ def test_what_a_failed_run_printed_last_is_kept(fragile: Path) -> None:
     assert "last words" in report.read_text()
 
 
+@pytest.mark.long
 def test_running_out_of_memory_is_one_runs_failure(fragile: Path) -> None:
     code, _ = sweep(fragile, "model.fate=memory,none", "epochs=3")
     assert code == 1
@@ -125,6 +127,7 @@ def test_running_out_of_memory_is_one_runs_failure(fragile: Path) -> None:
     assert found["none"].info.status == "FINISHED"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fate", ["kill", "hard_exit"])
 def test_a_crash_is_tried_again_from_its_checkpoint_in_its_own_run(
     fragile: Path, fate: str
@@ -138,6 +141,7 @@ def test_a_crash_is_tried_again_from_its_checkpoint_in_its_own_run(
     assert all(one.data.metrics["train/loss"] > 0 for one in found)
 
 
+@pytest.mark.long
 def test_what_raised_is_not_tried_again(fragile: Path) -> None:
     once = f"model.once={fragile}/once"
     retry = "hydra.launcher.retries=3"
@@ -146,6 +150,7 @@ def test_what_raised_is_not_tried_again(fragile: Path) -> None:
     assert sorted(one.info.status for one in runs(fragile)) == ["FAILED", "FINISHED"]
 
 
+@pytest.mark.long
 def test_fail_fast_stops_at_the_first_failure(fragile: Path) -> None:
     fates = "model.fate=raise,hang,a,b,c,d"
     code, output = sweep(fragile, fates, "epochs=3", "hydra.launcher.fail_fast=true")
@@ -156,6 +161,7 @@ def test_fail_fast_stops_at_the_first_failure(fragile: Path) -> None:
     assert "RUNNING" not in statuses
 
 
+@pytest.mark.long
 def test_in_the_launching_process_there_is_no_isolation_but_the_same_result(
     fragile: Path,
 ) -> None:
@@ -164,6 +170,7 @@ def test_in_the_launching_process_there_is_no_isolation_but_the_same_result(
     assert sorted(one.info.status for one in runs(fragile)) == ["FAILED", "FINISHED"]
 
 
+@pytest.mark.long
 def test_one_worker_isolates_too(fragile: Path) -> None:
     code, _ = sweep(fragile, "model.fate=kill,none", "epochs=3", "hydra.launcher.workers=1")
     assert code == 1

@@ -158,6 +158,7 @@ def approx(points: list[tuple[int, float]]) -> list[Any]:
     return [(step, pytest.approx(value, rel=1e-4)) for step, value in points]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_sweep_is_whole_though_all_files_were_damaged(
     alone: Stopped, tmp_path: Path, how: str
@@ -168,6 +169,7 @@ def test_a_sweep_is_whole_though_all_files_were_damaged(
     resumed(project, ALONE, alone.expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_stack_is_whole_though_all_files_were_damaged(
     together: Stopped, tmp_path: Path, how: str
@@ -178,6 +180,7 @@ def test_a_stack_is_whole_though_all_files_were_damaged(
     resumed(project, TOGETHER, together.expected)
 
 
+@pytest.mark.long
 def test_there_is_no_other_kind_of_file_and_none_of_these_is_lacking(
     alone: Stopped, together: Stopped
 ) -> None:

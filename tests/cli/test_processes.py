@@ -227,6 +227,7 @@ def exists(process: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @linux
 def test_the_servers_death_costs_what_runs_and_nothing_else(
     workers: LocalProcesses, tmp_path: Path
@@ -243,6 +244,7 @@ def test_the_servers_death_costs_what_runs_and_nothing_else(
     assert isinstance(outcome(waiting), int)
 
 
+@pytest.mark.long
 @linux
 def test_the_servers_death_between_tasks_costs_nothing(
     workers: LocalProcesses, tmp_path: Path
@@ -265,6 +267,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @linux
 def test_all_processes_end_within_two_seconds_of_their_launcher(tmp_path: Path) -> None:
     script = tmp_path / "launcher.py"

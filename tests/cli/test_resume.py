@@ -95,7 +95,7 @@ MOMENTS = (
     between_two_runs,
     in_the_summary,
 )
-QUICKEST = {(kill_launcher, in_the_middle), (interrupt_group, before_the_first_epoch)}
+QUICKEST = {(kill_launcher, in_the_middle)}
 
 
 def trials() -> Iterator[object]:
@@ -158,6 +158,7 @@ def test_a_stack_whose_worker_is_killed_is_tried_again_bit_for_bit(
     assert points(project) == stacked
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_says_how_to_go_on(project: Path) -> None:
     started = Started(project, *GRID, *SETTINGS)
     started.wait_for_epochs()
@@ -176,6 +177,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(project: Path) -> None:
     assert {one.info.status for one in runs(project)} <= {"KILLED", "FINISHED"}
 
 
+@pytest.mark.long
 def test_after_a_killed_launcher_the_next_sweep_marks_what_it_left(project: Path) -> None:
     Started(project, *GRID, *SETTINGS).die()
     assert "RUNNING" in {one.info.status for one in runs(project) + runs(project, "sweep")}
@@ -183,6 +185,7 @@ def test_after_a_killed_launcher_the_next_sweep_marks_what_it_left(project: Path
     assert "RUNNING" not in {one.info.status for one in runs(project) + runs(project, "sweep")}
 
 
+@pytest.mark.long
 def test_a_living_sweep_is_not_touched_by_another(project: Path) -> None:
     started = Started(project, *GRID, *SETTINGS)
     started.wait_for_epochs()
@@ -192,6 +195,7 @@ def test_a_living_sweep_is_not_touched_by_another(project: Path) -> None:
     assert {one.info.status for one in runs(project)} == {"FINISHED"}
 
 
+@pytest.mark.long
 def test_finished_runs_are_taken_over_into_a_larger_sweep(project: Path) -> None:
     assert run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=none").returncode == 0
     done = run(project, "-m", "lr=1e-3,1e-2,1e-1", *QUICK, "figures=none", "resume=true")
@@ -202,6 +206,7 @@ def test_finished_runs_are_taken_over_into_a_larger_sweep(project: Path) -> None
     assert first.info.run_id != second.info.run_id
 
 
+@pytest.mark.long
 def test_the_same_command_again_with_resume_repeats_nothing(project: Path) -> None:
     for more in ((), ("resume=true",)):
         done = run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=none", *more)
@@ -230,6 +235,7 @@ def test_a_single_run_goes_on_too(project: Path) -> None:
     assert len(runs(project)) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", [b"", b"foreign", b"optsweep checkpoint 0\n...."])
 def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
     damage: bytes, project: Path, expected: Points

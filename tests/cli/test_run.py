@@ -89,12 +89,14 @@ def test_the_terminal_tells_what_happened_and_where_it_lies(finished: tuple[Path
     assert (folder / "optsweep.log").is_file()
 
 
+@pytest.mark.long
 def test_figures_none_draws_none(project: Path) -> None:
     run(project, *QUICK, "figures=none")
     (found,) = runs(project)
     assert artifacts(project, found.info.run_id, "figures") == set()
 
 
+@pytest.mark.long
 def test_the_same_command_gives_the_same_metrics_bit_for_bit(project: Path) -> None:
     for _ in range(2):
         assert run(project, *QUICK, "optimizer=rmsprop", "figures=none").returncode == 0
@@ -116,6 +118,7 @@ def test_divergence_is_recorded_and_is_no_failure(project: Path) -> None:
     assert len(history(project, found.info.run_id, "train/accuracy")) < 50
 
 
+@pytest.mark.long
 def test_evaluate_first_gives_step_zero(project: Path) -> None:
     run(project, *QUICK, "evaluate_first=true", "figures=none")
     (found,) = runs(project)
@@ -160,6 +163,7 @@ def test_resnet18_takes_a_training_step(project: Path) -> None:
     assert result.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_quickstart_reaches_its_figure(project: Path) -> None:
     done = run(project, "preset=quickstart", "figures=none")
     assert done.returncode == 0, done.stderr
@@ -201,6 +205,7 @@ def test_a_store_can_be_given_by_the_environment(project: Path, tmp_path: Path) 
     assert not (project / "mlflow.db").exists()
 
 
+@pytest.mark.long
 def test_a_users_own_optimizer_is_a_yaml_file_and_no_new_code(project: Path) -> None:
     (project / "conf/optimizer/nadam.yaml").write_text(
         "_target_: torch.optim.NAdam\nlr: ${lr}\nmomentum_decay: 4e-3\n"

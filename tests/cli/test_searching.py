@@ -102,6 +102,7 @@ def test_without_optuna_the_line_says_what_to_install(project: Path, tmp_path: P
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_search_with_pruning_is_told_and_taken_over(project: Path) -> None:
     asked = (*SEARCH, "epochs=9", "hydra.sweeper.pruning=true", "hydra.sweeper.n_trials=9")
     done = run(project, *asked)

@@ -82,6 +82,7 @@ def assert_kept(project: Path, printed: str) -> None:
     assert leaks == {}
 
 
+@pytest.mark.long
 def test_a_sweep_with_secrets_leaves_none_anywhere(mine: Path) -> None:
     done = run(
         mine,

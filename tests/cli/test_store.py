@@ -56,6 +56,7 @@ def test_a_store_whose_making_was_killed_is_made_anew(uri: str, tmp_path: Path) 
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.long
 def test_processes_that_start_together_on_no_store_share_one(uri: str) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(3, mp_context=context) as pool:

@@ -43,6 +43,7 @@ def test_all_combinations_are_nested_under_one_parent(swept: tuple[Path, str]) -
     assert parent.data.params["grid.lr"] == "0.001,0.1"
 
 
+@pytest.mark.long
 def test_the_table_is_ranked_and_the_best_run_named(swept: tuple[Path, str]) -> None:
     project, printed = swept
     (folder,) = (project / "outputs").glob("*/*")
@@ -61,6 +62,7 @@ def test_the_table_is_ranked_and_the_best_run_named(swept: tuple[Path, str]) -> 
     assert artifacts(project, parent.info.run_id, "figures")
 
 
+@pytest.mark.long
 def test_pictures_are_drawn_for_the_best_run_only(swept: tuple[Path, str]) -> None:
     project, _ = swept
     (parent,) = runs(project, "sweep")
@@ -72,11 +74,13 @@ def test_pictures_are_drawn_for_the_best_run_only(swept: tuple[Path, str]) -> No
     assert drawn == {parent.data.tags["optsweep.best_run_id"]}
 
 
+@pytest.mark.long
 def test_pictures_are_drawn_for_all_runs_where_that_is_asked(project: Path) -> None:
     run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=all")
     assert all(artifacts(project, child.info.run_id, "figures") for child in runs(project))
 
 
+@pytest.mark.long
 def test_a_run_in_a_sweep_equals_the_same_run_alone(tmp_path: Path, project: Path) -> None:
     run(project, "optimizer=adam", "lr=1e-1", *QUICK, "figures=none")
     sweep = copy_project(tmp_path / "sweep")
@@ -90,6 +94,7 @@ def test_a_run_in_a_sweep_equals_the_same_run_alone(tmp_path: Path, project: Pat
         )
 
 
+@pytest.mark.long
 def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path) -> None:
     # With a learning rate of next to nothing the first epoch's losses are those of the start.
     run(project, "-m", "optimizer=sgd,adam", "seed=0,1", "lr=1e-30", *QUICK, "figures=none")
@@ -102,6 +107,7 @@ def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path)
     assert losses["sgd lr=1e-30 seed=0"] != losses["sgd lr=1e-30 seed=1"]
 
 
+@pytest.mark.long
 def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
     done = run(project, "-m", "lr=1e30,1e-2", *QUICK, "figures=none")
     assert done.returncode == 0, done.stderr
@@ -112,11 +118,13 @@ def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_without_validation_ranking_by_test_is_said(project: Path) -> None:
     done = run(project, "-m", "lr=1e-2,1e-1", "val_fraction=0", *QUICK, "figures=none")
     assert "Ranked by test" in done.stdout
 
 
+@pytest.mark.long
 def test_hydras_own_launcher_still_works(project: Path) -> None:
     done = run(project, *GRID, "hydra/launcher=basic", "figures=none")
     assert done.returncode == 0, done.stderr

@@ -231,6 +231,7 @@ def check_what_mlflow_shows(project: Path, found: Content) -> None:
     assert ordered[0].info.run_id == parent.info.run_id
 
 
+@pytest.mark.long
 def test_a_best_value_on_the_edge_is_flagged_and_the_sweep_extends_itself(project: Path) -> None:
     grid = ("-m", "optimizer=sgd", "lr=1e-3,1e-2", "epochs=10", "figures=none")
     done = run(project, *grid)
@@ -264,6 +265,7 @@ def test_a_best_value_on_the_edge_is_flagged_and_the_sweep_extends_itself(projec
     assert verdict_of(project, "outputs/reports/*") == found
 
 
+@pytest.mark.long
 def test_what_is_asked_of_a_sweep_has_one_value(project: Path) -> None:
     done = run(project, "-m", "lr=1e-2,1e-1", "extend=0,1")
     assert done.returncode == 2

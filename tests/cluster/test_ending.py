@@ -30,6 +30,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch, *learning_rates: float) -> None:
     monkeypatch.setattr(run, "load_dataset", fail)
 
 
+@pytest.mark.long
 def test_a_sweep_whose_runs_all_failed_is_failed(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,6 +41,7 @@ def test_a_sweep_whose_runs_all_failed_is_failed(
     assert parent.data.tags["optsweep.error"] == "none of the 2 runs finished"
 
 
+@pytest.mark.long
 def test_a_sweep_some_of_whose_runs_failed_is_finished(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +80,7 @@ def leaving(silent_since: list[float]) -> Iterator[FakeStore]:
         over.set()
 
 
+@pytest.mark.long
 def test_ctrl_c_on_a_sweep_whose_server_is_silent_still_concludes(
     project: Path,
     leaving: FakeStore,

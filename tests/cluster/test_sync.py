@@ -154,6 +154,7 @@ def test_ctrl_c_while_the_server_is_silent_ends_in_time_and_loses_nothing(
     assert {one.info.status for one in [*server.runs(), *server.runs("sweep")]} == {"KILLED"}
 
 
+@pytest.mark.long
 def test_what_waits_for_another_store_is_told(project: Path) -> None:
     folder = project / "outputs/run"
     folder.mkdir(parents=True)

@@ -76,6 +76,7 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.long
 def test_cifar_cnn_runs_to_its_end_or_to_a_recorded_divergence(
     project: Path, cifar10: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_cifar_cnn_runs_to_its_end_or_to_a_recorded_divergence(
     assert epochs == 12 or result.diverged
 
 
+@pytest.mark.long
 def test_cifar_cnn_learns_with_a_smaller_rate_and_activations(project: Path, cifar10: Path) -> None:
     tamed = ("preset=cifar_cnn", "lr=1e-3", "model.activation=relu")
     result = carried_out(project, *tamed, f"data_dir={cifar10}")

@@ -262,6 +262,7 @@ def test_a_runs_time_is_its_share(project: Path) -> None:
     assert len({run.seconds for run in record.runs}) == 1
 
 
+@pytest.mark.long
 def test_a_diverged_run_tells_what_it_tells_alone(tmp_path: Path, project: Path) -> None:
     from support.command import copy_project
 
@@ -329,6 +330,7 @@ def printed(console: Console) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.long
 def test_of_a_stack_that_breaks_only_the_run_at_fault_fails(frail: Path) -> None:
     console = said()
     grid = ("optimizer=frail", "lr=0.05,0.1,0.5", "model.hidden=[16]", "epochs=2")
@@ -349,6 +351,7 @@ def test_of_a_stack_that_breaks_only_the_run_at_fault_fails(frail: Path) -> None
     assert "optsweep.error" not in found["0.1"].data.tags
 
 
+@pytest.mark.long
 def test_a_stack_that_does_not_fit_is_halved_until_it_does(frail: Path) -> None:
     console = said()
     grid = ("loss=narrow", "lr=0.01,0.02,0.05,0.1,0.2", "model.hidden=[16]", "epochs=1")

@@ -125,6 +125,7 @@ def simulated(rng: np.random.Generator, seeds: int, rates: int, ahead: float = 0
     return SweepRecord("", [], {"optimizer": names, "lr": lrs, "seed": range(seeds)}, runs)
 
 
+@pytest.mark.long
 def test_a_false_winner_is_named_in_at_most_six_percent_of_sweeps() -> None:
     rng = np.random.default_rng(7)
     # statsmodels collects garbage at each correction; how many seeds would decide is not asked.
