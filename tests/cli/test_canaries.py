@@ -228,7 +228,7 @@ def test_artifacts_can_be_deleted_where_they_lie(tmp_path: Path) -> None:
 # Optuna
 
 
-def test_a_trial_is_gone_on_with_by_its_number_in_the_storage() -> None:
+def test_a_trial_is_continued_by_its_number_in_the_storage() -> None:
     with canary(
         "optsweep.search.pruning reports to a trial that another process began, as "
         "`Trial(study, frozen._trial_id)`: Optuna has no public way. Without it a search with "

@@ -53,7 +53,7 @@ class Fragile(torch.nn.Module):
 
 @pytest.fixture
 def fragile(project: Path) -> Path:
-    """A project with a model of its own, which can be told to fail."""
+    """A project with a model of its own, which fails on request."""
     (project / "fragile.py").write_text(FRAGILE)
     (project / "conf/model/fragile.yaml").write_text(
         "_target_: fragile.Fragile\nfate: none\nonce: null\n"

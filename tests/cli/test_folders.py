@@ -8,7 +8,7 @@ import pytest
 from optsweep.errors import FolderError
 from optsweep.system import folders
 from support.command import run
-from support.in_process import carried_out, swept_out
+from support.in_process import sweep_here, train_here
 from support.store import QUICK, client, runs
 
 GRID = ("lr=1e-3,1e-2", *QUICK)
@@ -26,20 +26,20 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_sweep_that_is_resumed_deletes_nothing_in_the_folder_that_was_typed(
     project: Path, typed: str
 ) -> None:
-    done = swept_out(project, *GRID, folder=project / "outputs/sweep")
+    done = sweep_here(project, *GRID, folder=project / "outputs/sweep")
     (project / "other").mkdir()
     (project / "other/x.txt").write_text("mine")
     (project / "outputs/sub").mkdir()
     (project / "linked").symlink_to(project / "outputs/sweep")
     before = content(project)
-    again = swept_out(project, *GRID, "resume=true", folder=project / typed)
+    again = sweep_here(project, *GRID, "resume=true", folder=project / typed)
     assert [run.run_id for run in again.runs] == [run.run_id for run in done.runs]
     assert before.items() <= content(project).items()
 
 
 def test_a_path_from_the_store_is_used_only_where_a_run_of_ours_made_it(project: Path) -> None:
     """Its outbox would be sent, its checkpoint removed, its files written over."""
-    first = carried_out(project, *QUICK)
+    first = train_here(project, *QUICK)
     victim = project / "victim"
     victim.mkdir()
     (victim / "history.jsonl").write_text("mine")
@@ -49,33 +49,33 @@ def test_a_path_from_the_store_is_used_only_where_a_run_of_ours_made_it(project:
     store.set_tag(first.run_id, "optsweep.folder", str(victim))
     store.set_terminated(first.run_id, "KILLED")
     before = {path: path.read_bytes() for path in victim.iterdir()}
-    again = carried_out(project, *QUICK, "resume=true")
+    again = train_here(project, *QUICK, "resume=true")
     assert (again.run_id, again.status) == (first.run_id, "FINISHED")
     assert {path: path.read_bytes() for path in victim.iterdir()} == before
     assert runs(project)[0].data.tags["optsweep.folder"] == str(project / "outputs")
 
 
 def test_the_outboxes_below_a_path_from_the_store_are_left_alone(project: Path) -> None:
-    first = carried_out(project, *QUICK)
+    first = train_here(project, *QUICK)
     victim = project / "victim/deep"
     victim.mkdir(parents=True)
     (victim / "unsent.jsonl").write_text("mine")
     store = client(project)
     store.set_tag(first.run_id, "optsweep.folder", str(project / "victim"))
     store.update_run(first.run_id, "RUNNING")
-    carried_out(project, *QUICK, "lr=0.5")
+    train_here(project, *QUICK, "lr=0.5")
     assert (victim / "unsent.jsonl").read_text() == "mine"
     assert [path.name for path in victim.iterdir()] == ["unsent.jsonl"]
 
 
 def test_a_sweep_whose_folder_was_moved_is_resumed_in_a_new_one(project: Path) -> None:
     """A run that is begun again there gives MLflow no point twice."""
-    done = swept_out(project, *GRID, folder=project / "outputs/old")
+    done = sweep_here(project, *GRID, folder=project / "outputs/old")
     store = client(project)
     store.set_terminated(done.runs[0].run_id, "KILLED")
     before = store.get_metric_history(done.runs[0].run_id, "val/loss")
     shutil.move(project / "outputs", project / "elsewhere")
-    again = swept_out(project, *GRID, "resume=true", folder=project / "outputs/new")
+    again = sweep_here(project, *GRID, "resume=true", folder=project / "outputs/new")
     assert [run.run_id for run in again.runs] == [run.run_id for run in done.runs]
     assert [run.metrics for run in again.runs] == [run.metrics for run in done.runs]
     assert (project / "outputs/new/0/weights.safetensors").exists()

@@ -133,7 +133,7 @@ def test_two_users_share_a_store_on_one_host(store: Store, tmp_path: Path) -> No
         assert as_user(1234, lambda: Launches(store).state(found)) is State.ALIVE
 
 
-def test_who_would_resume_what_another_launch_runs_is_told_by_whom(
+def test_who_would_resume_what_another_launch_runs_learns_who_that_is(
     store: Store, tmp_path: Path
 ) -> None:
     launch = Launch(store, tmp_path)

@@ -10,7 +10,7 @@ from rich.console import Console
 from optsweep.config.launchers import Launch
 from optsweep.errors import SettingsError
 from optsweep.training.device import ran_out_of_memory
-from support.in_process import swept_out
+from support.in_process import sweep_here
 
 LARGE = '''
 import multiprocessing
@@ -20,45 +20,45 @@ from pathlib import Path
 import torch
 
 class Large(torch.nn.Module):
-    """Softmax regression with 32 MB of ballast, in worker processes with room for so much more."""
+    """Softmax regression with 32 MB of ballast, in worker processes with space for so much more."""
 
-    def __init__(self, input_shape, classes, room):
+    def __init__(self, input_shape, classes, space):
         super().__init__()
         if multiprocessing.parent_process():
-            leave(room)
+            leave(space)
         self.linear = torch.nn.Linear(64, classes)
         self.ballast = torch.nn.Parameter(torch.zeros(2**23))
 
     def forward(self, images):
         return self.linear(images.flatten(1)) + 0 * self.ballast[0]
 
-def leave(room, left=[]):
+def leave(space, left=[]):
     if not left:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        left.append(pages * resource.getpagesize() + room * 2**20)
+        left.append(pages * resource.getpagesize() + space * 2**20)
         resource.setrlimit(resource.RLIMIT_AS, (left[0], -1))
 '''
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what is taken")
 @pytest.mark.parametrize(
-    "room",
+    "space",
     [
         pytest.param(650, id="while the stack is built"),
         pytest.param(250, id="while its models are built", marks=pytest.mark.long),
     ],
 )
 def test_a_stack_for_which_memory_runs_out_is_halved_until_it_does(
-    room: int, project: Path, monkeypatch: pytest.MonkeyPatch
+    space: int, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "large.py").write_text(LARGE)
-    (project / "conf/model/large.yaml").write_text("_target_: large.Large\nroom: 0\n")
+    (project / "conf/model/large.yaml").write_text("_target_: large.Large\nspace: 0\n")
     monkeypatch.syspath_prepend(str(project))
     # Each thread that allocates would otherwise take 64 MB of address space at once.
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     console = Console(file=io.StringIO(), width=200)
-    sweep = ("model=large", f"model.room={room}", "seed=0,1,2,3,4,5,6,7", "epochs=1")
-    record = swept_out(project, *sweep, launch=Launch(workers=1, stack=8), console=console)
+    sweep = ("model=large", f"model.space={space}", "seed=0,1,2,3,4,5,6,7", "epochs=1")
+    record = sweep_here(project, *sweep, launch=Launch(workers=1, stack=8), console=console)
     assert isinstance(console.file, io.StringIO)
     said = console.file.getvalue()
     assert "a stack of 8 runs continues in stacks of 4: " in said, said

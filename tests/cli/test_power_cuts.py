@@ -19,7 +19,7 @@ from optsweep.tracking.outbox import Outbox
 from optsweep.training import checkpoint
 from support.command import copy_project
 from support.damages import DAMAGES
-from support.in_process import swept_out
+from support.in_process import sweep_here
 from support.interrupted import points
 from support.store import runs
 
@@ -68,7 +68,7 @@ class Stopped(NamedTuple):
 
 def _stopped(folder: Path, launch: Launch, runs_before: int) -> Stopped:
     whole = copy_project(folder / "whole")
-    swept_out(whole, *SWEEP, launch=launch)
+    sweep_here(whole, *SWEEP, launch=launch)
     project = copy_project(folder / "project")
     save, calls = checkpoint.save, []
 
@@ -81,7 +81,7 @@ def _stopped(folder: Path, launch: Launch, runs_before: int) -> Stopped:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", stop)
         with pytest.raises(KeyboardInterrupt):
-            swept_out(project, *SWEEP, launch=launch, figures="all")
+            sweep_here(project, *SWEEP, launch=launch, figures="all")
     _more_files(project)
     return Stopped(project, points(whole))
 
@@ -119,7 +119,7 @@ def resumed(project: Path, launch: Launch, expected: Any, *, exactly: bool = Tru
     """Resumes the sweep, checks that it is whole, and returns what was printed."""
     said = StringIO()
     console = Console(file=said, width=200)
-    record = swept_out(
+    record = sweep_here(
         project, *SWEEP, "resume=true", launch=launch, console=console, figures="best"
     )
     assert [run.status for run in record.runs] == ["FINISHED", "FINISHED"]

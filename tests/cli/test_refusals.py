@@ -81,7 +81,7 @@ def test_a_typing_error_is_answered_before_torch_is_imported(
         case("dataset=image_folder", "dataset.path=/path"),
     ],
 )
-def test_what_cannot_work_together_is_told_before_the_run(
+def test_what_cannot_work_together_is_refused_before_the_run(
     project: Path, arguments: list[str], words: tuple[str, ...]
 ) -> None:
     line = refusal(project, *arguments)
@@ -157,7 +157,7 @@ def test_a_read_only_folder_for_runs_is_named(
         ),
     ],
 )
-def test_a_full_disk_for_runs_is_told_before_training(
+def test_a_full_disk_for_runs_is_refused_before_training(
     project: Path, disk: Disk, arguments: list[str], key: str
 ) -> None:
     folder = disk("size=1m") / "runs"
@@ -172,7 +172,7 @@ def test_a_store_that_cannot_be_written_is_named(project: Path, disk: Disk, opti
     assert str(file) in line and "tracking.uri=" in line
 
 
-def test_a_read_only_data_dir_is_told_before_the_network_is_tried(
+def test_a_read_only_data_dir_is_refused_before_the_network_is_tried(
     project: Path, disk: Disk, refusing: str
 ) -> None:
     folder = disk("ro")
@@ -181,7 +181,7 @@ def test_a_read_only_data_dir_is_told_before_the_network_is_tried(
     assert str(folder) in line and "data_dir=/path" in line and refusing not in line
 
 
-def test_a_full_data_dir_is_told(project: Path, disk: Disk, fashion_mnist: Path) -> None:
+def test_a_full_data_dir_is_refused(project: Path, disk: Disk, fashion_mnist: Path) -> None:
     folder = disk("size=36m")
     shutil.copytree(fashion_mnist / "FashionMNIST", folder / "FashionMNIST")
     line = refusal(project, "dataset=fashion_mnist", f"data_dir={folder}")

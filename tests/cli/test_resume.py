@@ -131,7 +131,7 @@ def test_a_stack_that_is_hit_resumes_bit_for_bit(
 
 
 @pytest.mark.long
-def test_a_run_leaves_its_stack_and_goes_on_alone(project: Path, expected: Points) -> None:
+def test_a_run_leaves_its_stack_and_continues_alone(project: Path, expected: Points) -> None:
     Started(project, *STACKED, *SETTINGS).die(10)
     assert list(project.glob("outputs/*/*/stacks/*.bin"))
     resumed = run(project, *GRID, *SETTINGS, "resume=true")
@@ -159,7 +159,7 @@ def test_a_stack_whose_worker_is_killed_is_tried_again_bit_for_bit(
 
 
 @pytest.mark.long
-def test_an_interrupted_sweep_says_how_to_go_on(project: Path) -> None:
+def test_an_interrupted_sweep_says_how_to_continue(project: Path) -> None:
     started = Started(project, *GRID, *SETTINGS)
     started.wait_for_epochs()
     interrupt_group(started)
@@ -196,7 +196,7 @@ def test_a_living_sweep_is_not_touched_by_another(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_finished_runs_are_taken_over_into_a_larger_sweep(project: Path) -> None:
+def test_finished_runs_are_reused_in_a_larger_sweep(project: Path) -> None:
     assert run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=none").returncode == 0
     done = run(project, "-m", "lr=1e-3,1e-2,1e-1", *QUICK, "figures=none", "resume=true")
     assert done.returncode == 0, done.stderr
@@ -216,7 +216,7 @@ def test_the_same_command_again_with_resume_repeats_nothing(project: Path) -> No
 
 
 @pytest.mark.long
-def test_a_single_run_goes_on_too(project: Path) -> None:
+def test_a_single_run_continues_too(project: Path) -> None:
     overrides = ("epochs=60", "model.hidden=[64]", "threads=1", "figures=none", "optimizer=adam")
     started = Started(project, *overrides)
     started.wait_for(lambda project: any(project.glob("outputs/*/*/checkpoint.bin")))

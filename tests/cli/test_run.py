@@ -18,13 +18,13 @@ from optsweep.sweep.single_run import run_single
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Store
 from support.command import copy_project, environment, run
-from support.in_process import carried_out, new
+from support.in_process import new, train_here
 from support.store import QUICK, artifacts, history, runs
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A project in which one run was carried out, and what that printed."""
+    """A project in which one run was trained, and what that printed."""
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
     done = run(project, *QUICK, "optimizer=adam", "lr=1e-2")
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_a_run_is_tracked_whole(finished: tuple[Path, str]) -> None:
     }
 
 
-def test_the_terminal_tells_what_happened_and_where_it_lies(finished: tuple[Path, str]) -> None:
+def test_the_terminal_shows_what_happened_and_where_it_lies(finished: tuple[Path, str]) -> None:
     project, printed = finished
     lines = printed.splitlines()
     assert lines[0].startswith("epoch 1/2  val loss ")
@@ -154,12 +154,12 @@ def test_weights_are_kept_under_the_models_own_names(finished: tuple[Path, str])
     ],
 )
 def test_every_part_learns_the_digits(project: Path, overrides: str, least: float) -> None:
-    result = carried_out(project, "epochs=5", "figures=none", *overrides.split())
+    result = train_here(project, "epochs=5", "figures=none", *overrides.split())
     assert result.metrics["test/accuracy"] >= least
 
 
 def test_resnet18_takes_a_training_step(project: Path) -> None:
-    result = carried_out(project, "model=resnet18", "dataset.limit=64", "epochs=1")
+    result = train_here(project, "model=resnet18", "dataset.limit=64", "epochs=1")
     assert result.status == "FINISHED"
 
 
@@ -243,17 +243,17 @@ def test_help_lists_groups_options_values_and_examples(project: Path) -> None:
 
 
 def test_a_run_that_is_found_hopeless_ends_there_and_is_marked(project: Path) -> None:
-    told: list[int] = []
+    asked: list[int] = []
 
     def hopeless(epoch: int, accuracy: float) -> bool:
-        told.append(epoch)
+        asked.append(epoch)
         assert 0 <= accuracy <= 1
         return epoch == 2
 
     job = replace(new(project, "epochs=4", "model.hidden=[16]"), hopeless=hopeless)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
     record = run_single(job, store, Console(quiet=True))
-    assert told == [1, 2]
+    assert asked == [1, 2]
     assert (record.pruned, record.sound, record.epochs) == (True, False, 2)
     assert record.notes == "pruned after 2 epochs"
     (found,) = runs(project)
@@ -261,7 +261,7 @@ def test_a_run_that_is_found_hopeless_ends_there_and_is_marked(project: Path) ->
     assert found.data.tags["optsweep.pruned"] == "true"
     (read,) = finished_records(store, [found])
     assert (read.pruned, read.epochs) == (True, 2)
-    whole = carried_out(project, "epochs=4", "model.hidden=[16]", "resume=true")
+    whole = train_here(project, "epochs=4", "model.hidden=[16]", "resume=true")
     assert (whole.sound, whole.epochs, whole.reused) == (True, 4, False)
 
 

@@ -103,7 +103,7 @@ def test_without_optuna_the_line_says_what_to_install(project: Path, tmp_path: P
 
 
 @pytest.mark.long
-def test_a_search_with_pruning_is_told_and_taken_over(project: Path) -> None:
+def test_a_search_with_pruning_is_shown_and_reused(project: Path) -> None:
     asked = (*SEARCH, "epochs=9", "hydra.sweeper.pruning=true", "hydra.sweeper.n_trials=9")
     done = run(project, *asked)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -144,7 +144,7 @@ def scores(project: Path) -> Points:
 
 
 @pytest.mark.long
-def test_a_killed_search_goes_on_as_if_it_had_not_been(project: Path, tmp_path: Path) -> None:
+def test_a_killed_search_continues_as_if_it_had_not_been(project: Path, tmp_path: Path) -> None:
     more = ("epochs=30", "threads=1", "hydra.sweeper.n_trials=10", "hydra.launcher.workers=2")
     asked = (*SEARCH, *more)
     other = copy_project(tmp_path / "other")

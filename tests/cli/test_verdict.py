@@ -242,7 +242,7 @@ def test_a_best_value_on_the_edge_is_flagged_and_the_sweep_extends_itself(projec
 
     done = run(project, *grid, "extend=1", "resume=true")
     assert "lr=0.1 (highest tried)" in done.stdout and "or raise extend." in done.stdout
-    # As a kill leaves it: what an extension left unfinished goes on where it was.
+    # As a kill leaves it: what an extension left unfinished continues where it was.
     killed = by_name(project)["sgd lr=0.1 seed=0"].info.run_id
     client(project).set_terminated(killed, "KILLED")
 

@@ -28,8 +28,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
 
 
 def tags(name: str) -> Call:
-    filed = {"store": "", "experiment_id": "1", "again": True, "time": 1}
-    return {"call": "tags", "run_id": RUN, "tags": {"name": name}, **filed}
+    where = {"store": "", "experiment_id": "1", "again": True, "time": 1}
+    return {"call": "tags", "run_id": RUN, "tags": {"name": name}, **where}
 
 
 def filled(folder: Path, *names: str) -> Outbox:
@@ -137,7 +137,7 @@ def test_a_run_that_cannot_be_created_keeps_what_is_for_it(fake: FakeStore, tmp_
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_a_run_goes_on_past_a_call_that_the_store_does_not_take(
+def test_a_run_continues_past_a_call_that_the_store_does_not_take(
     fake: FakeStore, tmp_path: Path, status: int
 ) -> None:
     fake.status = failing(status, "b")

@@ -13,7 +13,7 @@ from optsweep.data.dataset import load_dataset
 from optsweep.runs import run
 from optsweep.tracking import timeouts
 from optsweep.tracking.outbox import Outbox
-from support.in_process import swept_out
+from support.in_process import sweep_here
 from support.servers import FakeStore
 from support.store import QUICK, runs
 
@@ -35,7 +35,7 @@ def test_a_sweep_whose_runs_all_failed_is_failed(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing_at(monkeypatch, 0.1, 0.01)
-    swept_out(project, "lr=0.1,0.01", *QUICK)
+    sweep_here(project, "lr=0.1,0.01", *QUICK)
     (parent,) = runs(project, "sweep")
     assert parent.info.status == "FAILED"
     assert parent.data.tags["optsweep.error"] == "none of the 2 runs finished"
@@ -46,12 +46,12 @@ def test_a_sweep_some_of_whose_runs_failed_is_finished(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing_at(monkeypatch, 0.1)
-    swept_out(project, "lr=0.1,0.01", *QUICK)
+    sweep_here(project, "lr=0.1,0.01", *QUICK)
     (parent,) = runs(project, "sweep")
     assert parent.info.status == "FINISHED"
     monkeypatch.undo()
     failing_at(monkeypatch)
-    swept_out(project, "lr=0.1,0.01", *QUICK, "resume=true")
+    sweep_here(project, "lr=0.1,0.01", *QUICK, "resume=true")
     (parent,) = runs(project, "sweep")
     assert parent.info.status == "FINISHED" and "optsweep.error" not in parent.data.tags
 
@@ -89,7 +89,7 @@ def test_ctrl_c_on_a_sweep_whose_server_is_silent_still_concludes(
 ) -> None:
     monkeypatch.setattr(timeouts, "SECONDS", dict.fromkeys(timeouts.SECONDS, 2.0))
     with pytest.raises(KeyboardInterrupt):
-        swept_out(project, "lr=0.1,0.01", *QUICK, f"tracking.uri={leaving.uri}")
+        sweep_here(project, "lr=0.1,0.01", *QUICK, f"tracking.uri={leaving.uri}")
     assert time.monotonic() - silent_since[0] < 15
     assert (project / "outputs/report.html").exists()
     assert (project / "outputs/table.csv").exists()

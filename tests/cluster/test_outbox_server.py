@@ -86,7 +86,7 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
 
 
 @pytest.mark.long
-def test_a_run_goes_on_telling_when_the_server_is_back(
+def test_a_run_continues_to_log_when_the_server_is_back(
     server: TrackingServer, tmp_path: Path
 ) -> None:
     store = Store.open(server.start().uri, "optsweep")

@@ -48,7 +48,7 @@ def test_a_sweep_is_the_same_as_on_this_machine(ray: Ray, address: str, tmp_path
 @pytest.mark.parametrize(
     ("stack", "kept"), [(1, "*/*/[01]/checkpoint.bin"), (2, "*/*/stacks/*.bin")]
 )
-def test_a_run_whose_node_dies_goes_on_elsewhere_from_what_mlflow_holds(
+def test_a_run_whose_node_dies_continues_elsewhere_from_what_mlflow_holds(
     ray: Ray, address: str, tmp_path: Path, stack: int, kept: str
 ) -> None:
     project = project_with(tmp_path)

@@ -55,7 +55,7 @@ def test_a_sweep_is_the_same_as_on_this_machine(slurm: Slurm, tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_a_preempted_run_goes_on_and_a_cancelled_one_is_noticed(
+def test_a_preempted_run_continues_and_a_cancelled_one_is_noticed(
     plain: Slurm, tmp_path: Path
 ) -> None:
     project = project_with(tmp_path)
@@ -115,7 +115,7 @@ def test_ctrl_c_leaves_no_job_in_the_queue(plain: Slurm, tmp_path: Path) -> None
 
 
 @pytest.mark.long
-def test_a_run_whose_node_is_lost_goes_on_when_it_is_back(plain: Slurm, tmp_path: Path) -> None:
+def test_a_run_whose_node_is_lost_continues_when_it_is_back(plain: Slurm, tmp_path: Path) -> None:
     project = project_with(tmp_path)
     sweep = Gate(project, ENGINE, "seed=0,1", env=plain.environment)
     sweep.wait_for(2)
@@ -225,7 +225,7 @@ def test_without_slurm_there_is_one_line(project: Path) -> None:
     assert "start the sweep on a login node" in done.stderr
 
 
-def test_a_requeued_task_goes_on_with_the_runs_that_it_had_begun(tmp_path: Path) -> None:
+def test_a_requeued_task_continues_with_the_runs_that_it_had_begun(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     (tmp_path / ".progress.json").write_text('{"run_id": "abc", "epoch": 1, "scores": ""}')
     task = Task([job], "sqlite:///x", "1", None, "", False)

@@ -110,7 +110,7 @@ def test_a_server_that_is_away_for_half_a_minute_costs_a_sweep_nothing(
 
 
 @pytest.mark.long
-def test_a_server_that_stays_away_is_told_everything_by_sync(
+def test_a_server_that_stays_away_gets_everything_by_sync(
     gated: Path, server: TrackingServer
 ) -> None:
     sweep = started(gated, server)
@@ -155,7 +155,7 @@ def test_ctrl_c_while_the_server_is_silent_ends_in_time_and_loses_nothing(
 
 
 @pytest.mark.long
-def test_what_waits_for_another_store_is_told(project: Path) -> None:
+def test_what_waits_for_another_store_is_named(project: Path) -> None:
     folder = project / "outputs/run"
     folder.mkdir(parents=True)
     (folder / "unsent.jsonl").write_text('{"call": "tags", "store": "http://ann:***@there"}\n')

@@ -94,21 +94,21 @@ def table(project: Path) -> list[dict[str, str]]:
 
 
 def assert_as_on_this_machine(project: Path, local: Path) -> None:
-    """Table, MLflow and report are as on this machine; one run went on from its checkpoint."""
+    """Table, MLflow and report are as on this machine; one run continued from its checkpoint."""
     assert points(project) == points(local)
     assert table(project) == table(local)
     found, expected = by_name(project), by_name(local)
-    assert {name: _told(one) for name, one in found.items()} == {
-        name: _told(one) for name, one in expected.items()
+    assert {name: _logged(one) for name, one in found.items()} == {
+        name: _logged(one) for name, one in expected.items()
     }
     (report,) = project.glob("outputs/*/*/report.html")
     assert "it broke in training" in report.read_text()
     sizes = sorted(len(mark.read_text()) for mark in (project / "marks").glob("kill-*"))
-    # One was killed in its 25th batch and went on with the second epoch; the other had no trouble.
+    # One was killed in its 25th batch and continued with the second epoch; the other was not.
     assert sizes == [25, 2 * _EPOCH, 3 * _EPOCH]
 
 
-def _told(one: "mlflow.entities.Run") -> tuple[object, ...]:
+def _logged(one: "mlflow.entities.Run") -> tuple[object, ...]:
     tags = {key: one.data.tags.get(f"optsweep.{key}") for key in ("kind", "error", "diverged")}
     params = {key: value for key, value in one.data.params.items() if key != "model.marks"}
     return one.info.status, tags, params

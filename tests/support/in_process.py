@@ -46,14 +46,14 @@ def new(project: Path, *overrides: str, folder: str = "", swept: tuple[str, ...]
     return new_job(settings, given, project / "outputs" / folder, list(overrides), values)
 
 
-def carried_out(project: Path, *overrides: str) -> RunRecord:
-    """Carries out the run that the overrides describe, in `project`'s store, without pictures."""
+def train_here(project: Path, *overrides: str) -> RunRecord:
+    """Trains the run that the overrides describe in this process, without pictures."""
     job = new(project, *overrides)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
     return run_single(job, store, Console(quiet=True))
 
 
-def swept_out(
+def sweep_here(
     project: Path,
     *overrides: str,
     launch: Launch | None = None,
@@ -61,7 +61,7 @@ def swept_out(
     folder: Path | None = None,
     figures: str = "none",
 ) -> SweepRecord:
-    """Carries out all combinations of overrides such as `lr=1e-3,1e-1`, without isolation."""
+    """Trains all combinations of overrides such as `lr=1e-3,1e-1`, without isolation."""
     folder = folder or project / "outputs"
     keys = tuple(typed.partition("=")[0] for typed in overrides if "," in typed.split("[")[0])
     choices = [

@@ -1,4 +1,4 @@
-"""Sweeps that are interrupted, and what is left of them."""
+"""Sweeps that are interrupted, and what remains of them."""
 
 import os
 import signal
@@ -18,8 +18,8 @@ Points = dict[tuple[str, str], list[tuple[int, float]]]
 def points(project: Path) -> Points:
     """(run name, metric) -> its points, of every run but the metrics of time.
 
-    A sweep that goes on is concluded again: what its own run says of the best and of the verdict
-    is then told twice, of which MLflow shows the newer.
+    A sweep that continues is concluded again: what its own run says of the best and of the verdict
+    is then logged twice, of which MLflow shows the newer.
     """
     ask = """SELECT tags.value, metrics.key, metrics.step, metrics.value
         FROM metrics JOIN tags ON tags.run_uuid = metrics.run_uuid AND tags.key = 'mlflow.runName'
@@ -63,7 +63,7 @@ class Started:
         self.wait_for(lambda project: _epochs(project) >= count)
 
     def workers(self) -> list[int]:
-        """Processes that carry a run out: those that note their progress into its folder."""
+        """Processes that train a run: those that write their progress into its folder."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and self._is_worker(entry):

@@ -78,7 +78,7 @@ class TrackingServer:
         os.killpg(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets it go on after `pause`."""
+        """Lets it continue after `pause`."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGCONT)
 

@@ -131,7 +131,7 @@ class Slurm:
         return not self.queue()
 
     def lose_node(self) -> None:
-        """Ends the node with all that runs on it, as if its power were cut, and tells Slurm so."""
+        """Ends the node with all that runs on it, as if its power were cut, and lets Slurm know."""
         node = self._named("slurmd")
         steps = subprocess.run(["pgrep", "slurmstepd"], capture_output=True, text=True, check=False)
         node.kill()

@@ -10,7 +10,7 @@ import torchvision
 from torchvision.datasets.utils import calculate_md5
 
 from optsweep.records.run import RunRecord
-from support.in_process import carried_out
+from support.in_process import train_here
 
 
 def at(result: RunRecord, name: str, epoch: int) -> float:
@@ -19,21 +19,21 @@ def at(result: RunRecord, name: str, epoch: int) -> float:
 
 @pytest.mark.long
 def test_fashion_mlp_gives_the_published_losses(project: Path, fashion_mnist: Path) -> None:
-    result = carried_out(project, "preset=fashion_mlp", f"data_dir={fashion_mnist}")
+    result = train_here(project, "preset=fashion_mlp", f"data_dir={fashion_mnist}")
     assert 2.13 <= at(result, "test/loss", 1) <= 2.18
     assert 0.765 <= at(result, "test/loss", 10) <= 0.805
     assert 0.695 <= at(result, "test/accuracy", 10) <= 0.73
 
 
 def test_fashion_mlp_shuffled_gives_the_published_loss(project: Path, fashion_mnist: Path) -> None:
-    result = carried_out(project, "preset=fashion_mlp_shuffled", f"data_dir={fashion_mnist}")
+    result = train_here(project, "preset=fashion_mlp_shuffled", f"data_dir={fashion_mnist}")
     assert 2.13 <= at(result, "test/loss", 1) <= 2.18
     assert list(dict(result.history["test/loss"])) == [1]
 
 
 def test_fashion_softmax_by_nn_and_written_out_agree(project: Path, fashion_mnist: Path) -> None:
     short, scratch = (
-        carried_out(project, f"preset={name}", f"data_dir={fashion_mnist}")
+        train_here(project, f"preset={name}", f"data_dir={fashion_mnist}")
         for name in ("fashion_softmax", "fashion_softmax_scratch")
     )
     for result in (short, scratch):
@@ -46,7 +46,7 @@ def test_fashion_softmax_by_nn_and_written_out_agree(project: Path, fashion_mnis
 def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """CIFAR-10's own files, made small: pictures whose class is the quarter that is bright.
 
-    torchvision checks its files' MD5, so the class is told those of the stand-ins.
+    torchvision checks its files' MD5, so the class is given those of the stand-ins.
     """
     cls = torchvision.datasets.CIFAR10
     folder = tmp_path / "data" / cls.base_folder
@@ -80,7 +80,7 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cifar_cnn_runs_to_its_end_or_to_a_recorded_divergence(
     project: Path, cifar10: Path
 ) -> None:
-    result = carried_out(project, "preset=cifar_cnn", f"data_dir={cifar10}")
+    result = train_here(project, "preset=cifar_cnn", f"data_dir={cifar10}")
     epochs = len(result.history["train/loss"])
     assert result.status == "FINISHED"
     assert epochs == 12 or result.diverged
@@ -89,7 +89,7 @@ def test_cifar_cnn_runs_to_its_end_or_to_a_recorded_divergence(
 @pytest.mark.long
 def test_cifar_cnn_learns_with_a_smaller_rate_and_activations(project: Path, cifar10: Path) -> None:
     tamed = ("preset=cifar_cnn", "lr=1e-3", "model.activation=relu")
-    result = carried_out(project, *tamed, f"data_dir={cifar10}")
+    result = train_here(project, *tamed, f"data_dir={cifar10}")
     losses = [loss for _, loss in result.history["train/loss"]]
     assert len(losses) == 12
     assert losses[-1] < losses[0] / 2

@@ -9,7 +9,7 @@ from support.command import ROOT
 
 # Where nobody may use them: single files, and folders with all that lies in them.
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "conf", "docs", ".github")
-PLACES = (*PAGES, "src", "experiments")
+PLACES = (*PAGES, "src", "experiments", "tests")
 SUFFIXES = {".md", ".py", ".yaml", ".yml", ".j2", ".json", ".svg", ""}
 
 # Each with what to write instead. Parts of names count as words: `carry_out` is found too.
@@ -30,11 +30,12 @@ RETIRED = {
 
 
 def texts(places: tuple[str, ...]) -> list[Path]:
-    """The files to look at."""
+    """The files to look at: all but this one, which names the words."""
     found = [ROOT / place for place in places]
     inside = [file for place in found if place.is_dir() for file in place.rglob("*")]
     whole = [*(place for place in found if place.is_file()), *inside]
-    return sorted(file for file in whole if file.is_file() and file.suffix in SUFFIXES)
+    read = [file for file in whole if file.is_file() and file.suffix in SUFFIXES]
+    return sorted(file for file in read if file != Path(__file__))
 
 
 def retired(text: str) -> list[str]:

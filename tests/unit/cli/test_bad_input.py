@@ -1,7 +1,7 @@
-"""Whatever is typed wrongly is told in one line, with code 2, before anything starts.
+"""Whatever is typed wrongly is refused in one line, with code 2, before anything starts.
 
-The line has to say what was given and what to type instead; its wording is free. What can be told
-from conf/ alone is told before torch and mlflow are imported. The same for the real command is in
+The line has to say what was given and what to type instead; its wording is free. What conf/ alone
+shows is refused before torch and mlflow are imported. The same for the real command is in
 tests/cli/test_refusals.py, for one case of each kind.
 """
 
@@ -26,7 +26,7 @@ from optsweep.cli.input_errors import in_one_line
 from optsweep.tracking.store import Store
 from support.in_process import run_here
 
-SOON = 15.0  # seconds within which what does not answer has to be told of
+SOON = 15.0  # seconds within which what does not answer has to be named
 
 
 def refusal(project: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
@@ -72,7 +72,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optsweep.tracking.timeouts.PATIENCE", 1.0)
 
 
-# Told from conf/ alone
+# Refused by conf/ alone
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_any_error_becomes_one_line(error: Exception, arguments: list[str]) -> N
     assert line and "\n" not in line
 
 
-# Told after the model, the optimizer and the data were tried
+# Refused after the model, the optimizer and the data were tried
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_any_error_becomes_one_line(error: Exception, arguments: list[str]) -> N
         case("loss.label_smoothing=2", "loss=cross_entropy", "label_smoothing"),
     ],
 )
-def test_what_cannot_work_together_is_told_before_the_run(
+def test_what_cannot_work_together_is_refused_before_the_run(
     project: Path, arguments: list[str], words: tuple[str, ...]
 ) -> None:
     line = refusal(project, *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
@@ -434,7 +434,7 @@ def test_without_a_network_the_file_its_place_and_a_way_out_are_named(
         assert word in line
 
 
-def test_the_official_addresses_out_of_reach_are_told_of_too(project: Path, refusing: str) -> None:
+def test_the_official_addresses_out_of_reach_are_named_too(project: Path, refusing: str) -> None:
     proxy = {"https_proxy": f"http://{refusing}", "http_proxy": f"http://{refusing}"}
     with soon():
         line = refusal(project, "dataset=cifar10", env={**proxy, "no_proxy": ""})
@@ -447,7 +447,7 @@ def test_the_official_addresses_out_of_reach_are_told_of_too(project: Path, refu
 
 @pytest.mark.parametrize("kind", ["refusing", "silent", "failing"])
 @pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
-def test_a_tracking_server_that_does_not_answer_is_told_before_training(
+def test_a_tracking_server_that_does_not_answer_is_refused_before_training(
     project: Path,
     from_conf_alone: None,
     kind: str,
@@ -460,7 +460,7 @@ def test_a_tracking_server_that_does_not_answer_is_told_before_training(
     assert f"tracking.uri={uri}" in line and "does not answer" in line
 
 
-def test_a_database_out_of_reach_is_told_without_its_password(
+def test_a_database_out_of_reach_is_named_without_its_password(
     project: Path, from_conf_alone: None
 ) -> None:
     uri = "tracking.uri=postgresql://ann:secret@localhost:1/x"
@@ -496,7 +496,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("newer", "instead"), [(True, "pip install --upgrade mlflow"), (False, "mlflow db upgrade")]
 )
-def test_a_store_of_another_mlflow_is_told_with_what_to_do(
+def test_a_store_of_another_mlflow_is_refused_with_what_to_do(
     project: Path, store: Path, newer: bool, instead: str
 ) -> None:
     file = shutil.copy(store, project / "mlflow.db")

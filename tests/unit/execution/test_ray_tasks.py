@@ -159,7 +159,7 @@ def test_files_of_a_run_are_laid_into_its_own_folder_alone(
 
 
 @pytest.mark.parametrize("said", ["", "\n", "odd\n"])
-def test_a_task_that_failed_without_a_word_is_told_of_by_its_error(
+def test_a_task_that_failed_without_a_word_is_named_by_its_error(
     ray: FakeRay, tasks: RayTasks, tmp_path: Path, said: str
 ) -> None:
     (future,) = submitted(tasks, tmp_path)

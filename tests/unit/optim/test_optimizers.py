@@ -232,7 +232,7 @@ def test_an_rmsprop_that_one_pass_does_not_compute_is_torch_s(arguments: dict[st
     assert type(moves) is torch.optim.RMSprop
 
 
-def test_one_pass_rmsprop_and_torch_s_go_on_where_the_other_stopped() -> None:
+def test_one_pass_rmsprop_and_torch_s_continue_where_the_other_stopped() -> None:
     def carry_on(*kinds: type[torch.optim.RMSprop]) -> list[Tensor]:
         model, state = network(), None
         for kind in kinds:
@@ -273,7 +273,7 @@ def test_a_large_model_keeps_its_parameters_apart_and_learns_the_same(
 
 @pytest.mark.parametrize("name", NAMES["optimizer"])
 @pytest.mark.parametrize("steps", [0, 5])
-def test_parameters_that_lie_apart_go_on_from_the_state_of_a_buffer(
+def test_parameters_that_lie_apart_continue_from_the_state_of_a_buffer(
     name: str, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = composed(f"optimizer={name}", "lr=1e-2")

@@ -42,7 +42,7 @@ def test_one_run_has_no_deviation_and_none_no_mean() -> None:
     assert (none.mean("val/accuracy"), none.notes) == (None, "diverged")
 
 
-def test_a_diverged_seed_tells_against_a_setting_and_a_killed_one_does_not() -> None:
+def test_a_diverged_seed_counts_against_a_configuration_and_a_killed_one_does_not() -> None:
     runs = [
         *(scored({"lr": "wild", "seed": n}, 0.95, diverged=n == 0) for n in range(2)),
         *(scored({"lr": "calm", "seed": n}, 0.7) for n in range(2)),
@@ -117,7 +117,7 @@ def renamed(record: Any, prefix: str) -> Any:
     )
 
 
-def test_a_run_that_two_sweeps_share_counts_once_and_as_carried_out() -> None:
+def test_a_run_that_two_sweeps_share_counts_once_and_as_trained() -> None:
     reused = replace(TWELVE, runs=[replace(run, reused=True) for run in TWELVE.runs])
     merged = merge([reused, TWELVE])
     assert len(merged.runs) == 12
@@ -145,7 +145,7 @@ def test_what_an_option_decides_and_where_it_ran_are_not_swept() -> None:
     assert list(merge([own, other, tuned]).grid) == ["optimizer", "optimizer.betas"]
 
 
-def test_environments_that_differ_are_both_told() -> None:
+def test_environments_that_differ_are_both_shown() -> None:
     other = replace(renamed(TWELVE, "b"), environment={"torch": "2.16.0", "python": "3.11.2"})
     merged = merge([TWELVE, other])
     assert merged.environment["torch"] == "2.15.0; 2.16.0"

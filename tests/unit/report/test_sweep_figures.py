@@ -177,7 +177,7 @@ def test_a_run_that_diverged_at_once_does_not_change_what_is_ranked_by() -> None
         assert "(validation)" in figure.texts[0].get_text()
 
 
-def test_a_line_tells_its_peak_and_points_are_single_seeds() -> None:
+def test_a_line_names_its_peak_and_points_are_single_seeds() -> None:
     figure = learning_rates(SIXTY)
     adam = [run for run in SIXTY.runs if run.swept["optimizer"] == "adam"]
     best = np.mean([run.metrics["val/accuracy"] for run in adam if run.swept["lr"] == 1e-3])

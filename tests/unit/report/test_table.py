@@ -36,7 +36,7 @@ def test_the_sentence_says_that_ranking_fell_back_to_test() -> None:
     assert "validation accuracy" not in text
 
 
-def test_the_sentence_names_the_best_setting_where_seeds_were_swept() -> None:
+def test_the_sentence_names_the_best_configuration_where_seeds_were_swept() -> None:
     first = ranked_configurations(SIXTY.runs)[0]
     mean, deviation = first.mean("val/accuracy"), first.deviation("val/accuracy")
     text = sentence(SIXTY)

@@ -27,8 +27,8 @@ ENTRIES = [
 ]
 
 
-def told_of(store: Store, job: Job) -> str:
-    """Tells the store of `ENTRIES`, with a checkpoint after each, from the job's folder: its id."""
+def logged_to(store: Store, job: Job) -> str:
+    """Logs `ENTRIES` to the store, with a checkpoint after each, from the job's folder: its id."""
     job.folder.mkdir()
     with start_run(store, "run", folder=job.folder) as tracked:
         progress = StoredProgress(store, [job])
@@ -40,12 +40,12 @@ def told_of(store: Store, job: Job) -> str:
     return tracked.run_id
 
 
-def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_told(
+def test_another_machine_finds_the_last_checkpoint_and_the_epochs_that_were_logged(
     tmp_path: Path,
 ) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     job = job_in(tmp_path / "run")
-    run_id = told_of(store, job)
+    run_id = logged_to(store, job)
     shutil.rmtree(job.folder)
     fetch(store, replace(job, run_id=run_id))
     assert (job.folder / CHECKPOINT).read_text() == "after epoch 2"
@@ -71,7 +71,7 @@ def test_what_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
 def test_what_another_machine_went_further_with_takes_its_place(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     job = job_in(tmp_path / "run")
-    run_id = told_of(store, replace(job, folder=tmp_path / "elsewhere"))
+    run_id = logged_to(store, replace(job, folder=tmp_path / "elsewhere"))
     job.folder.mkdir()
     Journal(job.folder / JOURNAL).keep(ENTRIES[0])
     (job.folder / CHECKPOINT).write_text("after epoch 1")
@@ -151,7 +151,7 @@ def test_a_store_that_is_away_is_not_one_without_a_checkpoint(
     monkeypatch.setattr(checkpoint_store, "_PAUSES", (0.0, 0.0))
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
     job = job_in(tmp_path / "run")
-    run_id = told_of(store, job)
+    run_id = logged_to(store, job)
     shutil.rmtree(job.folder)
     real, failures = getattr(owner, call), [error] * times
 

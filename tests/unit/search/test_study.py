@@ -1,4 +1,4 @@
-"""A study: what it proposes, what it is told, what it remembers, and when it calls a run hopeless.
+"""A study: what it proposes, what it records, what it remembers, and when it calls a run hopeless.
 
 Trials are made up here; nothing is trained.
 """
@@ -47,7 +47,7 @@ def finished(value: float, epochs: int = 9) -> RunRecord:
     return RunRecord("", metrics={"val/accuracy": value}, history=history)
 
 
-def carried_out(
+def run_trials(
     study: Study, score: Callable[[Point], float] = accuracy, most: int = 99
 ) -> tuple[list[Point], list[RunRecord]]:
     """One trial after another, as a single worker has it."""
@@ -55,11 +55,11 @@ def carried_out(
     records = [finished(score(point)) for point in points]
     while len(points) < most and (point := study.next(records)) is not None:
         points.append(point)
-        records.append(carried(study, len(points) - 1, score(point)))
+        records.append(run_trial(study, len(points) - 1, score(point)))
     return points, records
 
 
-def carried(study: Study, place: int, value: float) -> RunRecord:
+def run_trial(study: Study, place: int, value: float) -> RunRecord:
     hopeless = study.hopeless(place)
     for epoch in range(1, 9):
         if hopeless and hopeless(epoch, value):
@@ -74,7 +74,7 @@ def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
 
 
 def test_a_search_finds_better_values_than_it_began_with(tmp_path: Path) -> None:
-    points, _ = carried_out(Study(Search(SPACE, 30), tmp_path, 1, 9))
+    points, _ = run_trials(Study(Search(SPACE, 30), tmp_path, 1, 9))
     assert len(points) == 30
     scores = [accuracy(point) for point in points]
     assert sum(scores[15:]) / 15 > sum(scores[:8]) / 8 + 0.05
@@ -88,7 +88,7 @@ def test_a_search_is_the_same_each_time_and_another_at_another_seed(
     found = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         search = Search(SPACE, 12, sampler, seed=seed)
-        found.append(carried_out(Study(search, tmp_path / name, 1, 9))[0])
+        found.append(run_trials(Study(search, tmp_path / name, 1, 9))[0])
     assert found[0] == found[1] != found[2]
 
 
@@ -111,36 +111,36 @@ def test_which_of_two_trials_ends_first_changes_nothing(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    whole, _ = carried_out(Study(Search(SPACE, 12), tmp_path / "whole", 1, 9))
-    begun, _ = carried_out(Study(Search(SPACE, 12), tmp_path / "begun", 1, 9), most=10)
+def test_a_stopped_search_continues_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole, _ = run_trials(Study(Search(SPACE, 12), tmp_path / "whole", 1, 9))
+    begun, _ = run_trials(Study(Search(SPACE, 12), tmp_path / "begun", 1, 9), most=10)
     assert begun == whole[:10]
     resumed = Study(Search(SPACE, 12), tmp_path / "begun", 1, 9)
     assert resumed.points == begun
-    assert carried_out(resumed)[0] == whole
+    assert run_trials(resumed)[0] == whole
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_search_whose_journal_was_damaged_is_the_same(tmp_path: Path, how: str) -> None:
-    whole, _ = carried_out(Study(Search(SPACE, 12), tmp_path / "whole", 1, 9))
-    carried_out(Study(Search(SPACE, 12), tmp_path / "begun", 1, 9), most=10)
+    whole, _ = run_trials(Study(Search(SPACE, 12), tmp_path / "whole", 1, 9))
+    run_trials(Study(Search(SPACE, 12), tmp_path / "begun", 1, 9), most=10)
     journal = tmp_path / "begun" / JOURNAL
     journal.write_bytes(DAMAGES[how](journal.read_bytes()))
     for _ in range(2):  # what is written behind the damage is read again
         open_study.cache_clear()
         resumed = Study(Search(SPACE, 12), tmp_path / "begun", 1, 9)
-        assert carried_out(resumed)[0] == whole
+        assert run_trials(resumed)[0] == whole
 
 
-def test_more_trials_go_on_with_the_same_study(tmp_path: Path) -> None:
-    few, records = carried_out(Study(Search(SPACE, 10), tmp_path, 1, 9))
+def test_more_trials_continue_the_same_study(tmp_path: Path) -> None:
+    few, records = run_trials(Study(Search(SPACE, 10), tmp_path, 1, 9))
     more = Study(Search(SPACE, 12), tmp_path, 1, 9)
     assert more.points == few
     assert more.next(records) is not None
     assert Study(Search(SPACE, 5), tmp_path, 1, 9).next([*records, SCHEDULED]) is None
 
 
-def test_what_became_of_trials_is_told(tmp_path: Path) -> None:
+def test_how_trials_ended_is_recorded(tmp_path: Path) -> None:
     study = Study(Search(SPACE, 4), tmp_path, 4, 9)
     for _ in range(4):
         assert study.next([]) is not None
@@ -160,7 +160,7 @@ def test_a_grid_is_every_point_in_order_and_ends(tmp_path: Path) -> None:
     space = [Choice("optimizer", ("sgd", "adam")), Choice("lr", ("1e-3", "1e-2", "1e-1"))]
     search = Search.from_config(GIVEN | {"sampler": "grid", "n_trials": None}, space)
     assert search.n_trials == 6
-    points, _ = carried_out(Study(search, tmp_path, 1, 9), lambda point: 0.5)
+    points, _ = run_trials(Study(search, tmp_path, 1, 9), lambda point: 0.5)
     assert [tuple(point.values()) for point in points] == [
         (optimizer, lr) for optimizer in ("sgd", "adam") for lr in ("1e-3", "1e-2", "1e-1")
     ]
@@ -171,19 +171,19 @@ def test_choices_are_tried_once_each(tmp_path: Path, sampler: str) -> None:
     space = [Choice("optimizer", ("sgd", "adam")), Choice("epochs", ("1", "3", "5"), step=2)]
     search = Search.from_config(GIVEN | {"sampler": sampler, "n_trials": 50}, space)
     study = Study(search, tmp_path, 1, 9)
-    points, _ = carried_out(study, lambda point: 0.5)
+    points, _ = run_trials(study, lambda point: 0.5)
     assert len(points) == len({tuple(point.values()) for point in points}) == 6
     assert Study(search, tmp_path, 1, 9).points == points
 
 
 def test_many_runs_end_early_and_the_best_never_does(tmp_path: Path) -> None:
     study = Study(Search(SPACE, 30, pruning=True), tmp_path, 1, 9)
-    points, records = carried_out(study)
+    points, records = run_trials(study)
     best = max(range(30), key=lambda place: accuracy(points[place]))
     assert not records[best].pruned
     lengths = [record.epochs for record in records]
     assert lengths.count(1) > 10
-    assert sum(lengths) < 0.75 * 9 * 30  # more than a third go on, as later ones are better
+    assert sum(lengths) < 0.75 * 9 * 30  # more than a third continue, as later ones are better
     states = [trial.state for trial in stored(tmp_path)]
     pruned = [record.pruned for record in records]
     assert [state == TrialState.PRUNED for state in states] == pruned
@@ -225,7 +225,7 @@ def test_a_run_that_falls_behind_what_others_had_early_is_hopeless_later(tmp_pat
     other = study.hopeless(1)
     assert other is not None
     other(2, 0.9)
-    assert not first(5, 0.6)  # what others reach later tells nothing about the same epochs
+    assert not first(5, 0.6)  # what others reach later says nothing about the same epochs
 
 
 def test_a_run_that_stays_behind_is_ended_at_its_next_epoch(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_run_that_stays_behind_is_ended_at_its_next_epoch(tmp_path: Path) -> N
     assert slow(2, 0.2)
 
 
-def test_an_epoch_that_is_told_again_gets_the_same_answer(tmp_path: Path) -> None:
+def test_an_epoch_that_is_reported_again_gets_the_same_answer(tmp_path: Path) -> None:
     study = Study(Search(SPACE, 2, pruning=True), tmp_path, 2, 9)
     study.next([])
     study.next([])
@@ -254,7 +254,7 @@ def test_without_pruning_no_run_is_asked(tmp_path: Path) -> None:
     assert study.hopeless(0) is None
 
 
-def test_a_run_that_was_taken_over_counts_for_the_pruning_of_others(tmp_path: Path) -> None:
+def test_a_reused_run_counts_for_the_pruning_of_others(tmp_path: Path) -> None:
     study = Study(Search(SPACE, 3, pruning=True), tmp_path, 1, 9)
     study.next([])
     study.next([finished(0.9)])
@@ -265,12 +265,12 @@ def test_a_run_that_was_taken_over_counts_for_the_pruning_of_others(tmp_path: Pa
 @pytest.mark.parametrize(
     ("sampler", "space", "trials"), [("tpe", SPACE, 11), ("random", [SPACE[0]], 3)]
 )
-def test_a_search_whose_file_was_cut_anywhere_goes_on_as_if_it_had_not_been(
+def test_a_search_whose_file_was_cut_anywhere_continues_as_if_it_had_not_been(
     sampler: str, space: list[Dimension], trials: int, tmp_path: Path
 ) -> None:
     search = Search(space, trials, sampler)
     score = accuracy if len(space) > 1 else lambda point: 0.5
-    whole, _ = carried_out(Study(search, tmp_path, 1, 9), score)
+    whole, _ = run_trials(Study(search, tmp_path, 1, 9), score)
     journal = (tmp_path / JOURNAL).read_bytes()
     ends = [place + 1 for place, byte in enumerate(journal) if byte == ord("\n")]
     cuts = [0, 1, *(end - 20 * (end % 2) for end in ends)]  # between two lines, or within one
@@ -278,7 +278,7 @@ def test_a_search_whose_file_was_cut_anywhere_goes_on_as_if_it_had_not_been(
         folder = tmp_path / str(cut)
         folder.mkdir()
         (folder / JOURNAL).write_bytes(journal[:cut])
-        assert carried_out(Study(search, folder, 1, 9), score)[0] == whole, cut
+        assert run_trials(Study(search, folder, 1, 9), score)[0] == whole, cut
         assert [t.params for t in stored(folder) if "again" not in t.user_attrs][-1]
 
 
@@ -287,5 +287,5 @@ def test_a_search_whose_file_is_foreign_begins_anew_and_says_so(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / JOURNAL).write_bytes(content)
-    assert len(carried_out(Study(Search(SPACE, 3), tmp_path, 1, 9))[0]) == 3
+    assert len(run_trials(Study(Search(SPACE, 3), tmp_path, 1, 9))[0]) == 3
     assert str(tmp_path / JOURNAL) in caplog.text

@@ -29,7 +29,7 @@ KILLED = Crashed("its process was killed by SIGKILL")
 
 
 class Scripted:
-    """An executor whose tasks end as they are told, at once; the others finish."""
+    """An executor whose tasks end as they are asked to, at once; the others finish."""
 
     def __init__(self, workers: int, *ends: Exception) -> None:
         self.workers = workers
@@ -62,7 +62,7 @@ def job(project: Path) -> Job:
     return new(project, "model.hidden=[16]")
 
 
-def course_of(job: Job, runs: int, launch: Launch | None = None) -> Scheduler:
+def scheduler_of(job: Job, runs: int, launch: Launch | None = None) -> Scheduler:
     """So many jobs under way, which differ in their learning rates: 1, 2, ..."""
     jobs = [
         replace(
@@ -84,7 +84,7 @@ def given(
 ) -> tuple[list[list[float]], str]:
     """What an executor whose first tasks end so is given, and what is said meanwhile."""
     executor, console = Scripted(1, *ends), Console(file=io.StringIO(), width=200)
-    under_way = course_of(job, runs)
+    under_way = scheduler_of(job, runs)
     with SweepProgress(console, runs, 0) as progress:
         under_way.run(groups, executor, progress)
     assert isinstance(console.file, io.StringIO)
@@ -136,7 +136,7 @@ def looked_at(
     job: Job, console: Console, monkeypatch: pytest.MonkeyPatch, running: range
 ) -> tuple[list[int], int]:
     """How many files each of ten looks at 200 groups reads; how many runs the last one shows."""
-    executor, under_way = Held(200), course_of(job, 200)
+    executor, under_way = Held(200), scheduler_of(job, 200)
     reads: list[int] = []
     shown: list[int] = []
     for number in running:

@@ -29,7 +29,7 @@ mails = st.sampled_from(["me@a.b", "git@github.com:x/y", "lr=1e-3", "12:30", "a=
 printable = st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=["Cc"])
 
 
-def is_told_apart(password: str) -> bool:
+def is_unambiguous(password: str) -> bool:
     """Whether a person could say where an address with this password ends."""
     as_port = re.match(r"\d{0,5}([^\w%+=&$!~*@-]|$)", password)
     query = re.search(r"@.*[?#][\w.-]*=", password)
@@ -37,8 +37,8 @@ def is_told_apart(password: str) -> bool:
     return not as_port and not query and not known
 
 
-passwords = st.text(printable, min_size=6, max_size=20).filter(is_told_apart)
-plain_passwords = st.text(LETTERS + "@:%+=&!~*-_.", min_size=6, max_size=20).filter(is_told_apart)
+passwords = st.text(printable, min_size=6, max_size=20).filter(is_unambiguous)
+plain_passwords = st.text(LETTERS + "@:%+=&!~*-_.", min_size=6, max_size=20).filter(is_unambiguous)
 
 
 @given(schemes, words, passwords, places, st.sampled_from(["", "tracking.uri=", "+dataset.x="]))

@@ -15,7 +15,7 @@ from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 
 
-def test_a_refused_call_is_told_and_does_not_hold_other_runs_back(
+def test_a_refused_call_is_logged_and_does_not_hold_other_runs_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/mlflow.db", "optsweep")
@@ -73,7 +73,7 @@ def test_a_line_comes_back_once_its_store_answers() -> None:
     line = Connection(probe)
     line._pause = 0.01
     line.lost()
-    line.lost()  # told again by another, it looks for itself once
+    line.lost()  # marked again by another, it looks for itself once
     while not line.up:
         time.sleep(0.01)
     assert len(tries) == 2

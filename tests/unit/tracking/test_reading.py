@@ -215,7 +215,7 @@ def test_a_run_that_diverged_at_once_has_nan_for_the_loss_that_was_left_out(fres
     assert comparable(found) == comparable(wild)
 
 
-def test_runs_taken_over_from_earlier_sweeps_belong_to_it(fresh: Store) -> None:
+def test_runs_reused_from_earlier_sweeps_belong_to_it(fresh: Store) -> None:
     half = [replace(FOUR, runs=FOUR.runs[:2]), replace(FOUR, runs=FOUR.runs[2:])]
     _, ids = keep(fresh, half[0])
     second, own = keep(fresh, half[1], reused=f'["{ids[0]}"]', **{"reused.1": f'["{ids[1]}"]'})
@@ -225,7 +225,7 @@ def test_runs_taken_over_from_earlier_sweeps_belong_to_it(fresh: Store) -> None:
     ]  # fmt: skip
 
 
-def test_a_list_of_reused_runs_that_mlflow_cut_gives_what_is_left(fresh: Store) -> None:
+def test_a_list_of_reused_runs_that_mlflow_cut_gives_the_rest(fresh: Store) -> None:
     _, ids = keep(fresh, replace(FOUR, runs=FOUR.runs[:2]))
     sweep, _ = keep(fresh, replace(FOUR, runs=[]), reused=f'["{ids[0]}", "{ids[1][:9]}')
     assert [run.run_id for run in read_sweep(fresh, sweep).runs] == [ids[0]]

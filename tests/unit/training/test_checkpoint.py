@@ -1,4 +1,4 @@
-"""What a run leaves behind to go on from."""
+"""What a run leaves behind to continue from."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.bin"
 
 
-def test_a_restored_run_goes_on_bit_for_bit(path: Path) -> None:
+def test_a_restored_run_continues_bit_for_bit(path: Path) -> None:
     whole = run(make_stack(), make_dataset(), epochs=range(1, 5))
     first = make_stack()
     run(first, make_dataset(), epochs=range(1, 3))
@@ -50,7 +50,7 @@ def test_a_restored_run_goes_on_bit_for_bit(path: Path) -> None:
     ]
 
 
-def test_no_checkpoint_is_told_apart_from_an_unusable_one(path: Path) -> None:
+def test_no_checkpoint_is_distinguished_from_an_unusable_one(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         restore(path, make_stack(), ["abc"])
 
@@ -130,7 +130,7 @@ def test_a_journal_torn_anywhere_keeps_the_whole_lines_before(
     ]
 
 
-def test_a_stack_that_ends_leaves_room_for_one_that_is_about_to_save(tmp_path: Path) -> None:
+def test_a_stack_that_ends_leaves_space_for_one_that_is_about_to_save(tmp_path: Path) -> None:
     def folders(name: str) -> list[Path]:
         made = [tmp_path / f"{name}{number}" for number in range(2)]
         for folder in made:

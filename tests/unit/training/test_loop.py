@@ -82,7 +82,7 @@ def test_same_seed_gives_the_same_metrics_bit_for_bit() -> None:
         assert torch.equal(one.batch_losses, other.batch_losses)
 
 
-def test_going_on_from_an_epoch_gives_what_an_uninterrupted_run_gives() -> None:
+def test_continuing_from_an_epoch_gives_what_an_uninterrupted_run_gives() -> None:
     whole = run(make_stack(), make_dataset(), epochs=range(1, 5))
     stack = make_stack()
     parts = run(stack, make_dataset(), epochs=range(1, 3)) + run(

@@ -1,4 +1,4 @@
-"""Runs that are trained together: each learns as it does alone, whatever rides beside it."""
+"""Runs that are trained together: each learns as it does alone, whatever is trained beside it."""
 
 import io
 import math
@@ -23,7 +23,7 @@ from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.loop import train
 from optsweep.training.stack_check import why_not_stackable
 from optsweep.training.stacked_model import StackedModel
-from support.in_process import new, swept_out
+from support.in_process import new, sweep_here
 from support.store import artifacts, by_name, history, runs
 
 CPU = torch.device("cpu")
@@ -96,7 +96,7 @@ def test_each_run_learns_as_it_does_alone(
 
 
 @pytest.mark.long
-def test_batch_normalisation_rides_too(project: Path) -> None:
+def test_batch_normalisation_is_stacked_too(project: Path) -> None:
     chosen = mixed(
         project, "model=resnet18", "dataset.limit=130", choices=MIXED[0:3:2]
     )  # two batches of 64 and one of 2: three steps
@@ -233,12 +233,12 @@ def test_a_loss_that_sums_over_runs_is_noticed() -> None:
 GRID = ("optimizer=sgd,adam", "lr=1e-2,0.1", "model.hidden=[16]", "epochs=2", "threads=1")
 
 
-def test_in_mlflow_only_a_tag_tells_a_stack(tmp_path: Path, project: Path) -> None:
+def test_in_mlflow_only_a_tag_marks_a_stack(tmp_path: Path, project: Path) -> None:
     from support.command import copy_project
 
     apart = copy_project(tmp_path / "apart")
-    swept_out(project, *GRID, launch=Launch(workers=0, stack=4))
-    swept_out(apart, *GRID, launch=Launch(workers=0, stack=1))
+    sweep_here(project, *GRID, launch=Launch(workers=0, stack=4))
+    sweep_here(apart, *GRID, launch=Launch(workers=0, stack=1))
     stacked, single = by_name(project), by_name(apart)
     assert stacked.keys() == single.keys()
     for name, run in stacked.items():
@@ -257,19 +257,19 @@ def test_in_mlflow_only_a_tag_tells_a_stack(tmp_path: Path, project: Path) -> No
 
 
 def test_a_runs_time_is_its_share(project: Path) -> None:
-    record = swept_out(project, *GRID, launch=Launch(workers=0, stack=4))
+    record = sweep_here(project, *GRID, launch=Launch(workers=0, stack=4))
     assert {run.notes for run in record.runs} == {"stack of 4"}
     assert len({run.seconds for run in record.runs}) == 1
 
 
 @pytest.mark.long
-def test_a_diverged_run_tells_what_it_tells_alone(tmp_path: Path, project: Path) -> None:
+def test_a_diverged_run_logs_what_it_logs_alone(tmp_path: Path, project: Path) -> None:
     from support.command import copy_project
 
     grid = ("lr=0.1,1e30", "model.hidden=[16]", "epochs=3", "evaluate_first=true")
     apart = copy_project(tmp_path / "apart")
-    stacked = swept_out(project, *grid, launch=Launch(workers=0, stack=2))
-    single = swept_out(apart, *grid, launch=Launch(workers=0, stack=1))
+    stacked = sweep_here(project, *grid, launch=Launch(workers=0, stack=2))
+    single = sweep_here(apart, *grid, launch=Launch(workers=0, stack=1))
     for one, other in zip(stacked.runs, single.runs, strict=True):
         assert one.diverged == other.diverged
         assert one.history.keys() == other.history.keys()
@@ -334,7 +334,7 @@ def printed(console: Console) -> str:
 def test_of_a_stack_that_breaks_only_the_run_at_fault_fails(frail: Path) -> None:
     console = said()
     grid = ("optimizer=frail", "lr=0.05,0.1,0.5", "model.hidden=[16]", "epochs=2")
-    record = swept_out(frail, *grid, launch=Launch(workers=0, stack=3), console=console)
+    record = sweep_here(frail, *grid, launch=Launch(workers=0, stack=3), console=console)
     assert [run.status for run in record.runs] == ["FINISHED", "FINISHED", "FAILED"]
     assert record.runs[2].error == "RuntimeError: it broke in a step"
     assert (
@@ -342,7 +342,7 @@ def test_of_a_stack_that_breaks_only_the_run_at_fault_fails(frail: Path) -> None
         in printed(console)
     )
     found = {run.data.params["lr"]: run for run in runs(frail)}
-    assert len(runs(frail)) == 3  # each went on in its own run
+    assert len(runs(frail)) == 3  # each continued in its own run
     assert {lr: run.info.status for lr, run in found.items()} == {
         "0.05": "FINISHED",
         "0.1": "FINISHED",
@@ -355,7 +355,7 @@ def test_of_a_stack_that_breaks_only_the_run_at_fault_fails(frail: Path) -> None
 def test_a_stack_that_does_not_fit_is_halved_until_it_does(frail: Path) -> None:
     console = said()
     grid = ("loss=narrow", "lr=0.01,0.02,0.05,0.1,0.2", "model.hidden=[16]", "epochs=1")
-    record = swept_out(frail, *grid, launch=Launch(workers=0, stack=5), console=console)
+    record = sweep_here(frail, *grid, launch=Launch(workers=0, stack=5), console=console)
     assert {run.status for run in record.runs} == {"FINISHED"}
     assert [run.stack for run in record.runs] == [2, 2, 1, 2, 2]
     assert "a stack of 5 runs continues in stacks of 2" in printed(console)
@@ -380,7 +380,7 @@ def test_a_model_that_cannot_be_stacked_goes_run_by_run(
     monkeypatch.syspath_prepend(str(project))
     console = said()
     grid = ("model=dropping", "lr=0.01,0.1", "epochs=1")
-    record = swept_out(project, *grid, launch=Launch(workers=0, stack=2), console=console)
+    record = sweep_here(project, *grid, launch=Launch(workers=0, stack=2), console=console)
     assert [run.stack for run in record.runs] == [1, 1]
     (line,) = [line for line in printed(console).splitlines() if line.startswith("plan")]
     assert "model=dropping is not stackable: training runs individually" in line

@@ -33,7 +33,7 @@ def flagged(record: SweepRecord) -> list[tuple[str, str, float, str, float | Non
     ]
 
 
-def test_each_contenders_best_is_looked_at_with_the_override_that_extends() -> None:
+def test_each_candidates_best_is_looked_at_with_the_override_that_extends() -> None:
     record = by_rate(
         sgd={1e-3: 0.1, 1e-2: 0.2, 1e-1: 0.3},
         adam={1e-3: 0.9, 1e-2: 0.8, 1e-1: 0.1},
@@ -135,11 +135,11 @@ def extension(
     record: SweepRecord, most: int
 ) -> tuple[Extension, Composer, list[list[str]], list[str]]:
     overrides = [[f"{key}={value}" for key, value in run.swept.items()] for run in record.runs]
-    composer, told = Composer(), list[str]()
-    return Extension(record.grid, most, overrides, composer, told.append), composer, overrides, told
+    composer, said = Composer(), list[str]()
+    return Extension(record.grid, most, overrides, composer, said.append), composer, overrides, said
 
 
-def test_every_seed_of_the_best_setting_goes_a_step_further() -> None:
+def test_every_seed_of_the_best_configuration_goes_a_step_further() -> None:
     rows: Scores = {
         ("sgd", 0.01): [(0.8, 0.8)] * 2,
         ("sgd", 0.1): [(0.9, 0.9)] * 2,
@@ -157,13 +157,13 @@ def test_every_seed_of_the_best_setting_goes_a_step_further() -> None:
     assert overrides[8:] == composer.asked
 
 
-def test_a_step_that_cannot_be_run_is_told_once_and_the_sweep_ends() -> None:
+def test_a_step_that_cannot_be_run_is_named_once_and_the_sweep_ends() -> None:
     rows: Scores = {("sgd", 1.0): [(0.8, 0.8)], ("sgd", 10.0): [(0.9, 0.9)]}
     record = scored(rows, "optimizer", "lr")
-    more, _, overrides, told = extension(record, 3)
-    assert more(record.runs, 1) == [] and told == []  # not while a run is under way
+    more, _, overrides, said = extension(record, 3)
+    assert more(record.runs, 1) == [] and said == []  # not while a run is under way
     assert more(record.runs) == [] and more(record.runs) == []
-    assert told == ["extend: lr=100 is not tried: lr=100: too large"]
+    assert said == ["extend: lr=100 is not tried: lr=100: too large"]
     assert len(overrides) == 2
 
 
@@ -172,7 +172,7 @@ def test_an_override_keeps_the_name_by_which_it_was_typed() -> None:
     assert changed(typed, "lr", 1.0) == ["optimizer=sgd", "+optimizer.nesterov=true", "++lr=1.0"]
 
 
-def test_runs_that_never_started_are_no_reason_to_go_on() -> None:
+def test_runs_that_never_started_are_no_reason_to_continue() -> None:
     record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2})
     gone: list[RunRecord] = [replace(run, status="SCHEDULED", metrics={}) for run in record.runs]
     assert next_steps(candidates(replace(record, runs=gone)), record.grid, 3) == []

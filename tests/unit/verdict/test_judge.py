@@ -35,7 +35,7 @@ TWO = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
 def of_pairs(**scores: list[float]) -> SweepRecord:
-    """A sweep of optimizers with these test accuracies, whose validation tells nothing else."""
+    """A sweep of optimizers with these test accuracies, whose validation says nothing else."""
     return scored(
         {(name,): [(0.5, one) for one in row] for name, row in scores.items()}, "optimizer"
     )
@@ -171,7 +171,7 @@ def test_without_validation_one_split_does_both_and_that_is_said() -> None:
     assert any("Chosen and judged on test alike, as val_fraction=0" in s for s in sentences(found))
 
 
-def test_equal_validation_accuracies_are_told_apart_by_the_loss() -> None:
+def test_equal_validation_accuracies_are_ranked_by_the_loss() -> None:
     record = scored({(1e-3,): [(0.9, 0.8)], (1e-2,): [(0.9, 0.9)]}, "lr")
     for run, loss in zip(record.runs, (0.5, 0.4), strict=True):
         run.metrics["val/loss"] = loss
@@ -254,7 +254,7 @@ def test_runs_that_failed_are_counted() -> None:
     assert any("2 did not finish" in each for each in sentences(found))
 
 
-def test_contenders_are_optimizers_else_what_is_no_number_else_all_runs() -> None:
+def test_candidates_are_optimizers_else_what_is_no_number_else_all_runs() -> None:
     def names(**grid: list[object]) -> list[str]:
         return sorted(each.name for each in judge(sweep(grid)).standings)
 

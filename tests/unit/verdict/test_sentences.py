@@ -1,4 +1,4 @@
-"""A verdict reads as a person would say it, and MLflow is told the same."""
+"""A verdict reads as a person would say it, and MLflow holds the same."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def test_a_winner_is_named_with_difference_interval_seeds_and_p() -> None:
     )
 
 
-def test_what_is_undecided_is_told_with_the_seeds_that_would_decide() -> None:
+def test_what_is_undecided_is_said_with_the_seeds_that_would_decide() -> None:
     assert headline(judge(CLOSE)) == (
         "Undecided between adam at 0.1 and sgd at 0.01: 0.2 points, interval -0.4 to 0.8 "
         "(5 seeds, p = 0.39); about 45 seeds would decide a difference of this size."
@@ -63,16 +63,16 @@ def test_the_end_says_which_split_did_what_and_how() -> None:
     )
 
 
-def test_of_many_contenders_a_terminal_is_told_of_the_first() -> None:
+def test_of_many_candidates_a_terminal_shows_the_first() -> None:
     names = [f"optimizer{number}" for number in range(9)]
     verdict = judge(sweep({"optimizer": names, "lr": LRS, "seed": [0, 1, 2]}))
     assert len(verdict.comparisons) == 36
-    told = few_sentences(verdict)
-    assert "And 31 more comparisons, in verdict.json." in told and len(told) < 18
+    said = few_sentences(verdict)
+    assert "And 31 more comparisons, in verdict.json." in said and len(said) < 18
     assert len(sentences(verdict)) > 36
 
 
-def test_contenders_beyond_twenty_are_ranked_and_not_compared() -> None:
+def test_candidates_beyond_twenty_are_ranked_and_not_compared() -> None:
     names = [f"optimizer{number}" for number in range(25)]
     verdict = judge(sweep({"optimizer": names, "seed": [0, 1]}))
     assert len(verdict.standings) == 25
@@ -97,12 +97,12 @@ def test_p_values_are_written_as_in_papers(p: float, expected: str) -> None:
     assert probability(p) == expected
 
 
-def test_mlflow_is_told_of_a_lead_and_of_what_is_decided() -> None:
+def test_mlflow_holds_the_lead_and_what_is_decided() -> None:
     verdict = judge(CLEAR)
-    told = metrics(verdict)
-    assert told["verdict/lead"] == pytest.approx(0.0194)
-    assert 0 < told["verdict/lead_low"] < told["verdict/lead"] < told["verdict/lead_high"]
-    assert told["verdict/seeds"] == 5 and told["verdict/diverged"] == 0
+    found = metrics(verdict)
+    assert found["verdict/lead"] == pytest.approx(0.0194)
+    assert 0 < found["verdict/lead_low"] < found["verdict/lead"] < found["verdict/lead_high"]
+    assert found["verdict/seeds"] == 5 and found["verdict/diverged"] == 0
     assert tags(verdict)["verdict.decided"] == "true"
     assert tags(verdict)["verdict.best"] == "adam at 0.1"
     assert tags(judge(CLOSE))["verdict.decided"] == "false"
@@ -110,20 +110,20 @@ def test_mlflow_is_told_of_a_lead_and_of_what_is_decided() -> None:
 
 def test_a_leader_that_is_behind_on_test_has_a_negative_lead() -> None:
     verdict = judge(of_scores(sgd=[0.94, 0.95, 0.951], adam=[0.96, 0.971, 0.97]))
-    told = metrics(verdict)
-    assert told["verdict/lead"] < 0
-    assert told["verdict/lead_low"] < told["verdict/lead"] < told["verdict/lead_high"]
+    found = metrics(verdict)
+    assert found["verdict/lead"] < 0
+    assert found["verdict/lead_low"] < found["verdict/lead"] < found["verdict/lead_high"]
     assert tags(verdict)["verdict.decided"] == "false"
 
 
-def test_one_seed_tells_mlflow_no_p() -> None:
-    told = metrics(judge(replace(FOUR, target=0.5)))
-    assert "verdict/p" not in told and "verdict/lead_low" not in told
-    assert told["verdict/epochs_to_target"] >= 1 and told["verdict/seconds_to_target"] > 0
+def test_one_seed_gives_mlflow_no_p() -> None:
+    found = metrics(judge(replace(FOUR, target=0.5)))
+    assert "verdict/p" not in found and "verdict/lead_low" not in found
+    assert found["verdict/epochs_to_target"] >= 1 and found["verdict/seconds_to_target"] > 0
     assert tags(judge(FOUR))["verdict.edges"] == "adam lr low, sgd lr high"
 
 
-def test_a_sweep_without_a_sound_run_tells_mlflow_its_losses() -> None:
+def test_a_sweep_without_a_sound_run_gives_mlflow_its_losses() -> None:
     gone = with_runs(FOUR, {n: failed(run, "boom") for n, run in enumerate(FOUR.runs)})
     assert metrics(judge(gone)) == {
         "verdict/edges": 0, "verdict/diverged": 0, "verdict/failed": 4,
@@ -156,7 +156,7 @@ def test_a_pruned_run_is_no_finished_seed() -> None:
     assert (verdict.pruned, verdict.failed, verdict.diverged) == (1, 0, 0)
 
 
-def test_a_best_near_the_end_of_an_interval_is_told_with_a_wider_one() -> None:
+def test_a_best_near_the_end_of_an_interval_is_named_with_a_wider_one() -> None:
     best = judge(SEARCH).leader
     assert best is not None
     rate = float(best.swept["lr"])
