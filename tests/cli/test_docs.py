@@ -27,6 +27,8 @@ RUNNABLE = ("python experiments/", "PYTHONPATH=. python experiments/")
 ELSEWHERE = {
     "python3 -m venv": ".ci/run, in a fresh clone",
     "pip install -e": "test_extras_that_are_installed_exist",
+    "pip install .": "test_installed.py",
+    "optsweep ": "test_installed.py",
     "source .venv": ".ci/run",
     "pre-commit install": ".pre-commit-config.yaml",
     "make ": "test_make_has_the_targets_that_are_named",

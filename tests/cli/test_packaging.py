@@ -47,6 +47,9 @@ def test_plugins_are_found_from_any_working_directory(editable: bool, tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert str(ROOT if editable else site) in done.stdout
+    command = [str(tmp_path / "venv/bin/optsweep"), "--cfg", "job", "--package", "optimizer"]
+    shown = subprocess.check_output(command, cwd=elsewhere, env=environment(), text=True)
+    assert "_target_: torch.optim.SGD" in shown
 
 
 def test_what_is_imported_is_declared() -> None:

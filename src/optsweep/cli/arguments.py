@@ -6,7 +6,6 @@ Flags that do not exist, bare words, a space where none belongs, brackets that a
 import argparse
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from hydra.errors import OverrideParseException
 from optsweep.cli.options import composed, groups, names, options
 from optsweep.config.overrides import key_of
 from optsweep.errors import nearest
+from optsweep.system.project import typed_command
 from optsweep.system.redaction import redact
 
 _FUNCTIONS = ("range", "choice", "glob", "shuffle", "sort")  # Hydra's, as far as they make sweeps
@@ -29,7 +29,7 @@ def assign(key: str, value: str) -> str:
 
 def command(*arguments: str) -> str:
     """The command line that was typed, with other arguments."""
-    return shlex.join(["python", sys.argv[0], *arguments])
+    return shlex.join([*typed_command(), *arguments])
 
 
 def unknown_flag(arguments: Sequence[str]) -> str | None:

@@ -1,10 +1,11 @@
 """The entry point: runs Hydra's main function, and turns errors into one line and an exit code.
 
 `experiments/run.py` calls `main` with its Hydra function, which calls `single_run` for a single run
-and a launcher for a sweep. The command to resume with is printed here too.
+and a launcher for a sweep. The command `optsweep` calls `main_installed`. The command to resume
+with is printed here too.
 """
 
-import shlex
+import os
 import signal
 import sys
 import traceback
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from optsweep.cli.arguments import unknown_flag
+from optsweep.cli.arguments import command, unknown_flag
 from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
 from optsweep.cli.output_folders import refuse_typed_folder, removing_refused_folder
@@ -25,6 +27,7 @@ from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.system import process as imports
+from optsweep.system import project
 from optsweep.system.folders import is_used
 from optsweep.system.redaction import redact, redacted
 
@@ -42,6 +45,7 @@ def main(hydra_main: Callable[[], None]) -> int:
     """
     signal.signal(signal.SIGTERM, _terminate)
     keep_secrets_from_hydra()
+    OmegaConf.register_new_resolver("command", project.command, replace=True)  # for --help
     if refusal := unknown_flag(sys.argv[1:]):
         print(f"error: {redact(refusal)}", file=sys.stderr)
         return BAD_INPUT
@@ -55,6 +59,14 @@ def main(hydra_main: Callable[[], None]) -> int:
     except Exception as error:
         return _answer(error)
     return 0
+
+
+def main_installed() -> int:
+    """`main` with the package's own conf/, and the current folder as the project."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to `main`, which explains them
+    OmegaConf.register_new_resolver("project_root", lambda: str(project.folder()), replace=True)
+    conf = str(project.PACKAGED)
+    return main(hydra.main(version_base="1.3", config_path=conf, config_name="config")(single_run))
 
 
 def _answer(error: Exception) -> int:
@@ -87,13 +99,13 @@ def single_run(config: DictConfig) -> float:
 
 
 def _single_run(config: DictConfig) -> float:
-    hydra = HydraConfig.get()
+    composed = HydraConfig.get()
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     given = {str(key): value for key, value in values.items()}
-    settings = Settings.from_config(given, hydra.runtime.choices)
+    settings = Settings.from_config(given, composed.runtime.choices)
     refuse_silent_store(settings.tracking_uri)
-    folder, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+    folder, typed = Path(composed.runtime.output_dir), list(composed.overrides.task)
     with imports.importing():
         job = new_job(settings, given, folder, typed, {})
 
@@ -123,7 +135,7 @@ def printing_resume_command() -> Iterator[None]:
     except KeyboardInterrupt:
         typed = [argument for argument in sys.argv[1:] if not argument.startswith("resume=")]
         shown = redacted(typed)
-        print(f"Resume with: {shlex.join(['python', sys.argv[0], *shown, 'resume=true'])}")
+        print(f"Resume with: {command(*shown, 'resume=true')}")
         if shown != typed:
             print("(*** stands for a password or a token that is not shown; type it instead)")
         raise

@@ -5,46 +5,54 @@ plugins all have their say. Configs are handed on as plain containers, interpola
 """
 
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from optsweep.config.overrides import key_of
+from optsweep.system import project
 
 Config = dict[str, Any]
 
 _MOST = 20  # configs that are composed for one message, at a tenth of a second each
 
 
-def conf() -> Path:
-    """conf/, which lies beside the folder of the script that was started."""
-    return Path(sys.argv[0]).resolve().parent.parent / "conf"
+def config_folders() -> list[Path]:
+    """The folders that hold options; where two hold the same, the first counts."""
+    if not project.is_installed():
+        return project.config_folders()
+    given = get_args_parser().parse_known_args()[0].config_dir
+    typed = [Path(given).absolute()] if given else []
+    return [*typed, *project.config_folders()]
 
 
 def groups() -> list[str]:
-    """The config groups: conf/'s folders."""
-    return sorted(folder.name for folder in conf().iterdir() if folder.is_dir())
+    """The config groups: folders in conf/."""
+    found = {path.name for conf in config_folders() for path in conf.glob("*/")}
+    return sorted(found)
 
 
 def options(group: str) -> list[str]:
     """A group's options; none where there is no such group."""
-    return sorted(file.stem for file in (conf() / group).glob("*.yaml"))
+    return sorted(_files(group))
 
 
 def options_with(group: str, name: str) -> list[str]:
     """The options of a group whose file holds the value `name`."""
-    folder = conf() / group
-    return [
-        option for option in options(group) if name in OmegaConf.load(folder / f"{option}.yaml")
-    ]
+    return sorted(option for option, file in _files(group).items() if name in OmegaConf.load(file))
+
+
+def _files(group: str) -> dict[str, Path]:
+    folders = reversed(config_folders())
+    return {file.stem: file for conf in folders for file in (conf / group).glob("*.yaml")}
 
 
 def overrides_in(arguments: Sequence[str]) -> list[Override]:
@@ -58,7 +66,7 @@ def overrides_in(arguments: Sequence[str]) -> list[Override]:
 
 def composed(overrides: Sequence[str] = ()) -> Config:
     """The config, with its `hydra` node, that these overrides give."""
-    with initialize_config_dir(str(conf()), version_base="1.3"):
+    with initialize_config_dir(str(config_folders()[-1]), version_base="1.3"):
         config = compose("config", list(overrides), return_hydra_config=True)
     tree: Any = OmegaConf.to_container(config, resolve=False)
     return dict(tree)

@@ -28,6 +28,7 @@ from optsweep.config.validators import (
     yes_or_no,
 )
 from optsweep.errors import SettingsError, nearest
+from optsweep.system.project import command
 from optsweep.system.redaction import redacted
 
 GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
@@ -176,7 +177,7 @@ def _read(name: str, f: "Field[Any]", given: Mapping[str, Any]) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         raise SettingsError(
             f"{name}={list(value)}: one value is needed; several make a sweep: "
-            f"python experiments/run.py -m {name}={','.join(map(str, value))}"
+            f"{command()} -m {name}={','.join(map(str, value))}"
         )
     return f.metadata["check"](name, value)
 
@@ -208,7 +209,7 @@ def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
     if not isinstance(chosen, str):
         raise SettingsError(
             f"{group} is given several options; type one, or for a sweep over them "
-            f"python experiments/run.py -m {group}=NAME,NAME"
+            f"{command()} -m {group}=NAME,NAME"
         )
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     return Option(chosen.removesuffix(".yaml"), node["_target_"], arguments)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from optsweep.system.project import command
+
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss")
 
 
@@ -92,7 +94,7 @@ class SweepRecord:
     @property
     def command(self) -> str:
         """The command that repeats the sweep."""
-        return shlex.join(["python", "experiments/run.py", "-m", *self.overrides])
+        return f"{command()} {shlex.join(['-m', *self.overrides])}"
 
 
 def ranking_split(metrics: Mapping[str, float]) -> str:

@@ -16,6 +16,7 @@ from optsweep.models.build import build_model
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.system import environment, files
+from optsweep.system.project import command
 from optsweep.system.redaction import redacted
 from optsweep.tracking.calls import DatasetInfo
 from optsweep.tracking.store import Store
@@ -54,7 +55,7 @@ def source_tags() -> dict[str, str]:
     tags = {f"optsweep.env.{name}": value for name, value in environment.describe().items()}
     tags |= {
         "mlflow.user": environment.user(),
-        "mlflow.source.name": "experiments/run.py",
+        "mlflow.source.name": command().removeprefix("python "),
         "mlflow.source.type": "LOCAL",
     }
     commit = environment.git_commit(Path(__file__).parent)

@@ -15,6 +15,7 @@ from rich.markup import escape
 from optsweep.errors import TrackingError
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
+from optsweep.system.project import command
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import REFUSED, Outbox, outboxes, ticket_of
 from optsweep.tracking.store import Store
@@ -43,7 +44,7 @@ def sending_unsent(
             console.print(
                 "[bold]some data could not be sent to MLflow[/] and was saved locally"
                 f"{escape(''.join(files))}; send it with "
-                f"python experiments/sync.py folder={escape(shlex.quote(where))}",
+                f"{command('sync')} folder={escape(shlex.quote(where))}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -23,6 +23,7 @@ from optsweep.runs.job import Job
 from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep.progress import SweepProgress
+from optsweep.system.project import command
 from optsweep.system.redaction import redact
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Outbox
@@ -248,6 +249,6 @@ class Scheduler:
         except Unreachable:
             store.connection.lost()
         except TrackingError as error:
-            log.warning("%s; send it again with python experiments/sync.py", error)
+            log.warning("%s; send it again with %s", error, command("sync"))
             self._unsent.clear()
         self._unsent = [folder for folder in self._unsent if Outbox(folder).waiting]

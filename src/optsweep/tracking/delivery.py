@@ -2,7 +2,7 @@
 
 While a store is away, its calls are kept in order. A store that answers may refuse a call, or
 fail at it each time (HTTP status 500): such a call must not block those behind it. It is saved in
-`refused.jsonl` beside the outbox, which `experiments/sync.py` sends again.
+`refused.jsonl` beside the outbox, which the command `sync` sends again.
 """
 
 import logging

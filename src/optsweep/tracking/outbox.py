@@ -5,7 +5,7 @@ stored once: points and ends have their time, a run that is still to be created 
 is its tag in the store. So a sender may die at any moment, and several may send side by side.
 
 A call that the store refuses, or fails at each time, is set aside in a second file, so that it does
-not block those behind it; `experiments/sync.py` sends it again.
+not block those behind it; the command `sync` sends it again.
 """
 
 import json

@@ -21,6 +21,7 @@ from optsweep.records.merging import common
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.records.values import distinct, identity
+from optsweep.system.project import command
 from optsweep.tracking.errors import explained
 from optsweep.tracking.history import _IN_A_QUERY, histories
 from optsweep.tracking.store import Store
@@ -39,7 +40,7 @@ def latest_sweep(store: Store) -> str:
     if not sweeps:
         raise SettingsError(
             "sweep=latest: the experiment holds no sweep yet; start one with "
-            "python experiments/run.py -m optimizer=sgd,adam lr=1e-3,1e-1"
+            f"{command()} -m optimizer=sgd,adam lr=1e-3,1e-1"
         )
     return str(sweeps[0].info.run_id)
 

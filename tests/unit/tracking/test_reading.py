@@ -1,14 +1,15 @@
 """Sweeps are written to real stores, behind a real server too, and read back."""
 
 import functools
-import importlib.util
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from werkzeug.serving import make_server
 
+from optsweep.cli.commands import report
 from optsweep.errors import SettingsError, TrackingError
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
@@ -298,19 +300,21 @@ def test_choices_are_split_outside_of_brackets(text: str, expected: Sequence[Any
     assert choices(text) == expected
 
 
-def script(project: Path) -> Any:
-    """experiments/report.py of a project, as a module."""
-    path = project / "experiments" / "report.py"
-    spec = importlib.util.spec_from_file_location("report_script", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], ModuleType]:
+    """What experiments/report.py of a project calls."""
+
+    def started(project: Path) -> ModuleType:
+        monkeypatch.setattr(sys, "argv", [str(project / "experiments" / "report.py")])
+        return report
+
+    return started
 
 
 def test_the_command_rebuilds_a_report_from_the_store(
     filled: Path,
     kept: str,
+    script: Callable[[Path], ModuleType],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -327,7 +331,12 @@ def test_the_command_rebuilds_a_report_from_the_store(
 
 
 def test_the_latest_and_several_sweeps_together(
-    filled: Path, kept: str, second: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    filled: Path,
+    kept: str,
+    second: str,
+    script: Callable[[Path], ModuleType],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert latest_sweep(Store.open(f"sqlite:///{filled}/mlflow.db", "optsweep")) == second
     assert script(filled).main([f"out={tmp_path}/latest"]) == 0
@@ -358,6 +367,7 @@ def test_bad_input_is_one_line_and_code_2(
     expected: str,
     filled: Path,
     second: str,
+    script: Callable[[Path], ModuleType],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert script(filled).main(arguments) == 2
@@ -368,7 +378,10 @@ def test_bad_input_is_one_line_and_code_2(
 
 
 def test_no_sweep_yet_is_one_line_and_leaves_no_store(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path,
+    script: Callable[[Path], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert script(project).main([]) == 2
@@ -377,7 +390,10 @@ def test_no_sweep_yet_is_one_line_and_leaves_no_store(
 
 
 def test_help_names_every_argument_and_the_store_in_use(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path,
+    script: Callable[[Path], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@host:5000")
     assert script(project).main(["--help"]) == 0

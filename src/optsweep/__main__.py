@@ -1,0 +1,34 @@
+"""The command `optsweep`: one run or a sweep, or the sub-commands `report` and `sync`.
+
+It does in the current folder what the scripts of `experiments/` do in a clone. Workers import this
+module too, as they do any main script, so that nothing is imported before it is needed.
+"""
+
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Does what the command line says, and ends the process with its exit code."""
+    from optsweep.system import process, project
+
+    project.use_installed()
+    process.leave(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["report"]:
+        from optsweep.cli.commands import report
+
+        return report.main(arguments[1:])
+    if arguments[:1] == ["sync"]:
+        from optsweep.cli.commands import sync
+
+        return sync.main(arguments[1:])
+    from optsweep.cli.main import main_installed
+
+    return main_installed()
+
+
+if __name__ == "__main__":
+    main()

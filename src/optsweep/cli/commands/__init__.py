@@ -1,0 +1,1 @@
+"""The commands beside the one that trains: `report` and `sync`."""

@@ -1,0 +1,39 @@
+"""The arguments of these commands: each is NAME=VALUE, with defaults from conf/config.yaml."""
+
+from omegaconf import OmegaConf
+
+from optsweep.errors import SettingsError, nearest
+from optsweep.system import project
+
+
+def tracking_defaults() -> dict[str, str]:
+    """Address and experiment of the tracking store, where none are typed."""
+    OmegaConf.register_new_resolver("project_root", lambda: str(project.folder()), replace=True)
+    found = [folder / "config.yaml" for folder in project.config_folders()]
+    config = OmegaConf.load(next((file for file in found if file.is_file()), found[-1]))
+    tracking = OmegaConf.select(config, "tracking")
+    return {
+        "tracking.uri": str(tracking.uri),
+        "tracking.experiment": str(tracking.experiment),
+    }
+
+
+def parse(arguments: list[str], allowed: dict[str, str]) -> dict[str, str]:
+    """The arguments, each `name=value`.
+
+    Raises:
+        SettingsError: one is something else, unknown, empty, or given twice.
+    """
+    given: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name not in allowed:
+            best = nearest(name, allowed)
+            hint = f"did you mean {best}=?" if best else f"there are {'=, '.join(allowed)}="
+            raise SettingsError(f"{argument}: there is no such argument; {hint}")
+        if not equals or not value.strip():
+            raise SettingsError(f"{argument}: a value is missing; type {name}=VALUE")
+        if name in given:
+            raise SettingsError(f"{name} is given twice: {given[name]} and {value}; type one")
+        given[name] = value.strip()
+    return given

@@ -1,0 +1,84 @@
+"""Makes the report of a sweep again, from what MLflow holds alone: see --help."""
+
+import sys
+from pathlib import Path
+
+from optsweep.cli.commands.arguments import parse, tracking_defaults
+from optsweep.errors import OptsweepError, SettingsError
+from optsweep.system import project
+from optsweep.system.redaction import redact
+
+HELP = """\
+Makes the report of a sweep again, from what MLflow holds alone; the sweep's folder may be gone.
+
+  {command} sweep=ID[,ID...] [NAME=VALUE ...]
+
+  sweep                latest, or the id of a sweep's run in MLflow; of several ids, one report of
+                       all their runs (default: latest)
+  out                  folder for report.html, table.csv, verdict.json and figures/
+                       (default: {folder}/outputs/reports/ID)
+  tracking.uri         address of the MLflow store
+                       (default: {uri})
+  tracking.experiment  name of the MLflow experiment (default: {experiment})
+
+The tracking defaults are those of conf/config.yaml; MLFLOW_TRACKING_URI names another store.
+Exit code 2: the arguments or the store cannot be used.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Makes the report that the arguments ask for; returns the exit code."""
+    try:
+        options = {"sweep": "latest", "out": "", **tracking_defaults()}
+        if {"--help", "-h", "help"} & set(arguments):
+            shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
+            place = {"command": project.command("report"), "folder": project.folder()}
+            print(HELP.format(**shown, **place), end="")
+            return 0
+        options |= parse(arguments, options)
+        report(options)
+    except OptsweepError as error:
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def report(options: dict[str, str]) -> None:
+    """Reads the sweeps, writes their report and says where it lies.
+
+    Raises:
+        OptsweepError: the store, or what is asked of it, cannot be used.
+        OSError: the report cannot be written.
+    """
+    from rich.console import Console  # these imports take seconds: not before a typing error
+
+    from optsweep.report.page import few_sentences, judge, merge, sentence, terminal_table, write
+    from optsweep.tracking.address import sqlite_path
+    from optsweep.tracking.reading import latest_sweep, read_sweep
+    from optsweep.tracking.store import Store
+
+    path = sqlite_path(options["tracking.uri"])
+    if path is not None and not path.exists():
+        raise SettingsError(
+            f"tracking.uri={options['tracking.uri']}: there is no such store; start a sweep with "
+            f"{project.command()} -m, or type tracking.uri= and where its store is"
+        )
+    store = Store.open(options["tracking.uri"], options["tracking.experiment"])
+    ids = dict.fromkeys(part.strip() for part in options["sweep"].split(",") if part.strip())
+    if not ids:
+        raise SettingsError(f"sweep={options['sweep']}: a value is missing; type sweep=latest")
+    ids = dict.fromkeys(latest_sweep(store) if each == "latest" else each for each in ids)
+    sweep = merge([read_sweep(store, run_id) for run_id in ids])
+    name = "+".join(ids) if len(ids) == 1 else "+".join(run_id[:8] for run_id in ids)[:100]
+    usual = project.folder() / "outputs" / "reports" / name
+    folder = Path(options["out"] or usual).expanduser().absolute()
+    verdict = judge(sweep)
+    files = write(sweep, folder, verdict)
+    console = Console()
+    console.print(terminal_table(sweep, console.width))
+    for line in (sentence(sweep), *few_sentences(verdict)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report  {files[-1]}", markup=False, highlight=False, soft_wrap=True)

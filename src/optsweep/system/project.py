@@ -1,0 +1,47 @@
+"""Where the user's project lies, and by which commands they start the program.
+
+In a clone the project is the clone, and scripts of `experiments/` are typed. As installed it is the
+folder in which `optsweep` was typed, and the options of the package's own conf/ come along.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+_FOLDER = "OPTSWEEP_PROJECT"  # in the environment, which workers inherit; set where installed
+PACKAGED = Path(__file__).resolve().parent.parent / "conf"
+
+
+def use_installed() -> None:
+    """Makes the current folder the project, from now on and in workers."""
+    os.environ[_FOLDER] = str(Path.cwd())
+
+
+def is_installed() -> bool:
+    """Whether `optsweep` was typed, rather than a script of a clone."""
+    return _FOLDER in os.environ
+
+
+def folder() -> Path:
+    """The project's folder: relative to it, outputs/, data/ and mlflow.db."""
+    if is_installed():
+        return Path(os.environ[_FOLDER])
+    return Path(sys.argv[0]).resolve().parent.parent
+
+
+def config_folders() -> list[Path]:
+    """The folders that hold options; where two hold the same, the first counts."""
+    own = folder() / "conf"
+    return [*[own] * own.is_dir(), PACKAGED] if is_installed() else [own]
+
+
+def command(script: str = "run") -> str:
+    """What messages say is to be typed, before its arguments; `script`: run, report or sync."""
+    if is_installed():
+        return "optsweep" if script == "run" else f"optsweep {script}"
+    return f"python experiments/{script}.py"
+
+
+def typed_command() -> list[str]:
+    """What the user typed to start this process, before its arguments."""
+    return ["optsweep"] if is_installed() else ["python", sys.argv[0]]
