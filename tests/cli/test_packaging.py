@@ -37,9 +37,9 @@ def test_plugins_are_found_from_any_working_directory(editable: bool, tmp_path: 
     kind = ["--editable"] if editable else []
     install = [python, "-m", "pip", "install", "--quiet", "--no-deps", *kind, str(ROOT)]
     subprocess.run(install, check=True, timeout=280)
-    lent = next(path for path in sys.path if path.endswith("site-packages"))
+    lent = [path for path in sys.path if path.endswith("site-packages")]
     (site,) = (tmp_path / "venv/lib").glob("python*/site-packages")
-    (site / "zz_lent.pth").write_text(f"{lent}\n")
+    (site / "zz_lent.pth").write_text("\n".join(lent))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = subprocess.run(
