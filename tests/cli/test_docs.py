@@ -39,7 +39,7 @@ ELSEWHERE = {
     "curl ": "test_postgres.py",
 }
 # A command that trains nothing is tried by a plain run too, the others by `.ci/run`.
-READS_ONLY = ("--help", "--cfg", "--info", "report.py", "sync.py")
+READS_ONLY = ("--help", "--cfg", "--info", "report.py", "sync.py", "verdict.py")
 
 
 def every_command() -> dict[str, Path]:

@@ -43,10 +43,14 @@ def _lines(block: Block) -> list[str]:
 
 
 def files(page: Path) -> Iterator[tuple[str, str]]:
-    """The files that a page writes out, with their content: blocks that begin with `# PATH`."""
+    """The files that a page writes out, with their content: blocks that begin with `# PATH`.
+
+    A table has no comments: its content begins below that line.
+    """
     for block in blocks(page):
-        if named := re.match(r"# ([\w/]+\.(?:py|yaml))\n", block.text):
-            yield named[1], block.text
+        if named := re.match(r"# ([\w/]+\.(?:py|yaml|csv))\n", block.text):
+            is_table = named[1].endswith(".csv")
+            yield named[1], block.text[named.end() :] if is_table else block.text
 
 
 def prose(page: Path) -> str:

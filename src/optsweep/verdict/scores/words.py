@@ -1,0 +1,297 @@
+"""An answer in words: three lines that answer, then the rest by importance.
+
+Each workload has sentences of its own. Every number in them stands in the answer, rounded.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from optsweep.records.values import label, printable
+from optsweep.verdict.scores.answer import Answer, Candidate, Comparison, Workload
+from optsweep.verdict.scores.intervals import LEVEL
+from optsweep.verdict.scores.settling import MOST_SEEDS
+from optsweep.verdict.sentences import points
+
+_MOST = 6  # names, and sentences of a kind, on one line or page
+_UNFAIR = 2.0  # times as many runs or configurations as another has, beyond which it is said first
+_SURE = f"{100 * LEVEL:.0f} %"
+
+
+def answer_lines(answer: Answer, workload: Workload) -> list[str]:
+    """The answer in three lines: which candidate, which configurations, how sure.
+
+    Where candidates were given very different numbers of configurations or runs, a warning stands
+    before them.
+    """
+    if not workload.best:
+        return ["No run finished: there is nothing to judge."]
+    said = _Words(answer, workload)
+    return _plain([said.unequal(), said.which(), said.configurations(), said.how_sure()])
+
+
+def sentences(answer: Answer, workload: Workload) -> list[str]:
+    """All that the answer says about one workload, the most important first."""
+    if not workload.best:
+        return answer_lines(answer, workload)
+    said = _Words(answer, workload)
+    rest = [said.what_next(), *said.comparisons(), *said.scores(), said.given(), said.lost()]
+    return [*answer_lines(answer, workload), *_plain(rest)]
+
+
+def _plain(lines: Sequence[str]) -> list[str]:
+    return [printable(" ".join(line.split())) for line in lines if line]
+
+
+class _Words:
+    """The sentences about one workload."""
+
+    def __init__(self, answer: Answer, workload: Workload) -> None:
+        self.answer = answer
+        self.workload = workload
+        self.scored = [each for each in workload.candidates if each.score]
+
+    def difference(self, value: float) -> str:
+        """A difference without its unit: points of accuracy, or the score's own unit."""
+        if not self.workload.is_share:
+            return label(value, 3)
+        return points(value)
+
+    def amount(self, value: float) -> str:
+        """A difference with its unit."""
+        return f"{self.difference(value)} points" if self.workload.is_share else label(value, 3)
+
+    @property
+    def margin(self) -> str:
+        if not self.workload.is_share:
+            return label(self.answer.margin)
+        value = label(100 * self.answer.margin)
+        return f"{value} point{'' if value == '1' else 's'}"
+
+    def unequal(self) -> str:
+        """A warning that stands first: some had far more chances than others."""
+        for what in ("configurations", "runs"):
+            least = min(self.scored, key=lambda each: getattr(each, what))
+            most = max(self.scored, key=lambda each: getattr(each, what))
+            few, many = getattr(least, what), getattr(most, what)
+            if many > _UNFAIR * few:
+                return f"Not given the same: {most.name} had {many:,} {what}, {least.name} {few:,}."
+        return ""
+
+    def which(self) -> str:
+        """Which candidate is best, and by how much the others are worse."""
+        best = self.workload.best
+        if len(self.workload.candidates) == 1:
+            return f"{best[0]} is the only candidate."
+        parts = [self._best(best), *self._worse(best)]
+        if lost := [each.name for each in self.workload.candidates if not each.score]:
+            parts.append(f"No run of {_listed(lost)} finished.")
+        return " ".join(parts)
+
+    def _best(self, best: Sequence[str]) -> str:
+        pairs = [self._pair(*two) for two in combinations(best, 2)]
+        if len(best) == 1:
+            if len(self.scored) == 1:
+                return f"{best[0]} is the only candidate with a finished run."
+            is_led = any(pair.outcome == "leads" for pair in self.workload.comparisons)
+            return f"{best[0]} leads, not confirmed." if is_led else f"{best[0]} is best."
+        if all(pair.outcome in ("equivalent", "beats_within_margin") for pair in pairs):
+            return (
+                f"{_listed(best, 'or')}: no practical difference (within {self.margin}, "
+                f"{_seeds(min(pair.seeds for pair in pairs))})."
+            )
+        return f"Undecided between {_listed(best)}."
+
+    def _worse(self, best: Sequence[str]) -> list[str]:
+        """The others, each beside the first of the best that is better."""
+        parts = []
+        behind = [each for each in self.scored if each.name not in best]
+        for each in behind[:_MOST]:
+            ahead = [
+                pair
+                for pair in self.workload.comparisons
+                if pair.second == each.name and pair.outcome in ("beats", "leads")
+            ]
+            pair = min(ahead, key=lambda pair: [e.name for e in self.scored].index(pair.first))
+            is_beaten, is_several = pair.outcome == "beats", len(best) > 1
+            than = f"{' than' if is_beaten else ''} {pair.first}" if is_several else ""
+            by = f"{self.difference(pair.low or 0)} to {self.amount(pair.high or 0)}"
+            parts.append(f"{each.name} is {'worse' if is_beaten else 'behind'}{than} by {by}.")
+        return parts + (["Others are behind too."] if len(behind) > _MOST else [])
+
+    def _pair(self, first: str, second: str) -> Comparison:
+        return next(
+            pair
+            for pair in self.workload.comparisons
+            if {pair.first, pair.second} == {first, second}
+        )
+
+    def configurations(self) -> str:
+        """Which configurations may be the best of each candidate."""
+        several = [each for each in self.scored if each.configurations > 1]
+        if not several:
+            return "Each candidate has one configuration."
+        parts = [f"{each.name} {self._may_be_best(each)}" for each in several[:_MOST]]
+        more = "; for others see the file" if len(several) > _MOST else ""
+        return f"Best configuration ({_SURE}): {'; '.join(parts)}{more}."
+
+    def _may_be_best(self, candidate: Candidate) -> str:
+        able = candidate.not_excluded
+        if len(able) == candidate.configurations and len(able) > 2:
+            return f"any of {len(able):,} (chosen {candidate.chosen})"
+        return _listed([*able[:_MOST], *(["others"] if len(able) > _MOST else [])], "or")
+
+    def how_sure(self) -> str:
+        """How sure the first line is, and of what."""
+        pairs = self.workload.comparisons
+        if not pairs:
+            return "There is no other candidate to compare with."
+        if max(pair.seeds for pair in pairs) < 2:
+            return "How sure: not at all, one shared seed is not enough to decide."
+        if not all(pair.outcome != "leads" and pair.reason != "not confirmed" for pair in pairs):
+            return "How sure: not yet, the runs that chose a configuration also judge it."
+        seeds = [pair.seeds for pair in pairs]
+        at = _seeds(min(seeds)) if len(set(seeds)) == 1 else f"{min(seeds)} to {_seeds(max(seeds))}"
+        new = all(pair.samples for pair in pairs)
+        on = "on new test samples" if new else "on these test samples, not on new ones"
+        many = f" for {self.answer.pairs:,} comparisons together" if self.answer.pairs > 1 else ""
+        return f"How sure: {_SURE}{many}, at {at}, {on}."
+
+    def what_next(self) -> str:
+        """What to run next, where that would help."""
+        chose = [e for e in self.scored if not e.is_confirmed]
+        if chose and len(self.scored) > 1:
+            named = _listed([f"{e.name} {e.chosen}".strip() for e in chose[:_MOST]])
+            return f"To confirm, run {named} at fresh seeds, as rows of the phase confirm."
+        open_pairs = [pair for pair in self.workload.comparisons if pair.outcome == "undecided"]
+        if not open_pairs:
+            return ""
+        pair = open_pairs[0]
+        if pair.samples_to_settle and pair.samples:
+            return (
+                f"No number of seeds settles a difference of {self.margin} between {pair.first} "
+                f"and {pair.second}: it takes about {pair.samples_to_settle:,} test samples, "
+                f"not {pair.samples:,}."
+            )
+        return ""
+
+    def comparisons(self) -> list[str]:
+        """A sentence for each pair."""
+        every = [self._comparison(pair) for pair in self.workload.comparisons]
+        more = [] if len(every) <= _MOST else ["More comparisons are in the file."]
+        return [*every[:_MOST], *more]
+
+    def _comparison(self, pair: Comparison) -> str:
+        first, second = self._at(pair.first), self._at(pair.second)
+        if pair.difference is None:
+            return f"Undecided between {first} and {second}: they share no seed."
+        by = self.amount(pair.difference)
+        if pair.seeds < 2:
+            return (
+                f"Undecided between {first} and {second}: {by} at one seed.{self._networks(pair)}"
+            )
+        if pair.low is None or pair.high is None or pair.p_holm is None:
+            why = (
+                "no spread to judge chance by" if pair.reason == "no spread" else "lost runs decide"
+            )
+            return f"Undecided between {first} and {second}: {by} at {_seeds(pair.seeds)}, {why}."
+        between = f"{self.difference(pair.low)} to {self.amount(pair.high)}"
+        chance = f"{100 * pair.interval_level:.3g} % interval {between}, {_p(pair.p_holm)}"
+        words = {
+            "beats": f"{first} beats {second} by {by} ({chance})",
+            "beats_within_margin": f"{first} beats {second} by {by}, by less than the margin of "
+            f"{self.margin} ({chance})",
+            "equivalent": f"{first} and {second} are equivalent within {self.margin} "
+            f"({_p(pair.p_equivalent_holm or 0.0)}): {by} ({chance})",
+            "leads": f"{first} leads {second} by {by}, not confirmed ({chance})",
+            "undecided": f"Undecided between {first} and {second}: {by} ({chance})",
+        }[pair.outcome]
+        return f"{words}{self._but(pair)}.{self._these(pair)}"
+
+    def _at(self, name: str) -> str:
+        chosen = self.workload.candidate(name).chosen
+        return f"{name} at {chosen}" if chosen else name
+
+    def _but(self, pair: Comparison) -> str:
+        if pair.reason == "holds only without lost runs":
+            return "; a difference holds only without the runs that were lost"
+        if pair.outcome == "undecided" and pair.seeds_low:
+            most = f"{pair.seeds_high:,}" if pair.seeds_high else f"more than {MOST_SEEDS:,}"
+            return (
+                f"; {pair.seeds_low:,} to {most} fresh seeds would settle a difference of "
+                f"{self.margin}"
+            )
+        return ""
+
+    def _these(self, pair: Comparison) -> str:
+        here = pair.these_samples
+        if here is None or here.low is None or here.high is None:
+            return ""
+        between = f"{self.difference(here.low)} to {self.amount(here.high)}"
+        return f" On these {pair.samples:,} test samples alone: {between} ({_p(here.p)})."
+
+    def _networks(self, pair: Comparison) -> str:
+        if pair.networks is None:
+            return ""
+        found = pair.networks
+        return (
+            f" Of these two networks alone, {pair.first}'s has {found.only_first:,} samples right "
+            f"that the other has wrong, {pair.second}'s {found.only_second:,} (McNemar, "
+            f"{_p(found.p)})."
+        )
+
+    def scores(self) -> list[str]:
+        """Each candidate's score with its interval."""
+        lines = []
+        for each in self.scored[:_MOST]:
+            assert each.score is not None
+            score, digits = each.score, 4
+            value = label(score.mean, digits)
+            if score.low is None or score.high is None:
+                lines.append(f"{self._at(each.name)}: {value} ({_seeds(score.seeds)}).")
+                continue
+            between = f"{label(score.low, digits)} to {label(score.high, digits)}"
+            interval = f"{_SURE} interval {between}, {_seeds(score.seeds)}"
+            lines.append(f"{self._at(each.name)}: {value} ({interval}).")
+        return lines
+
+    def given(self) -> str:
+        """How many configurations and runs each candidate had."""
+        parts = [
+            f"{each.name} {_count(each.configurations, 'configuration')} and "
+            f"{_count(each.runs, 'run')}"
+            for each in self.workload.candidates[:_MOST]
+        ]
+        more = ", others in the file" if len(self.workload.candidates) > _MOST else ""
+        return f"Given: {', '.join(parts)}{more}."
+
+    def lost(self) -> str:
+        """The runs that were lost among those that judge, and what they count."""
+        parts = []
+        for each in self.workload.candidates:
+            runs = _count(each.judged_runs, "run")
+            if each.diverged and each.diverged_low is not None and each.diverged_high is not None:
+                rate = f"{each.diverged_low:.2f} to {each.diverged_high:.2f}"
+                of = f"{each.diverged:,} of {runs} ({_SURE} interval {rate})"
+                parts.append(f"{each.name} diverged in {of}")
+            if each.failed:
+                parts.append(f"{each.name} failed in {each.failed:,} of {runs}")
+        if not parts:
+            return ""
+        counted = label(self.workload.lost_counts_as, 4)
+        return f"{', '.join(parts[:_MOST])}; each counts as {counted}."
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count:,} seeds"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _p(p: float) -> str:
+    return f"p = {label(p, 2)}"
