@@ -58,10 +58,7 @@ class Composed:
 
 
 def compose(
-    context: HydraContext,
-    config: DictConfig,
-    job_overrides: Sequence[Sequence[str]],
-    first: int,
+    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
 ) -> Iterator[Composed]:
     """Composes each job, in order; `config` is the sweep's own, `first` the first job's number.
 

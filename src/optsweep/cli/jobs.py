@@ -1,13 +1,16 @@
 """From a composed config to a checked job.
 
-`job_from_composed` makes a job of a sweep, `new_job` any job: `preflight` tries the settings, and
-the fingerprint is computed. Code behind this module does not know Hydra's config.
+`JobMaker` makes the jobs of a sweep, `new_job` any job: `preflight` tries the settings, and the
+fingerprint is computed. Code behind this module does not know Hydra's config or errors.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.composing import Composed
 from optsweep.cli.yaml import to_yaml
@@ -19,16 +22,58 @@ if TYPE_CHECKING:
     from optsweep.runs.job import Job
 
 
-def job_from_composed(
-    composed: Composed, settings: Settings, swept: Iterable[str], device: str | None = None
-) -> "Job":
-    """A composed job of a sweep, checked; `device` is that of the machine it will run on.
+@dataclass(frozen=True)
+class JobMaker:
+    """Makes the jobs of a sweep, checked: those that it begins with, and those that are added.
 
-    Raises:
-        OptsweepError: the job cannot run.
+    `compose` is given overrides and the first job's number. `swept` are the keys whose values
+    differ. `device` says where a job computes that runs on another machine; None: here.
     """
-    values = {key: redacted(_value_of(key, composed.values, composed.choices)) for key in swept}
-    return new_job(settings, composed.values, composed.folder, composed.overrides, values, device)
+
+    compose: Callable[[Sequence[Sequence[str]], int], list[Composed]]
+    swept: Sequence[str]
+    device: Callable[[Settings], str | None]
+    folder: Path
+    first: int
+    composed: list[Composed] = field(default_factory=list)  # of all jobs, in their order
+
+    def __call__(self, overrides: Sequence[Sequence[str]]) -> "list[Job]":
+        """Further jobs.
+
+        Raises:
+            OptsweepError: one of them cannot run, or its overrides name nothing that exists.
+        """
+        try:
+            composed = self.compose(overrides, self.first + len(self.composed))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise SettingsError(str(error)) from error
+        return self.checked(
+            composed, [Settings.from_config(one.values, one.choices) for one in composed]
+        )
+
+    def checked(self, composed: Sequence[Composed], settings: Sequence[Settings]) -> "list[Job]":
+        """Jobs of their configs and settings.
+
+        Raises:
+            OptsweepError: one of them cannot run.
+        """
+        from optsweep.runs.preflight import bytes_needed_by
+        from optsweep.system.disk import refuse_full
+
+        jobs = [self._job(one, given) for one, given in zip(composed, settings, strict=True)]
+        if self.folder.exists():  # else the sweep has moved to that of the one that it resumes
+            needed = len(jobs) * bytes_needed_by(jobs[0].settings)
+            refuse_full(self.folder, needed, "hydra.sweep.dir")
+        self.composed.extend(composed)
+        return jobs
+
+    def _job(self, one: Composed, given: Settings) -> "Job":
+        values = {key: redacted(_value_of(key, one.values, one.choices)) for key in self.swept}
+        return new_job(given, one.values, one.folder, one.overrides, values, self.device(given))
+
+    def prepare(self, place: int, folder: Path) -> None:
+        """Writes the config of the job at `place` into its folder."""
+        self.composed[place].keep(folder)
 
 
 def new_job(

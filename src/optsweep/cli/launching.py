@@ -8,6 +8,7 @@ it refuses; `optsweep.sweep.sweep` runs the jobs on the executor that the settin
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.config.settings import Settings
 from optsweep.errors import RunsFailed, SettingsError
-from optsweep.system import process as imports
+from optsweep.system import process
 
 if TYPE_CHECKING:
+    from optsweep.cli.composing import Composed
     from optsweep.records.run import RunRecord
     from optsweep.runs.job import Job
     from optsweep.search.search import Search
+    from optsweep.sweep.rounds import More
+    from optsweep.sweep.sweep import Sweep
 
 
 @dataclass
@@ -117,57 +121,85 @@ class PlannedLauncher(Launcher):
     def _sweep(
         self, job_overrides: list[list[str]], first: int, search: "Search | None"
     ) -> Sequence["RunRecord"]:
-        """Runs the jobs; those that `extend` adds are added to `job_overrides` too.
+        """Checks the jobs, then runs them; those that are added join `job_overrides` too.
 
         The jobs of a search replace its probes, which are only checked.
         """
-        from optsweep.cli.composing import compose, plain
-        from optsweep.cli.jobs import job_from_composed, refuse_swept, swept_keys
-        from optsweep.cli.main import printing_resume_command, refuse_silent_store
+        from optsweep.cli.jobs import JobMaker, refuse_swept, swept_keys
+        from optsweep.cli.main import printing_resume_command
         from optsweep.cli.searching import begin
-        from optsweep.cli.yaml import to_yaml
-        from optsweep.search.search import refuse_pruning_apart, refuse_with_search
-        from optsweep.sweep.extension import Extension
-        from optsweep.system.folders import refuse_used
-        from optsweep.system.redaction import redacted
 
-        launch = self.read(self._given)
+        launch, keys = self.read(self._given), swept_keys(job_overrides)
+        composed = self._composed(job_overrides, first)
+        settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+        self._refuse_early(launch, asked, folder, first, search)
+        with process.importing():
+            import optsweep.runs.preflight  # noqa: F401
+        refuse_swept(keys, settings)
+        make = JobMaker(self._composed, keys, partial(self.device, launch), folder, first)
+        jobs = make.checked(composed, settings)
+        with process.importing():
+            from rich.console import Console
+
+            from optsweep.sweep.extension import Extension
+            from optsweep.sweep.resume import earlier_sweeps, refuse_others
+            from optsweep.sweep.sweep import run_sweep
+            from optsweep.tracking.store import Store
+
+            store = Store.open(asked.tracking_uri, asked.experiment)
+        sweep, console = self._described(asked, jobs, folder, launch), Console()
+        more: More | None = None
+        if search:
+            make.composed.clear()
+            job_overrides.clear()
+            sweep, more = begin(search, sweep, store, job_overrides, make)
+        elif asked.resume and not first:
+            earlier = earlier_sweeps(store, sweep.identity)[:1]
+            refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
+        if asked.extend:
+            say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+            more = Extension(sweep.grid, asked.extend, job_overrides, make, say)
+        with printing_resume_command():
+            return run_sweep(sweep, store, console, make.prepare, more).runs
+
+    def _composed(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Composed]":
+        """Each job's config; `first` is the first job's number."""
+        from optsweep.cli.composing import compose
+
         composed = list(compose(self._context, self._config, job_overrides, first))
         if not composed:
             given = " ".join(self._config.hydra.overrides.task)
             raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
-        settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        return composed
+
+    def _refuse_early(
+        self, launch: Launch, asked: Settings, folder: Path, first: int, search: "Search | None"
+    ) -> None:
+        """Refuses what cannot run, as far as that is known before torch is imported."""
+        from optsweep.cli.main import refuse_silent_store
+        from optsweep.search.search import refuse_pruning_apart, refuse_with_search
+        from optsweep.system.folders import refuse_used
+
         if search:
-            refuse_with_search(settings[0].extend, launch)
-        asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+            refuse_with_search(asked.extend, launch)
         if not asked.resume and not first:  # a further batch shares the folder of the first
             refuse_used(folder, "hydra.sweep.dir")
         refuse_silent_store(asked.tracking_uri)
-        self.begin(launch, settings[0])
+        self.begin(launch, asked)
         if search and not self.shares_folder(launch):
             refuse_pruning_apart(search)
-        with imports.importing():
-            from optsweep.runs.preflight import bytes_needed_by
-            from optsweep.system.disk import refuse_full
 
-        keys = swept_keys(job_overrides)
-        refuse_swept(keys, settings)
-        jobs = [
-            job_from_composed(one, given, keys, self.device(launch, given))
-            for one, given in zip(composed, settings, strict=True)
-        ]
-        refuse_full(folder, len(jobs) * bytes_needed_by(jobs[0].settings), "hydra.sweep.dir")
+    def _described(
+        self, asked: Settings, jobs: "Sequence[Job]", folder: Path, launch: Launch
+    ) -> "Sweep":
+        """The sweep of the jobs; `asked` is what is asked of it as a whole."""
+        from optsweep.cli.composing import plain
+        from optsweep.cli.yaml import to_yaml
+        from optsweep.sweep.sweep import Sweep
+        from optsweep.system.redaction import redacted
 
-        with imports.importing():
-            from rich.console import Console
-
-            from optsweep.sweep.resume import earlier_sweeps, refuse_others
-            from optsweep.sweep.rounds import More
-            from optsweep.sweep.sweep import Sweep, run_sweep
-            from optsweep.tracking.store import Store
-
-            store = Store.open(asked.tracking_uri, asked.experiment)
-        sweep = Sweep(
+        return Sweep(
             overrides=list(self._config.hydra.overrides.task),
             jobs=jobs,
             folder=folder,
@@ -179,40 +211,6 @@ class PlannedLauncher(Launcher):
             extend=asked.extend,
             config=to_yaml(redacted(plain(self._config))),
         )
-        if asked.resume and not first and not search:
-            earlier = earlier_sweeps(store, sweep.identity)[:1]
-            refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
-        console = Console()
-
-        def more_jobs(overrides: Sequence[Sequence[str]]) -> list["Job"]:
-            added = list(compose(self._context, self._config, overrides, first + len(composed)))
-            settings = [Settings.from_config(one.values, one.choices) for one in added]
-            jobs = [
-                job_from_composed(one, given, keys, self.device(launch, given))
-                for one, given in zip(added, settings, strict=True)
-            ]
-            if folder.exists():  # else the sweep has moved to the folder of the one that it resumes
-                refuse_full(
-                    folder, len(jobs) * bytes_needed_by(jobs[0].settings), "hydra.sweep.dir"
-                )
-            composed.extend(added)
-            return jobs
-
-        def say(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-        more: More | None = None
-        if search:
-            composed.clear()
-            job_overrides.clear()
-            sweep, more = begin(search, sweep, store, job_overrides, more_jobs)
-        elif asked.extend:
-            more = Extension(sweep.grid, asked.extend, job_overrides, more_jobs, say)
-        with printing_resume_command():
-            record = run_sweep(
-                sweep, store, console, lambda place, folder: composed[place].keep(folder), more
-            )
-        return record.runs
 
 
 def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:

@@ -26,8 +26,7 @@ from optsweep.cli.output_folders import refuse_typed_folder, removing_refused_fo
 from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
-from optsweep.system import process as imports
-from optsweep.system import project
+from optsweep.system import process, project
 from optsweep.system.folders import is_used
 from optsweep.system.redaction import redact, redacted
 
@@ -106,7 +105,7 @@ def _single_run(config: DictConfig) -> float:
     settings = Settings.from_config(given, composed.runtime.choices)
     refuse_silent_store(settings.tracking_uri)
     folder, typed = Path(composed.runtime.output_dir), list(composed.overrides.task)
-    with imports.importing():
+    with process.importing():
         job = new_job(settings, given, folder, typed, {})
 
         # Not before: importing mlflow takes seconds, which a refusal need not wait for.

@@ -5,7 +5,7 @@ These are the settings alone, typed and checked; the executors of `execution` ac
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from optsweep.config.settings import Settings
@@ -121,11 +121,7 @@ class RayLaunch(ClusterLaunch):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "RayLaunch":
-        """Checks the launcher's config.
-
-        Raises:
-            SettingsError: a value is of the wrong type or out of its range.
-        """
+        """Checks the launcher's config, as `Launch.from_config` does."""
         shared = _named(config, "shared", one_of("auto", "True", "False", "true", "false"))
         resources = _named(config, "resources", _mapping("{fast: 1}"))
         for name, amount in resources.items():
@@ -147,14 +143,10 @@ def _common(config: Mapping[str, Any], cpus: Check, gpus: Check) -> dict[str, An
     side_by_side = _named(config, "max_parallel", optional(integer(1, "8")))
     launch = Launch.from_config({**config, "workers": side_by_side or "auto"})
     count = _named(config, "gpus", gpus)
-    # How much fits on a GPU of another machine is not known here.
-    stack = 1 if launch.stack is None and count else launch.stack
     return {
-        "workers": side_by_side,
-        "stack": stack,
-        "retries": launch.retries,
-        "timeout": launch.timeout,
-        "fail_fast": launch.fail_fast,
+        **asdict(launch),
+        # How much fits on a GPU of another machine is not known here.
+        "stack": 1 if launch.stack is None and count else launch.stack,
         "cpus": _named(config, "cpus", cpus),
         "gpus": count,
         "memory": _named(config, "memory", optional(positive)),

@@ -36,6 +36,9 @@ GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
 # What says where data lies or how it gets here: the dataset's digest stands for its content.
 _PLACES = ("path", "mirror")
 
+# Fields that decide a run's result, as the groups and the device do.
+_DECISIVE = ("lr", "batch_size", "epochs", "seed", "val_fraction", "precision", "evaluate_first")
+
 # Fields that conf/config.yaml has under another name.
 _NESTED = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}
 
@@ -135,12 +138,7 @@ class Settings:
             "digest": digest,
             "device": self.device.partition(":")[0],
             **{group: _identity(getattr(self, group)) for group in GROUPS},
-            **{
-                name: getattr(self, name)
-                for name in ("lr", "batch_size", "epochs", "seed", "val_fraction")
-            },
-            "precision": self.precision,
-            "evaluate_first": self.evaluate_first,
+            **{name: getattr(self, name) for name in _DECISIVE},
         }
         canonical = json.dumps(_as_floats(content), sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]

@@ -20,6 +20,9 @@ from optsweep.data.source import make_source as make_source
 from optsweep.data.splits import Split, hold_out
 from optsweep.errors import DatasetError, SettingsError
 
+# What torchvision raises of a file that is not what it should be.
+_BROKEN = (OSError, EOFError, ValueError, RuntimeError, AssertionError, TypeError, AttributeError)
+
 
 def digits(*, data_dir: Path) -> Source:
     """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16; a fixed stratified fifth is for test.
@@ -65,15 +68,7 @@ def _read_torchvision(cls: type[Any], data_dir: Path) -> Source:
     try:
         parts = [cls(str(data_dir), train=train, download=False) for train in (True, False)]
         splits = [Split(as_images(part.data), as_labels(part.targets)) for part in parts]
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        AssertionError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except _BROKEN as error:
         raise DatasetError(
             f"{cls.__name__} under {data_dir} cannot be read ({type(error).__name__}: {error}); "
             f"delete {data_dir / cls.__name__} and run again"

@@ -14,18 +14,16 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from optsweep.data.source import _DECODING, Source
+from optsweep.data.source import Source
 from optsweep.data.splits import Split
 from optsweep.system import files
 from optsweep.system.locks import locked_if_allowed
 
 log = logging.getLogger(__name__)
 
-
 # Changes whenever what is decoded does: files of another version are decoded anew.
 _VERSION = 2
-
-
+_DECODING = 3600.0  # seconds that another process is waited for, which decodes the same pictures
 _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 
 

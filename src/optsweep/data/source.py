@@ -1,12 +1,7 @@
-"""What a source of pictures gives, and how it is kept on disk once it was read.
-
-What is slow to read or decode is kept in one safetensors file under `data_dir`, which later runs
-map into memory rather than read: all processes of a machine then share its pages.
-"""
+"""What a source of pictures gives: `Source`, which `make_source` checks and gives a digest."""
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +11,6 @@ from optsweep.data.splits import Split
 from optsweep.errors import DatasetError
 
 TEST_SHARE = 0.2  # kept for test where a source comes without test pictures
-_DECODING = 3600.0  # seconds that another process is waited for, which decodes the same pictures
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

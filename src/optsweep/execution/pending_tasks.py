@@ -100,10 +100,7 @@ class Pending(Generic[_Key]):
 
 
 def watch(
-    look: Callable[[], None],
-    every: float,
-    closing: threading.Event,
-    fail: Callable[[str], None],
+    look: Callable[[], None], every: float, closing: threading.Event, fail: Callable[[str], None]
 ) -> threading.Thread:
     """Calls `look` every so many seconds in a thread, until `closing` is set.
 

@@ -25,7 +25,7 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.run import run_jobs
 from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, StatusFileProgress
-from optsweep.system import process as imports
+from optsweep.system import process
 from optsweep.system.exceptions import describe
 from optsweep.system.redaction import RedactingFormatter, redact
 from optsweep.tracking.store import Store
@@ -184,7 +184,7 @@ def _prepare(launcher: Connection) -> None:
     word (SIGKILL), Linux ends the worker; elsewhere its end of the connection closes.
     """
     end_with_parent(os.getppid())
-    imports.end()
+    process.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log_to_output()

@@ -59,10 +59,7 @@ def _try(loss: Loss, option: Option, classes: int) -> None:
 def cross_entropy(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Minus the log-softmax of the true class's logit."""
     losses = F.cross_entropy(
-        outputs.flatten(0, -2),
-        labels.flatten(),
-        reduction="none",
-        label_smoothing=label_smoothing,
+        outputs.flatten(0, -2), labels.flatten(), reduction="none", label_smoothing=label_smoothing
     )
     return losses if labels.ndim == 1 else losses.view(labels.shape)
 

@@ -1,10 +1,4 @@
-"""Runs grouped by configuration: those that differ in their seed alone are its repeats.
-
-`ranked_configurations` is given a sweep and hands on its configurations, the best first, each with
-its runs and with mean and standard deviation over them. `merge` makes one sweep of several. Both
-are linear in the number of runs. `label` words a value for tables, pictures and pages, and
-`printable` any text.
-"""
+"""Runs grouped by configuration: those that differ in their seed alone are its repeats."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

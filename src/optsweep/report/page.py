@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from optsweep.records.grouping import Configuration
 from optsweep.records.merging import merge
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.records.values import SPLIT_NAMES, label, printable
-from optsweep.report.table import counts, repeated, score, sentence, terminal_table
+from optsweep.report.table import (
+    counts,
+    mean_and_deviation,
+    repeated,
+    score,
+    sentence,
+    terminal_table,
+)
 from optsweep.report.table_csv import table_csv
 from optsweep.system import files
 from optsweep.verdict.judge import judge
@@ -164,7 +170,7 @@ def _template() -> Template:
     environment.filters |= {
         "label": label,
         "score": score,
-        "mean": _mean,
+        "mean": lambda configuration, metric: mean_and_deviation(configuration, metric, " ± "),
         "duration": duration,
         "last_lines": _last_lines,
         "at": at,
@@ -183,12 +189,6 @@ def _template() -> Template:
 def _clean(value: Any) -> Any:
     """Whatever the template writes, without control characters."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _mean(configuration: Configuration, metric: str) -> str:
-    deviation = configuration.deviation(metric)
-    more = "" if deviation is None else f" ± {score(deviation)}"
-    return score(configuration.mean(metric)) + more
 
 
 def _interval(found: Estimate) -> str:

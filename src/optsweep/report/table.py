@@ -36,12 +36,10 @@ def score(value: float | None) -> str:
     return f"{value:.2e}" if 1e4 <= abs(value) < inf else f"{value:.4f}"
 
 
-def mean_and_deviation(configuration: Configuration, metric: str) -> str:
+def mean_and_deviation(configuration: Configuration, metric: str, between: str = "±") -> str:
     """Mean and standard deviation over the configuration's runs: `0.9722±0.0040`."""
-    deviation = configuration.deviation(metric)
-    return score(configuration.mean(metric)) + (
-        f"±{score(deviation)}" if deviation is not None else ""
-    )
+    found = configuration.mean(metric), configuration.deviation(metric)
+    return between.join(score(value) for value in found if value is not None)
 
 
 def repeated(sweep: SweepRecord) -> bool:
@@ -91,7 +89,7 @@ def _best_run(winner: RunRecord, count: int) -> str:
 def _best_configuration(configuration: Configuration, count: int, winner: RunRecord) -> str:
     judged = [
         f"{SPLIT_NAMES[split]} accuracy "
-        f"{mean_and_deviation(configuration, f'{split}/accuracy').replace('±', ' ± ')}"
+        f"{mean_and_deviation(configuration, f'{split}/accuracy', ' ± ')}"
         for split in ("val", "test")
         if configuration.values(f"{split}/accuracy")
     ]

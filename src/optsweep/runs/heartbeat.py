@@ -12,7 +12,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from types import TracebackType
 
 from optsweep.errors import OptsweepError, Unreachable
 from optsweep.runs.lease import (
@@ -87,12 +86,7 @@ class Heartbeat:
     def __enter__(self) -> "Heartbeat":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(_END)

@@ -13,7 +13,6 @@ import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from optsweep.errors import FolderError
 from optsweep.system.locks import Lock, holder, look
@@ -84,12 +83,7 @@ class Owner:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._path.unlink(missing_ok=True)
         self._lock.release()
 

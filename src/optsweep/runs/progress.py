@@ -7,7 +7,6 @@ process reads.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
@@ -36,12 +35,7 @@ class Progress(Protocol):
     def __enter__(self) -> "Progress":
         """Training begins."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Training is over."""
 
 
@@ -75,12 +69,7 @@ class RunProgress:
             self._task = self._bars.add_task(self._title(), total=None, state="")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 

@@ -7,7 +7,6 @@ the last epoch and its scores.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from optsweep.runs.progress import scores
 from optsweep.system import files
@@ -29,12 +28,7 @@ class StatusFileProgress:
     def __enter__(self) -> "StatusFileProgress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """The file stays: the run's id is read there if the worker dies."""
 
     def started(self, run_ids: Mapping[Path, str]) -> None:

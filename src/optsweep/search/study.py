@@ -182,11 +182,7 @@ def _sampler(name: str, seed: int, number: int) -> "optuna.samplers.BaseSampler"
 
 
 def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistribution":
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(dimension, Choice):
         if dimension.step is None:

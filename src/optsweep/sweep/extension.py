@@ -8,9 +8,6 @@ place.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from optsweep.config.overrides import key_of
 from optsweep.errors import OptsweepError
 from optsweep.records.run import RunRecord, SweepRecord
@@ -70,7 +67,7 @@ class Extension:
         ]
         try:
             jobs = self._compose(wanted)
-        except (OptsweepError, HydraException, OmegaConfBaseException) as error:
+        except OptsweepError as error:
             self._refused.add(name)
             said = redact(" ".join(str(error).split()))
             self._say(f"extend: {step.key}={label(step.value)} is not tried: {said}")

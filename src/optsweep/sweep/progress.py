@@ -5,7 +5,6 @@ failures at once; without a terminal, a line for each run that ended.
 """
 
 from collections.abc import Mapping
-from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,12 +36,7 @@ class SweepProgress:
             self._all = self._bars.add_task("all runs", total=todo, state=self._state())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._bars is not None:
             for line in self._lines.values():
                 self._bars.remove_task(line)

@@ -1,12 +1,11 @@
 """Rounds of a sweep's jobs: planned together, with what earlier sweeps finished reused.
 
-`_Planner` is given jobs and returns a round: the jobs, their records and the groups to run.
-`_Growth` asks an extension or a search for further jobs and gives them to the scheduler.
+`Planner` is given jobs and returns a round: the jobs, their records and the groups to run.
+`Growth` asks an extension or a search for further jobs and gives them to the scheduler.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.console import Console
 
@@ -27,7 +26,7 @@ More = Callable[[Sequence[RunRecord], int], Sequence[Job]]
 
 
 @dataclass(frozen=True)
-class _Round:
+class Round:
     """Jobs that are planned together, a record for each, and the groups still to be done."""
 
     jobs: Sequence[Job]
@@ -36,6 +35,7 @@ class _Round:
 
     @property
     def reused(self) -> int:
+        """How many of the jobs are not run again."""
         return len(self.jobs) - sum(map(len, self.todo))
 
     def after(self, count: int) -> list[Group]:
@@ -44,7 +44,7 @@ class _Round:
 
 
 @dataclass(frozen=True)
-class _Planner:
+class Planner:
     """Plans rounds of a sweep's jobs, reusing those that earlier sweeps finished."""
 
     launch: Launch
@@ -54,7 +54,7 @@ class _Planner:
     console: Console
     owner: str  # the launch's id
 
-    def round(self, jobs: Sequence[Job], whole: StackPlan | None = None, number: int = 0) -> _Round:
+    def round(self, jobs: Sequence[Job], whole: StackPlan | None = None, number: int = 0) -> Round:
         """The jobs as a round, of a sweep that has `number` jobs before them.
 
         `whole` is the plan of all of them, where there is one and nothing can be reused.
@@ -69,37 +69,26 @@ class _Planner:
         if len(groups.groups) < len(todo) or groups.remarks:
             self.console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
         shared = assign_devices(jobs, groups.groups, self.launch, self.workers, number)
-        return _Round(shared, records, groups.groups)
+        return Round(shared, records, groups.groups)
 
 
 @dataclass(frozen=True)
-class _Growth:
-    """Further jobs of a running sweep: asked of `more`, planned, and given to the scheduler.
-
-    `jobs` are all so far, `typed` is the folder that `more` makes them for, `folder` the sweep's.
-    """
+class Growth:
+    """Further jobs of a running sweep: asked of `more`, planned, and given to the scheduler."""
 
     more: More
-    planner: _Planner
-    jobs: list[Job]
+    planner: Planner
     scheduler: Scheduler
     progress: SweepProgress
-    typed: Path
-    folder: Path
     counted: bool  # whether nobody knew at the start how many there would be
 
     def __call__(self, running: int) -> list[Group]:
         """Further groups, where so many are running; none where there are none for now."""
         while asked := self.more(self.scheduler.records, running):
-            before = len(self.jobs)
-            added = self.planner.round(_in_folder(asked, self.typed, self.folder), number=before)
-            self.jobs.extend(added.jobs)
+            before = len(self.scheduler.jobs)
+            added = self.planner.round(asked, number=before)
             self.scheduler.add(added.jobs, added.records)
             self.progress.more(len(asked) if self.counted else 0, added.reused)
             if added.todo:
                 return added.after(before)
         return []
-
-
-def _in_folder(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
-    return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]

@@ -39,23 +39,23 @@ _GLANCE = 1.0  # seconds between two looks at what is running
 class Scheduler:
     """Which runs of a sweep the executor has, and what became of each.
 
-    `records` has one for each job, in their order.
+    `records` has one for each of `jobs`, in their order; both lists grow by `add`.
     """
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        jobs: list[Job],
         records: list[RunRecord],
         launch: Launch,
         context: TrackingContext,
         prepare: Callable[[int, Path], None],
     ) -> None:
-        self._jobs = list(jobs)
+        self.jobs = jobs
         self.records = records
         self._launch = launch
         self._context = context
         self._prepare = prepare
-        self._attempts = [0] * len(self._jobs)
+        self._attempts = [0] * len(self.jobs)
         self._in_hand: dict[Future[list[RunRecord]], Group] = {}
         self._crashed: set[Group] = set()  # stacks whose worker has died once
         self._shown: list[Future[list[RunRecord]]] = []
@@ -66,7 +66,7 @@ class Scheduler:
 
     def add(self, jobs: Sequence[Job], records: Sequence[RunRecord]) -> None:
         """Takes further jobs, with a record for each."""
-        self._jobs.extend(jobs)
+        self.jobs.extend(jobs)
         self.records.extend(records)
         self._attempts.extend([0] * len(jobs))
 
@@ -85,14 +85,9 @@ class Scheduler:
         waiting = deque(todo)
         while True:
             self._send_unsent()
-            while further and not waiting and len(self._in_hand) < executor.workers:
-                if not (groups := further(len(self._in_hand))):
-                    break
-                waiting.extend(groups)
-            if not waiting and not self._in_hand:
+            self._hand_over(waiting, executor, further)
+            if not self._in_hand:
                 return
-            while waiting and len(self._in_hand) <= executor.workers:
-                self._submit(waiting.popleft(), executor)
             executor.start()
             try:
                 future = self._ended.get(timeout=_GLANCE)
@@ -105,10 +100,12 @@ class Scheduler:
                     progress.split(len(group), str(future.exception()), len(again[0]))
                 waiting.extendleft(reversed(again))
                 continue
-            for place, record in zip(group, self._outcomes(group, future), strict=True):
+            error = future.exception()
+            records = [self._failed(group[0], error)] if error else future.result()
+            for place, record in zip(group, records, strict=True):
                 self.records[place] = record
-                if Outbox(self._jobs[place].folder).waiting:
-                    self._unsent.append(self._jobs[place].folder)
+                if Outbox(self.jobs[place].folder).waiting:
+                    self._unsent.append(self.jobs[place].folder)
                 progress.ended(record)
             failed = any(self.records[place].status == "FAILED" for place in group)
             if self._launch.fail_fast and failed:
@@ -116,14 +113,28 @@ class Scheduler:
                 self.abandon()
                 return
 
+    def _hand_over(
+        self,
+        waiting: deque[Group],
+        executor: Executor,
+        further: Callable[[int], Sequence[Group]] | None,
+    ) -> None:
+        """Submits groups until all workers have one and another is at hand."""
+        while further and not waiting and len(self._in_hand) < executor.workers:
+            if not (groups := further(len(self._in_hand))):
+                break
+            waiting.extend(groups)
+        while waiting and len(self._in_hand) <= executor.workers:
+            self._submit(waiting.popleft(), executor)
+
     def _submit(self, group: Group, executor: Executor) -> None:
         for place in group:
-            self._prepare(place, self._jobs[place].folder)
+            self._prepare(place, self.jobs[place].folder)
         if len(group) == 1:  # what a stack did does not count as its runs' attempts
             self._attempts[group[0]] += 1
         store = self._context.store
         task = Task(
-            [self._jobs[place] for place in group],
+            [self.jobs[place] for place in group],
             store.uri,
             store.experiment_id,
             self._context.parent,
@@ -158,15 +169,11 @@ class Scheduler:
         else:
             again = [(place,) for place in group]
         for place in group if again else ():
-            self._jobs[place] = replace(self._jobs[place], run_id=self._run_id(place) or None)
+            self.jobs[place] = replace(self.jobs[place], run_id=self._run_id(place) or None)
         return again
 
-    def _outcomes(self, group: Group, future: "Future[list[RunRecord]]") -> list[RunRecord]:
-        error = future.exception()
-        return future.result() if error is None else [self._failed(group[0], error)]
-
     def _failed(self, place: int, error: BaseException) -> RunRecord:
-        job = self._jobs[place]
+        job = self.jobs[place]
         record = new_record(job)
         record.status, record.run_id = "FAILED", self._run_id(place)
         record.output = last_lines(job.folder / OUTPUT)
@@ -190,7 +197,7 @@ class Scheduler:
         It is in its worker's status file. A worker that shares no folder with this process, or dies
         as the run is created, leaves none: then MLflow is asked.
         """
-        job = self._jobs[place]
+        job = self.jobs[place]
         if run_id := read_status(job.folder / STATUS_FILE).get("run_id") or job.run_id:
             return str(run_id)
         asked = {"parent": self._context.parent or "", "fingerprint": job.fingerprint}
@@ -216,7 +223,7 @@ class Scheduler:
         self._shown = []
         for future in [*kept, *(others[at:] + others[:at])[:most]]:
             group = self._in_hand[future]
-            job = self._jobs[group[0]]
+            job = self.jobs[group[0]]
             if len(statuses) < most and (status := read_status(job.folder / STATUS_FILE)):
                 name = job.name if len(group) == 1 else f"{len(group)} runs from {job.name}"
                 statuses[name] = (status, job.settings.epochs)
@@ -226,11 +233,11 @@ class Scheduler:
     def abandon(self) -> None:
         """Marks the runs that were in hand as KILLED, their workers being gone."""
         for place in (place for group in self._in_hand.values() for place in group):
-            record = self.records[place] = new_record(self._jobs[place])
+            record = self.records[place] = new_record(self.jobs[place])
             record.status, record.run_id = "KILLED", self._run_id(place)
             if record.run_id:
                 end_run(
-                    self._context.store, record.run_id, "KILLED", folder=self._jobs[place].folder
+                    self._context.store, record.run_id, "KILLED", folder=self.jobs[place].folder
                 )
         self._in_hand.clear()
         with suppress(TrackingError):  # those that were killed before they wrote their id

@@ -24,29 +24,22 @@ from optsweep.verdict.ranking import best_run
 from optsweep.verdict.sentences import few_sentences
 
 
-def summarize(
-    record: SweepRecord,
-    jobs: Sequence[Job],
-    folder: Path,
-    figures: str,
-    parent: TrackedRun,
-    store: Store,
-    console: Console,
-) -> None:
-    """Prints, writes and logs what became of the `jobs`, whose records are in the same order."""
+def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Console) -> None:
+    """Prints, writes and logs what became of a sweep.
+
+    Raises:
+        OSError: the folder cannot be written.
+        TrackingError: the store refuses what is logged.
+    """
     verdict = judge(record)
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     console.print(terminal_table(record, console.width))
     for line in (sentence(record), *few_sentences(verdict)):
-        say(line)
+        _say(console, line)
     # Before anything is asked of the store, whatever becomes of that.
     written = report.write(record, folder, verdict)
-    say(f"report  {folder / 'report.html'}")
-    say(f"folder  {folder}")
-    say(f"MLflow  {ui_command(store.uri)}")
+    _say(console, f"report  {folder / 'report.html'}")
+    _say(console, f"folder  {folder}")
+    _say(console, f"MLflow  {ui_command(parent.store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
     if (first := best_run(record.runs)) is not None:
@@ -55,23 +48,30 @@ def summarize(
         parent.log_metrics({f"best/{name}": value for name, value in first.metrics.items()})
         parent.tag(**verdict_tags.tags(verdict))
         parent.log_metrics(verdict_tags.metrics(verdict))
-        if figures == "best":
-            try:
-                _draw_best(first, jobs, record, store)
-            except UnusableWeights as reason:
-                say(f"no pictures of {first.name}: {' '.join(str(reason).split())}")
     for path in written:
         inside = path.parent.relative_to(folder)
         parent.log_file(path, None if inside == Path() else str(inside))
+
+
+def draw_best(
+    runs: Sequence[RunRecord], jobs: Sequence[Job], store: Store, console: Console
+) -> None:
+    """Draws the figures of the best of the `runs`, which `jobs` gave, in their order."""
+    if (first := best_run(runs)) is None:
+        return
+    job = next(job for job, run in zip(jobs, runs, strict=True) if run is first)
+    if (job.folder / WEIGHTS).exists():
+        try:
+            keep_best_figures(job, first, store)
+        except UnusableWeights as reason:
+            _say(console, f"no pictures of {first.name}: {' '.join(str(reason).split())}")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
     """The ids of reused runs, in as many tags as MLflow's limit of 8,000 characters asks."""
     lists = [run_ids[first : first + 200] for first in range(0, len(run_ids), 200)] or [[]]
     return {f"reused.{n}" if n else "reused": json.dumps(ids) for n, ids in enumerate(lists)}
-
-
-def _draw_best(first: RunRecord, jobs: Sequence[Job], record: SweepRecord, store: Store) -> None:
-    job = next(job for job, run in zip(jobs, record.runs, strict=True) if run is first)
-    if (job.folder / WEIGHTS).exists():
-        keep_best_figures(job, first, store)

@@ -4,9 +4,11 @@
 sweep. With `resume`, runs that an earlier sweep finished are reused and unfinished ones resumed.
 """
 
+import functools
 import hashlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from optsweep.config.launchers import Launch
+from optsweep.execution.executor import Executor
 from optsweep.execution.factory import make_executor
 from optsweep.execution.worker_count import count_workers
 from optsweep.records.grouping import configuration_name
@@ -28,14 +31,14 @@ from optsweep.sweep.dead_runs import release_dead
 from optsweep.sweep.final_delivery import learn_ids, sending_unsent
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
-from optsweep.sweep.rounds import More, _Growth, _in_folder, _Planner
+from optsweep.sweep.rounds import Growth, More, Planner, Round
 from optsweep.sweep.scheduler import Scheduler
 from optsweep.sweep.stack_planner import plan_stacks
-from optsweep.sweep.summary import summarize
+from optsweep.sweep.summary import draw_best, summarize
 from optsweep.system import environment, folders
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import Store
-from optsweep.tracking.tracked_run import start_run
+from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.checkpoint import forget_stacks
 
 
@@ -92,87 +95,113 @@ def run_sweep(
     are marked and the summary is written.
     """
     release_dead(store)
-    typed = sweep.folder
     earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
-    parent_id = earlier[0].info.run_id if earlier else None
     if earlier and (folder := folder_of(earlier[0])):
-        sweep = _moved(sweep, folder)
+        more = more and functools.partial(_moved_jobs, more, sweep.folder, folder)
+        sweep = replace(sweep, folder=folder, jobs=_moved(sweep.jobs, sweep.folder, folder))
     with Owner(sweep.folder) as owner, Heartbeat(store, owner) as heartbeat:
         if earlier:
             heartbeat.claim(earlier[0])
-        return _run_in_folder(
-            sweep, store, console, prepare, more, typed, parent_id, owner, heartbeat
-        )
+        folders.claim(sweep.folder, sweep.identity, sweep.config)
+        parent_id = earlier[0].info.run_id if earlier else None
+        planner, first = _planned(sweep, store, console, parent_id, owner.launch)
+        sweep, jobs = replace(sweep, jobs=first.jobs), list(first.jobs)
+        with (
+            sending_unsent(sweep.folder, jobs, store, console),
+            start_run(
+                store,
+                _title(sweep),
+                params=_params(sweep),
+                tags=_tags(sweep, owner) | heartbeat.tags(),
+                run_id=parent_id,
+                folder=sweep.folder,
+            ) as parent,
+        ):
+            heartbeat.keep(parent)
+            with_figures = sweep.figures == "all"
+            context = TrackingContext(store, parent.run_id, owner.name, with_figures)
+            scheduler = Scheduler(jobs, list(first.records), sweep.launch, context, prepare)
+            return _run_rounds(sweep, first, planner, scheduler, parent, more)
 
 
-def _run_in_folder(
-    sweep: Sweep,
-    store: Store,
-    console: Console,
-    prepare: Callable[[int, Path], None],
-    more: More | None,
-    typed: Path,
-    parent_id: str | None,
-    owner: Owner,
-    heartbeat: Heartbeat,
-) -> SweepRecord:
-    """Runs the jobs in the sweep's folder, which is this launch's; `typed` is the one given."""
-    folders.claim(sweep.folder, sweep.identity, sweep.config)
+def _moved_jobs(
+    more: More, old: Path, new: Path, records: Sequence[RunRecord], running: int
+) -> list[Job]:
+    """What `more` answers, of a sweep that has moved to the folder of the one that it resumes."""
+    return _moved(more(records, running), old, new)
+
+
+def _moved(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
+    return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
+
+
+def _planned(
+    sweep: Sweep, store: Store, console: Console, parent_id: str | None, launch: str
+) -> tuple[Planner, Round]:
+    """What plans the sweep's jobs, and their first round; `launch` is the id of this launch."""
     taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # A resumed sweep computes with as many threads as it began with: sums by more threads differ
     # in their last digits.
     whole = plan_stacks(sweep.jobs, range(len(sweep.jobs)), sweep.launch, workers)
     workers = min(workers, len(whole.groups))
-    planner = _Planner(sweep.launch, workers, store, taken, console, owner.launch)
-    first = planner.round(sweep.jobs, None if sweep.resume else whole)
-    sweep = replace(sweep, jobs=first.jobs)
-    jobs, records = list(first.jobs), list(first.records)  # of all, in their order
-    expected = max(len(jobs), sweep.search.n_trials if sweep.search else 0)
-    with (
-        sending_unsent(sweep.folder, jobs, store, console),
-        start_run(
-            store,
-            _title(sweep),
-            params=_params(sweep),
-            tags=_tags(sweep, owner) | heartbeat.tags(),
-            run_id=parent_id,
-            folder=sweep.folder,
-        ) as parent,
-    ):
-        heartbeat.keep(parent)
-        context = TrackingContext(store, parent.run_id, owner.name, figures=sweep.figures == "all")
-        scheduler = Scheduler(jobs, records, sweep.launch, context, prepare)
-        executor = make_executor(sweep.launch, workers, sweep.folder, console.print)
-        try:
-            with SweepProgress(console, expected, first.reused) as progress:
-                further = more and _Growth(
-                    more, planner, jobs, scheduler, progress, typed, sweep.folder, not sweep.search
-                )
-                scheduler.run(first.todo, executor, progress, further)
-            executor.close()
-            finished = [record.status == "FINISHED" for record in records]
-            if not any(finished):  # where some did, the table names those that failed
-                parent.outcome = "FAILED"
-                parent.tag(error=f"none of the {len(records)} runs finished")
-            forget_stacks(sweep.folder, finished=all(finished))
-        except BaseException:
-            executor.stop()
-            scheduler.abandon()
-            raise
-        finally:
-            grown = replace(sweep, jobs=jobs)
-            try:
-                learn_ids(records, store)
-            finally:
-                record = _record(grown, parent.run_id, records, len(sweep.jobs))
-                summarize(record, jobs, grown.folder, grown.figures, parent, store, console)
+    planner = Planner(sweep.launch, workers, store, taken, console, launch)
+    return planner, planner.round(sweep.jobs, None if sweep.resume else whole)
+
+
+def _run_rounds(
+    sweep: Sweep,
+    first: Round,
+    planner: Planner,
+    scheduler: Scheduler,
+    parent: TrackedRun,
+    more: More | None,
+) -> SweepRecord:
+    """Runs the first round and those that `more` adds; summarizes whatever happens."""
+    expected = max(len(first.jobs), sweep.search.n_trials if sweep.search else 0)
+    executor = make_executor(sweep.launch, planner.workers, sweep.folder, planner.console.print)
+    try:
+        with (
+            _ending(executor, scheduler),
+            SweepProgress(planner.console, expected, first.reused) as progress,
+        ):
+            further = more and Growth(more, planner, scheduler, progress, not sweep.search)
+            scheduler.run(first.todo, executor, progress, further)
+        finished = [record.status == "FINISHED" for record in scheduler.records]
+        if not any(finished):  # where some did, the table names those that failed
+            parent.outcome = "FAILED"
+            parent.tag(error=f"none of the {len(finished)} runs finished")
+        forget_stacks(sweep.folder, finished=all(finished))
+    finally:
+        record = _conclude(sweep, scheduler, parent, planner.console)
     return record
 
 
-def _moved(sweep: Sweep, folder: Path) -> Sweep:
-    """The sweep in the folder of the one that it resumes."""
-    return replace(sweep, folder=folder, jobs=_in_folder(sweep.jobs, sweep.folder, folder))
+@contextmanager
+def _ending(executor: Executor, scheduler: Scheduler) -> Iterator[None]:
+    """Closes the executor once all its tasks are done, and stops it where anything is raised."""
+    try:
+        yield
+        executor.close()
+    except BaseException:
+        executor.stop()
+        scheduler.abandon()
+        raise
+
+
+def _conclude(
+    sweep: Sweep, scheduler: Scheduler, parent: TrackedRun, console: Console
+) -> SweepRecord:
+    """Summarizes what became of the sweep's jobs, and of those that were added."""
+    jobs, records = scheduler.jobs, scheduler.records
+    try:
+        learn_ids(records, parent.store)
+    finally:
+        record = _record(replace(sweep, jobs=jobs), parent.run_id, records, len(sweep.jobs))
+        summarize(record, sweep.folder, parent, console)
+        if sweep.figures == "best":
+            draw_best(records, jobs, parent.store, console)
+    return record
 
 
 def _title(sweep: Sweep) -> str:

@@ -190,10 +190,7 @@ def _records(
 
 
 def _record(
-    run: Run,
-    history: dict[str, list[tuple[int, float]]],
-    grid: Mapping[str, Any],
-    reused: set[str],
+    run: Run, history: dict[str, list[tuple[int, float]]], grid: Mapping[str, Any], reused: set[str]
 ) -> RunRecord:
     tags = run.data.tags
     params = {key: value_of(text) for key, text in run.data.params.items()}

@@ -62,12 +62,13 @@ def boundaries(candidate: Candidate, search: Mapping[str, str] | None = None) ->
     for key, value in best.swept.items() if best else ():
         if best is None or not is_number(value) or key in _NOT_SEARCHED:
             continue
-        if ends := read_interval((search or {}).get(key, "")):
-            found += _near_end(candidate.name, key, value, (search or {})[key], *ends)
+        drawn = (search or {}).get(key, "")
+        if ends := read_interval(drawn):
+            found += _near_end(candidate.name, key, value, drawn, ends)
             continue
         configurations = neighbours(best, candidate.configurations, key)
         tried = [each for each, configuration in configurations.items() if _is_tried(configuration)]
-        tried = _choices((search or {}).get(key, "")) or tried
+        tried = _choices(drawn) or tried
         if len(tried) < 2 or value not in (tried[0], tried[-1]):
             continue
         side: Literal["low", "high"] = "low" if value == tried[0] else "high"
@@ -79,12 +80,13 @@ def boundaries(candidate: Candidate, search: Mapping[str, str] | None = None) ->
 
 
 def _near_end(
-    candidate: str, key: str, value: float, text: str, low: float, high: float, log: bool
+    candidate: str, key: str, value: float, drawn: str, ends: tuple[float, float, bool]
 ) -> list[Boundary]:
     """A best value within a twentieth of one end of an interval; a decade further is to be typed.
 
     By differences, further is the interval's own width, and on the low side never beyond 0.
     """
+    low, high, log = ends
     first, at, last = map(log10, (low, value, high)) if log else (low, value, high)
     share = (at - first) / (last - first)
     if _NEAR <= share <= 1 - _NEAR:
@@ -93,11 +95,11 @@ def _near_end(
     if share < _NEAR:
         side: Literal["low", "high"] = "low"
         beyond = low / 10 if log else (low - width if low <= 0 else max(0.0, low - width))
-        wider = text.replace(f"({low:g},", f"({beyond:g},")
+        wider = drawn.replace(f"({low:g},", f"({beyond:g},")
     else:
         side, beyond = "high", high * 10 if log else high + width
-        wider = text.replace(f",{high:g})", f",{beyond:g})")
-    return [Boundary(candidate, key, value, side, None, (), f"{key}={wider}", text)]
+        wider = drawn.replace(f",{high:g})", f",{beyond:g})")
+    return [Boundary(candidate, key, value, side, None, (), f"{key}={wider}", drawn)]
 
 
 def _choices(text: str) -> list[float]:

@@ -10,14 +10,7 @@ from typing import Any
 from optsweep.records.grouping import Configuration
 from optsweep.verdict.candidates import Candidate, by_seed
 from optsweep.verdict.intervals import interval
-from optsweep.verdict.verdict import (
-    LEVEL,
-    MOST_CANDIDATES,
-    MOST_SEEDS,
-    POWER,
-    Comparison,
-    Outcome,
-)
+from optsweep.verdict.verdict import LEVEL, MOST_CANDIDATES, MOST_SEEDS, POWER, Comparison, Outcome
 
 
 def _pairs(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:

@@ -1,8 +1,4 @@
-"""How much a candidate's learning rate matters, and how soon it reaches a target.
-
-Both are read from runs alone: `sensitivity` from the last epoch's accuracies, `time_to_target`
-from every epoch's.
-"""
+"""How much a candidate's learning rate matters, by the accuracies of its runs' last epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

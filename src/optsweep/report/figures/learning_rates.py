@@ -189,15 +189,12 @@ def _draw(axes: Axes, line: _Line) -> None:
     )
     if len(rates) > 1 and (band := _band(line)):
         axes.fill_between(*band, color=line.colour, alpha=0.13, linewidth=0)
-    points = [
-        (rate, run.metrics[f"{configuration.split}/accuracy"])
-        for rate, configurations in line.configurations.items()
-        for configuration in configurations
-        if len(configuration.runs) > 1 or len(configurations) > 1
-        for run in configuration.sound
-        if f"{configuration.split}/accuracy" in run.metrics
-    ]
-    if points:
+    several = {
+        rate: each
+        for rate, each in line.configurations.items()
+        if len(each) > 1 or len(each[0].runs) > 1
+    }
+    if points := _points(several, "sound"):
         alpha = max(0.15, min(0.6, 20 / len(points)))
         x, y = zip(*points, strict=True)
         style: dict[str, Any] = {"color": line.colour, "linewidths": 0, "zorder": 1.5}
@@ -208,20 +205,25 @@ def _draw(axes: Axes, line: _Line) -> None:
 def _scatter(axes: Axes, line: _Line) -> None:
     """A point for each run at its last accuracy: full where it is sound, hollow where pruned."""
     for is_full in (False, True):
-        points = [
-            (rate, run.metrics[f"{configuration.split}/accuracy"])
-            for rate, configurations in line.configurations.items()
-            for configuration in configurations
-            for run in configuration.runs
-            if (run.sound if is_full else run.pruned)
-            and f"{configuration.split}/accuracy" in run.metrics
-        ]
-        if points:
+        if points := _points(line.configurations, "sound" if is_full else "pruned"):
             x, y = zip(*points, strict=True)
             full = line.colour if is_full else "none"
             style: dict[str, Any] = {"facecolors": full, "edgecolors": line.colour}
             size = 30 if len(line.configurations) <= 40 else 14
             axes.scatter(x, y, size, linewidths=1.1, rasterized=len(points) > MANY, **style)
+
+
+def _points(
+    configurations: Mapping[float, Sequence[Configuration]], kind: str
+) -> list[tuple[float, float]]:
+    """The rate and the last accuracy of each run of that kind."""
+    return [
+        (rate, run.metrics[f"{configuration.split}/accuracy"])
+        for rate, each in configurations.items()
+        for configuration in each
+        for run in configuration.runs
+        if getattr(run, kind) and f"{configuration.split}/accuracy" in run.metrics
+    ]
 
 
 def _band(line: _Line) -> tuple[list[float], list[float], list[float]] | None:
