@@ -5,6 +5,7 @@ and a launcher for a sweep. The command `optsweep` calls `main_installed`. The c
 with is printed here too.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -30,7 +31,7 @@ from optsweep.system import process, project
 from optsweep.system.folders import is_used
 from optsweep.system.redaction import redact, redacted
 
-FAILED = 1  # exit code: runs failed, the others finished
+FAILED = 1  # exit code: runs failed, the others finished; or the disk is full
 BAD_INPUT = 2  # exit code: nothing was trained
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM
@@ -39,8 +40,9 @@ TERMINATED = 143  # 128 + SIGTERM
 def main(hydra_main: Callable[[], None]) -> int:
     """Runs a Hydra main function, reports its errors, and returns the exit code.
 
-    Bad input is one line on stderr and code 2; failed runs, which the sweep has shown, give 1;
-    Ctrl-C 130 and SIGTERM 143. Any other exception is a bug of the program: its traceback, and 1.
+    Bad input is one line on stderr and code 2; failed runs, which the sweep has shown, and a disk
+    that became full give 1; Ctrl-C 130 and SIGTERM 143. Any other exception is a bug of the
+    program: its traceback, and 1.
     """
     signal.signal(signal.SIGTERM, _terminate)
     keep_secrets_from_hydra()
@@ -71,7 +73,9 @@ def main_installed() -> int:
 def _answer(error: Exception) -> int:
     if _can_be_put_right(error):
         print(f"error: {in_one_line(error, sys.argv[1:])}", file=sys.stderr)
-        return FAILED if isinstance(error, RunsFailed) else BAD_INPUT
+        # A disk that is full later than at the start, where `refuse_full` looks, is no wrong input.
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return FAILED if full or isinstance(error, RunsFailed) else BAD_INPUT
     print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return FAILED
 
