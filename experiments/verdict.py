@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import report
+from optsweep.cli.commands.arguments import parse
 from optsweep.errors import OptsweepError, SettingsError
 from optsweep.system import files
 from optsweep.verdict.scores.answer import as_json
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
         print(HELP, end="")
         return 0
     try:
-        options = _DEFAULTS | report.parse(arguments, _DEFAULTS)
+        options = _DEFAULTS | parse(arguments, _DEFAULTS)
         settings = _Settings.of(options)
         tables = _tables(options["table"])
     except OptsweepError as error:
