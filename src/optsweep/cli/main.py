@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optsweep.cli.arguments import command, unknown_flag
 from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
+from optsweep.cli.options import refuse_foreign_config
 from optsweep.cli.output_folders import refuse_typed_folder, removing_refused_folder
 from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings
@@ -51,6 +52,7 @@ def main(hydra_main: Callable[[], None]) -> int:
         print(f"error: {redact(refusal)}", file=sys.stderr)
         return BAD_INPUT
     try:
+        refuse_foreign_config()
         refuse_typed_folder(sys.argv[1:])
         hydra_main()
     except Terminated:

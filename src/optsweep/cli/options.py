@@ -18,6 +18,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from optsweep.config.overrides import key_of
+from optsweep.errors import SettingsError
 from optsweep.system import project
 
 Config = dict[str, Any]
@@ -70,6 +71,25 @@ def composed(overrides: Sequence[str] = ()) -> Config:
         config = compose("config", list(overrides), return_hydra_config=True)
     tree: Any = OmegaConf.to_container(config, resolve=False)
     return dict(tree)
+
+
+def refuse_foreign_config() -> None:
+    """Refuses a config.yaml that is in place of the package's, but is another program's.
+
+    Raises:
+        SettingsError: it lacks values that every run needs.
+    """
+    files = [folder / "config.yaml" for folder in config_folders()]
+    own = next((file for file in files[:-1] if file.is_file()), None)
+    if own is None:
+        return
+    needed, given = OmegaConf.load(files[-1]), composed()
+    lacking = [str(key) for key in needed if key not in given and key != "defaults"]
+    if lacking:
+        raise SettingsError(
+            f"{own} replaces the package's own, and lacks {', '.join(lacking)}; start from a copy "
+            f"of {files[-1]}, or type optsweep in another folder"
+        )
 
 
 def configs_without(key: str, arguments: Sequence[str]) -> Iterator[Config]:

@@ -1,12 +1,16 @@
 """As installed, the user's options add to the package's or replace them, in messages too."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+from hydra.core import utils
 from omegaconf import OmegaConf
 
 from optsweep.cli import options
+from optsweep.cli.commands.arguments import tracking_defaults
+from optsweep.cli.main import main_installed
 from optsweep.system import project
 from support.command import ROOT
 
@@ -53,6 +57,23 @@ def test_a_config_of_the_users_own_replaces_the_packages_as_a_whole(own: Path) -
     text = (project.PACKAGED / "config.yaml").read_text()
     write(own / "conf/config.yaml", text.replace("epochs: 10", "epochs: 3"))
     assert options.composed()["epochs"] == 3
+
+
+def test_a_config_of_another_program_is_refused_in_one_line(
+    own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(own / "conf/config.yaml", "db: mysql\n")
+    monkeypatch.setattr(sys, "argv", ["optsweep", "lr=1"])
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(utils, "_save_config", utils._save_config)  # put back afterwards
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert main_installed() == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"error: {own}/conf/config.yaml replaces the package's own, and lacks lr"
+    )
+    assert said.count("\n") == 1 and f"a copy of {project.PACKAGED}/config.yaml" in said
+    assert tracking_defaults()["tracking.experiment"] == "optsweep"  # what `report` looks for
 
 
 def test_other_programs_keep_their_search_path(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

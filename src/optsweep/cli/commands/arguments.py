@@ -7,11 +7,17 @@ from optsweep.system import project
 
 
 def tracking_defaults() -> dict[str, str]:
-    """Address and experiment of the tracking store, where none are typed."""
+    """Address and experiment of the tracking store, where none are typed.
+
+    Raises:
+        SettingsError: conf/config.yaml has none.
+    """
     OmegaConf.register_new_resolver("project_root", lambda: str(project.folder()), replace=True)
-    found = [folder / "config.yaml" for folder in project.config_folders()]
-    config = OmegaConf.load(next((file for file in found if file.is_file()), found[-1]))
-    tracking = OmegaConf.select(config, "tracking")
+    files = [conf / "config.yaml" for conf in project.config_folders()]
+    found = (OmegaConf.select(OmegaConf.load(file), "tracking") for file in files if file.is_file())
+    tracking = next(filter(None, found), None)
+    if tracking is None:
+        raise SettingsError(f"{files[-1]}: tracking is missing; put it back")
     return {
         "tracking.uri": str(tracking.uri),
         "tracking.experiment": str(tracking.experiment),
