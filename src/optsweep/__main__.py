@@ -1,4 +1,4 @@
-"""The command `optsweep`: one run or a sweep, or the sub-commands `report` and `sync`.
+"""The command `optsweep`: one run or a sweep, or the sub-commands `report`, `sync` and `verdict`.
 
 It does in the current folder what the scripts of `experiments/` do in a clone. Workers import this
 module too, as they do any main script, so that nothing is imported before it is needed.
@@ -25,6 +25,10 @@ def _run(arguments: list[str]) -> int:
         from optsweep.cli.commands import sync
 
         return sync.main(arguments[1:])
+    if arguments[:1] == ["verdict"]:
+        from optsweep.cli.commands import verdict
+
+        return verdict.main(arguments[1:])
     from optsweep.cli.main import main_installed
 
     return main_installed()

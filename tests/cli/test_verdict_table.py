@@ -6,11 +6,11 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from optsweep.cli.commands.verdict import main
 from support.command import ROOT, run
 
 HEADER = ["candidate", "configuration", "seed", "score", "phase", "status"]
@@ -18,15 +18,6 @@ HEADER = ["candidate", "configuration", "seed", "score", "phase", "status"]
 
 def judge(argument: str) -> subprocess.CompletedProcess[str]:
     return run(ROOT, argument, script="experiments/verdict.py")
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
-    """The script's main function, where only its messages are tested."""
-    monkeypatch.syspath_prepend(ROOT / "experiments")
-    import verdict
-
-    return verdict.main
 
 
 def write(path: Path, *rows: list[object]) -> Path:
@@ -110,11 +101,10 @@ def test_a_table_that_cannot_be_read_is_one_line(
     rows: list[list[object]],
     said: str,
     tmp_path: Path,
-    in_process: Callable[[list[str]], int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = write(tmp_path / "t.csv", *rows)
-    assert in_process([f"table={path}"]) == 2
+    assert main([f"table={path}"]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
     assert f"error: {path}: {said}" in printed.err
@@ -136,10 +126,9 @@ def test_wrong_arguments_are_one_line(
     arguments: list[str],
     said: str,
     tmp_path: Path,
-    in_process: Callable[[list[str]], int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert in_process([argument.format(tmp_path) for argument in arguments]) == 2
+    assert main([argument.format(tmp_path) for argument in arguments]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1 and said in printed.err
 
@@ -152,7 +141,7 @@ def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
 
 def test_neither_torch_nor_mlflow_is_imported(tmp_path: Path) -> None:
     program = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'experiments')!r}); import verdict; "
+        "import sys; from optsweep.cli.commands import verdict; "
         f"assert verdict.main(['table={sweep(tmp_path / 't.csv')}']) == 0; "
         "assert not {'torch', 'mlflow', 'hydra', 'pandas', 'matplotlib'} & sys.modules.keys()"
     )

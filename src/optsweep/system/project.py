@@ -36,7 +36,7 @@ def config_folders() -> list[Path]:
 
 
 def command(script: str = "run") -> str:
-    """What messages say is to be typed, before its arguments; `script`: run, report or sync."""
+    """What messages say is to be typed, before its arguments; as for `run`, `report` or `sync`."""
     if is_installed():
         return "optsweep" if script == "run" else f"optsweep {script}"
     return f"python experiments/{script}.py"

@@ -18,6 +18,7 @@ from optsweep.verdict.scores.answer import Answer, Comparison, as_json
 from optsweep.verdict.scores.holm import holm
 from optsweep.verdict.scores.intervals import score_interval, share_interval
 from optsweep.verdict.scores.judge import judge_table
+from optsweep.verdict.scores.looks import LOOKS
 from optsweep.verdict.scores.means import over_seeds, over_seeds_and_samples
 from optsweep.verdict.scores.rows import PHASES, STATUSES, Row
 from optsweep.verdict.scores.running_time import running_time
@@ -257,6 +258,43 @@ def test_the_running_time_counts_all_that_was_spent() -> None:
     assert running_time([5, 5], [False, False]).expected is None
 
 
+def in_looks(means: dict[str, tuple[float, int]]) -> list[Row]:
+    """Candidates of two configurations, tuned at three seeds and confirmed at so many."""
+    random = np.random.default_rng(4)
+    rows = []
+    for name, (mean, seeds) in means.items():
+        for number in range(2):
+            scores = random.normal(mean - number / 10, 0.003, 3)
+            rows += [Row(name, str(n), score, str(number)) for n, score in enumerate(scores)]
+        fresh = random.normal(mean, 0.003, seeds)
+        rows += [Row(name, f"f{n}", score, "0", phase="confirm") for n, score in enumerate(fresh)]
+    return rows
+
+
+def test_in_looks_each_pair_is_judged_as_it_was_at_its_last() -> None:
+    rows = in_looks({"adam": (0.95, 10), "rmsprop": (0.951, 10), "sgd": (0.91, 5)})
+    answer = judge_table(rows, looks=LOOKS)
+    (workload,) = answer.workloads
+    found = {frozenset((pair.first, pair.second)): pair for pair in workload.comparisons}
+    assert found[frozenset(("adam", "rmsprop"))].outcome == "equivalent"
+    assert found[frozenset(("rmsprop", "sgd"))].outcome == "beats"
+    behind = found[frozenset(("adam", "sgd"))]  # which rmsprop beat before
+    assert (behind.outcome, behind.reason) == ("undecided", "dropped")
+    assert workload.best == ["adam", "rmsprop"]
+    assert {pair.seeds for pair in workload.comparisons} <= set(LOOKS)
+    for pair in workload.comparisons:
+        assert pair.low is not None and (pair.low > 0) == (pair.outcome == "beats")
+        assert pair.p_holm is not None and (pair.p_holm < 0.05) == (pair.outcome == "beats")
+    assert " in looks at 3, 5, 10 and 20, " in said(answer)[2]
+
+
+def test_looks_that_are_not_finished_say_so() -> None:
+    (pair,) = (
+        judge_table(in_looks({"a": (0.9, 4), "b": (0.9, 4)}), looks=LOOKS).workloads[0].comparisons
+    )
+    assert (pair.outcome, pair.reason, pair.seeds) == ("undecided", "continues", 3)
+
+
 NAMES = st.sampled_from(["adam", "sgd", "momentum"])
 ROWS = st.builds(
     Row,
@@ -282,9 +320,15 @@ def a_sweep(drawn: list[Row]) -> list[Row]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(ROWS, min_size=1, max_size=60).map(a_sweep), st.booleans())
-def test_sentences_say_what_the_file_holds(rows: list[Row], higher: bool) -> None:
-    answer = judge_table(rows, higher=higher)
+@given(
+    st.lists(ROWS, min_size=1, max_size=60).map(a_sweep),
+    st.booleans(),
+    st.sampled_from([(), (2, 4)]),
+)
+def test_sentences_say_what_the_file_holds(
+    rows: list[Row], higher: bool, looks: tuple[int, ...]
+) -> None:
+    answer = judge_table(rows, higher=higher, looks=looks)
     by_workload = {each.name: sentences(answer, each) for each in answer.workloads}
     content = json.loads(json.dumps(as_json(answer, by_workload), allow_nan=False))
     SCHEMA.validate(content)

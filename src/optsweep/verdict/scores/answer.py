@@ -11,7 +11,16 @@ SCHEMA = "optsweep/verdict/2"
 
 Outcome = Literal["beats", "beats_within_margin", "equivalent", "leads", "undecided"]
 Reason = Literal[
-    "", "one seed", "no shared seeds", "no spread", "holds only without lost runs", "not confirmed"
+    "",
+    "one seed",
+    "no shared seeds",
+    "no spread",
+    "holds only without lost runs",
+    "not confirmed",
+    "continues",
+    "dropped",
+    "out of seeds",
+    "beyond seeds",
 ]
 
 
@@ -33,14 +42,16 @@ class Score:
 class Candidate:
     """A candidate: what it was given, what was chosen for it, and how that scored.
 
-    `runs` count all of its `configurations`, a number; `judged_runs` those that judge, of which
-    `diverged` and `failed` were lost. `diverged_low` and `diverged_high` bound the rate of
-    divergence. `is_confirmed` says that what judges did not choose.
+    `runs` count all of its `configurations`, a number, `runs_to_tune` those that do not confirm;
+    `judged_runs` count those that judge, of which `diverged` and `failed` were lost.
+    `diverged_low` and `diverged_high` bound the rate of divergence. `is_confirmed` says that what
+    judges did not choose.
     """
 
     name: str
     configurations: int
     runs: int
+    runs_to_tune: int
     chosen: str | None
     chosen_by: float | None
     not_excluded: Sequence[str]
@@ -82,7 +93,9 @@ class Comparison:
     the margin or more; `..._holm` are corrected for all pairs of all workloads. The interval from
     `low` to `high`, at `interval_level`, leaves out 0 where the corrected test decides. With
     `samples`, all these are about new test samples, and `these_samples` is about those at hand;
-    without, they are about the samples at hand. `seeds_low` to `seeds_high` fresh seeds would
+    without, they are about the samples at hand. In looks, all numbers are those of the pair's last
+    look, and the corrected p values are in the ratio of the level to what that look allowed.
+    `seeds_low` to `seeds_high` fresh seeds would
     settle a difference of the margin; None: more than 1,000. `samples_to_settle` is how many test
     samples this takes, where seeds cannot.
     """
@@ -131,12 +144,16 @@ class Workload:
 
 @dataclass(frozen=True)
 class Answer:
-    """What scores say, one workload at a time; `pairs` were decided together over all of them."""
+    """What scores say, one workload at a time; `pairs` were decided together over all of them.
+
+    `looks` are the numbers of seeds at which it was looked; empty where all was judged at once.
+    """
 
     workloads: Sequence[Workload]
     margin: float
     higher: bool
     pairs: int
+    looks: Sequence[int]
 
 
 def as_json(answer: Answer, sentences: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class Entrant:
     is_fair: bool
     not_excluded: Sequence[str]
 
+    @property
+    def confirmed(self) -> Mapping[str, Row]:
+        """The runs that confirm the chosen configuration, by seed."""
+        return self.chosen.confirm if self.chosen else {}
+
 
 def scale_of(rows: Sequence[Row], higher: bool, lost: float | None) -> Scale:
     """How the rows of a workload count; `lost` is the worst finished score where it is None."""

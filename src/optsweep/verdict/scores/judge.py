@@ -5,7 +5,8 @@ by their differences at shared seeds, and all pairs of all workloads are decided
 """
 
 from collections.abc import Sequence
-from itertools import combinations
+from dataclasses import replace
+from itertools import chain, combinations, takewhile
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from optsweep.verdict.scores.answer import (
 from optsweep.verdict.scores.choice import Entrant, Scale, entrants, scale_of
 from optsweep.verdict.scores.holm import Step, holm
 from optsweep.verdict.scores.intervals import LEVEL, MARGIN, score_interval, share_interval
-from optsweep.verdict.scores.looks import outcome_of
+from optsweep.verdict.scores.looks import follow, outcome_of
 from optsweep.verdict.scores.means import over_seeds, over_seeds_and_samples
 from optsweep.verdict.scores.pairs import FAILED, Pair, has_samples, pair_of, right
 from optsweep.verdict.scores.rows import Row
@@ -35,12 +36,14 @@ def judge_table(
     margin: float = MARGIN,
     higher: bool = True,
     lost: float | None = None,
+    looks: Sequence[int] = (),
 ) -> Answer:
     """The answer that rows of scores give, one for each workload.
 
     Differences below `margin` do not matter in practice. Where `higher` is false, lower scores are
     better. `lost` is what a run counts that did not finish: chance accuracy, as a rule; without
-    it, the worst finished score of its workload.
+    it, the worst finished score of its workload. Where seeds were added in `looks`, these and not
+    Holm's steps decide about the pairs that were confirmed; seeds are in the order of the rows.
 
     Raises:
         RowError: a run is given twice, or is to confirm at a seed that has chosen.
@@ -60,15 +63,18 @@ def judge_table(
         for name, own in found.items()
     }
     every = [pair for own in pairs.values() for pair in own]
-    decided = dict(zip(map(id, every), _decided(every, margin), strict=True))
+    comparisons = dict(zip(map(id, every), _decided(every, margin), strict=True))
+    for name, own in pairs.items() if looks else ():
+        comparisons |= _decided_in_looks(own, looks, scales[name], margin, len(every))
     return Answer(
         workloads=[
-            _workload(name, own, [decided[id(pair)] for pair in pairs[name]], scales[name])
+            _workload(name, own, [comparisons[id(pair)] for pair in pairs[name]], scales[name])
             for name, own in found.items()
         ],
         margin=margin,
         higher=higher,
         pairs=len(every),
+        looks=list(looks),
     )
 
 
@@ -89,6 +95,50 @@ def _decided(pairs: Sequence[Pair], margin: float) -> list[Comparison]:
         _comparison(pair, decided if pair.is_fair else lead, alike, margin, alpha / len(pairs))
         for pair, lead, decided, alike in steps
     ]
+
+
+def _decided_in_looks(
+    pairs: Sequence[Pair], looks: Sequence[int], scale: Scale, margin: float, family: int
+) -> dict[int, Comparison]:
+    """One workload's confirmed pairs by what the looks say, each as it was at its last look."""
+    fair = {each.name: each for pair in pairs if pair.is_fair for each in (pair.first, pair.second)}
+    order = max(
+        (list(each.confirmed or each.judged) for each in fair.values()), key=len, default=[]
+    )
+    rows = {
+        name: [each.judged[seed] for seed in takewhile(each.judged.__contains__, order)]
+        for name, each in fair.items()
+    }
+    by_sample = has_samples(chain(*rows.values()))
+    paths = {
+        name: right(own, scale) if by_sample else np.array([scale.score(row) for row in own])
+        for name, own in rows.items()
+    }
+    progress = follow(paths, looks, margin=margin, family=family)
+    found = {frozenset((each.first, each.second)): each for each in progress.pairs}
+    comparisons = {}
+    for pair in pairs:
+        if not pair.is_fair:
+            continue
+        seen = found[frozenset((pair.first.name, pair.second.name))]
+        ours, theirs = (
+            replace(each, judged=dict(zip(order[: seen.seeds], rows[each.name], strict=False)))
+            for each in (pair.first, pair.second)
+        )
+        last = pair_of(ours, theirs, scale) if seen.seeds else pair
+        differs = _step(last.p_differs(), seen.level, seen.outcome.startswith("beats"))
+        is_alike = seen.outcome in ("equivalent", "beats_within_margin")
+        alike = _step(last.p_equivalent(margin), seen.level_equivalent, is_alike)
+        made = _comparison(last, differs, alike, margin, (1 - LEVEL) / family)
+        if made.outcome == "undecided" and not made.reason and seen.state != "settled":
+            made = replace(made, reason=seen.state)
+        comparisons[id(pair)] = made
+    return comparisons
+
+
+def _step(p: float, level: float, is_rejected: bool) -> Step:
+    """A p value in looks as a step of Holm's; what failed runs leave open is not rejected."""
+    return Step(is_rejected and p < level, min(1.0, p * (1 - LEVEL) / level), level)
 
 
 def _comparison(pair: Pair, step: Step, alike: Step, margin: float, strictest: float) -> Comparison:
@@ -150,9 +200,12 @@ def _workload(
     behind = {each.second for each in comparisons if each.outcome in ("beats", "leads")}
     candidates = [_candidate(each, scale) for each in found]
     candidates.sort(key=lambda each: -scale.sign * each.score.mean if each.score else np.inf)
+    scored = [each.name for each in candidates if each.score]
+    # Where pairs share different seeds, each may be behind another.
+    best = [name for name in scored if name not in behind] or scored[:1]
     return Workload(
         name=name,
-        best=[each.name for each in candidates if each.score and each.name not in behind],
+        best=best,
         candidates=candidates,
         comparisons=comparisons,
         lost_counts_as=scale.lost_score,
@@ -170,6 +223,7 @@ def _candidate(entrant: Entrant, scale: Scale) -> Candidate:
         name=entrant.name,
         configurations=len(entrant.configurations),
         runs=sum(len(each.all) for each in entrant.configurations),
+        runs_to_tune=sum(len(each.tune) for each in entrant.configurations),
         chosen=entrant.chosen.label if entrant.chosen else None,
         chosen_by=entrant.chosen_by,
         not_excluded=entrant.not_excluded,

@@ -24,12 +24,13 @@ PairOutcome = Literal["beats", "beats_within_margin", "equivalent", "undecided"]
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairInLooks:
     """Two candidates after the looks so far; `first` has the higher mean at their last look.
 
     `state` says why there are no further looks: the pair is `settled`, one of the two was
     `dropped` since another beats it, they are `out of seeds`, or `beyond seeds`: the spread over
-    test samples alone leaves the pair open. `level` is what was allowed to p at the last look.
+    test samples alone leaves the pair open. `level` and `level_equivalent` are what was allowed to
+    the two p values at the last look.
     """
 
     first: str
@@ -39,6 +40,7 @@ class Pair:
     seeds: int
     mean: Mean | None
     level: float
+    level_equivalent: float
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Progress:
     `continuing` are the candidates that need more seeds, up to `next_look` each; none at the end.
     """
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[PairInLooks]
     continuing: Sequence[str]
     next_look: int | None
 
@@ -71,11 +73,12 @@ def follow(
     is the number of pairs that are decided together, of all workloads (those given). The same
     paths give the same answer, so a look that was recorded is never a fresh test.
     """
+    family = max(family or 0, len(paths) * (len(paths) - 1) // 2)
+    start = level_at(looks, 0, family)
     pairs = [
-        Pair(first, second, "undecided", "continues", 0, None, 0.0)
+        PairInLooks(first, second, "undecided", "continues", 0, None, start, start)
         for first, second in combinations(paths, 2)
     ]
-    family = max(family or 0, len(pairs))
     active = set(paths)
     for number, look in enumerate(looks):
         undecided = [pair for pair in pairs if pair.state == "continues"]
@@ -96,7 +99,7 @@ def follow(
     return Progress(pairs, [], None)
 
 
-def _seen(pair: Pair, paths: Mapping[str, NDArray[Any]], look: int) -> Pair:
+def _seen(pair: PairInLooks, paths: Mapping[str, NDArray[Any]], look: int) -> PairInLooks:
     """The pair at a look, the better candidate first."""
     ours, theirs = (paths[name][:look].astype(np.float64) for name in (pair.first, pair.second))
     compare = over_seeds if ours.ndim == 1 else over_seeds_and_samples
@@ -107,8 +110,8 @@ def _seen(pair: Pair, paths: Mapping[str, NDArray[Any]], look: int) -> Pair:
 
 
 def _decided(
-    pairs: Sequence[Pair], looks: Sequence[int], number: int, margin: float, family: int
-) -> list[Pair]:
+    pairs: Sequence[PairInLooks], looks: Sequence[int], number: int, margin: float, family: int
+) -> list[PairInLooks]:
     """The open pairs decided at one look; differences and equivalences are families of their own.
 
     Each rejection hands its level to the pairs that are still open: Holm's procedure in several
@@ -135,13 +138,14 @@ def _decided(
     same = sum(pair.outcome in ("equivalent", "beats_within_margin") for pair in pairs)
     differing = rejected({index: mean.p_differs() for index, mean in means.items()}, beats)
     alike = rejected({index: mean.p_equivalent(margin) for index, mean in means.items()}, same)
-    open_level = level(beats + len(differing))
+    open_level, open_alike = level(beats + len(differing)), level(same + len(alike))
     return [
         replace(
             pair,
             outcome=outcome_of(index in differing, index in alike),
             state="settled" if index in differing or index in alike else "continues",
             level=differing.get(index, open_level),
+            level_equivalent=alike.get(index, open_alike),
         )
         if index in means
         else pair
@@ -156,7 +160,7 @@ def outcome_of(differs: bool, is_equivalent: bool) -> PairOutcome:
     return "equivalent" if is_equivalent else "undecided"
 
 
-def _closed(pair: Pair, active: set[str], is_last: bool, margin: float) -> Pair:
+def _closed(pair: PairInLooks, active: set[str], is_last: bool, margin: float) -> PairInLooks:
     """The pair with the reason why it gets no further seeds, if there is one."""
     if pair.state != "continues":
         return pair

@@ -14,6 +14,11 @@ from optsweep.verdict.sentences import points
 
 _MOST = 6  # names, and sentences of a kind, on one line or page
 _UNFAIR = 2.0  # times as many runs or configurations as another has, beyond which it is said first
+_NO_MORE = {
+    "holds only without lost runs": "a difference holds only without the runs that were lost",
+    "dropped": "no more seeds were run, as another candidate beats one of the two",
+    "beyond seeds": "more seeds cannot decide it on these test samples",
+}
 _SURE = f"{100 * LEVEL:.0f} %"
 
 
@@ -69,12 +74,11 @@ class _Words:
 
     def unequal(self) -> str:
         """A warning that stands first: some had far more chances than others."""
-        for what in ("configurations", "runs"):
-            least = min(self.scored, key=lambda each: getattr(each, what))
-            most = max(self.scored, key=lambda each: getattr(each, what))
-            few, many = getattr(least, what), getattr(most, what)
+        for what, field in (("configurations", "configurations"), ("runs to tune", "runs_to_tune")):
+            ordered = sorted((getattr(each, field), each.name) for each in self.scored)
+            (few, least), (many, most) = ordered[0], ordered[-1]
             if many > _UNFAIR * few:
-                return f"Not given the same: {most.name} had {many:,} {what}, {least.name} {few:,}."
+                return f"Not given the same: {most} had {many:,} {what}, {least} {few:,}."
         return ""
 
     def which(self) -> str:
@@ -119,11 +123,8 @@ class _Words:
         return parts + (["Others are behind too."] if len(behind) > _MOST else [])
 
     def _pair(self, first: str, second: str) -> Comparison:
-        return next(
-            pair
-            for pair in self.workload.comparisons
-            if {pair.first, pair.second} == {first, second}
-        )
+        pairs = self.workload.comparisons
+        return next(pair for pair in pairs if {pair.first, pair.second} == {first, second})
 
     def configurations(self) -> str:
         """Which configurations may be the best of each candidate."""
@@ -154,6 +155,8 @@ class _Words:
         new = all(pair.samples for pair in pairs)
         on = "on new test samples" if new else "on these test samples, not on new ones"
         many = f" for {self.answer.pairs:,} comparisons together" if self.answer.pairs > 1 else ""
+        looks = f" in looks at {_listed(list(map(str, self.answer.looks)))}"
+        at += looks if self.answer.looks else ""
         return f"How sure: {_SURE}{many}, at {at}, {on}."
 
     def what_next(self) -> str:
@@ -182,18 +185,16 @@ class _Words:
 
     def _comparison(self, pair: Comparison) -> str:
         first, second = self._at(pair.first), self._at(pair.second)
+        undecided = f"Undecided between {first} and {second}"
         if pair.difference is None:
-            return f"Undecided between {first} and {second}: they share no seed."
+            return f"{undecided}: they share no seed."
         by = self.amount(pair.difference)
         if pair.seeds < 2:
-            return (
-                f"Undecided between {first} and {second}: {by} at one seed.{self._networks(pair)}"
-            )
+            return f"{undecided}: {by} at one seed.{self._networks(pair)}"
         if pair.low is None or pair.high is None or pair.p_holm is None:
-            why = (
-                "no spread to judge chance by" if pair.reason == "no spread" else "lost runs decide"
-            )
-            return f"Undecided between {first} and {second}: {by} at {_seeds(pair.seeds)}, {why}."
+            has_none = pair.reason == "no spread"
+            why = "no spread to judge chance by" if has_none else "it hangs on runs that failed"
+            return f"{undecided}: {by} at {_seeds(pair.seeds)}, {why}."
         between = f"{self.difference(pair.low)} to {self.amount(pair.high)}"
         chance = f"{100 * pair.interval_level:.3g} % interval {between}, {_p(pair.p_holm)}"
         words = {
@@ -203,7 +204,7 @@ class _Words:
             "equivalent": f"{first} and {second} are equivalent within {self.margin} "
             f"({_p(pair.p_equivalent_holm or 0.0)}): {by} ({chance})",
             "leads": f"{first} leads {second} by {by}, not confirmed ({chance})",
-            "undecided": f"Undecided between {first} and {second}: {by} ({chance})",
+            "undecided": f"{undecided}: {by} ({chance})",
         }[pair.outcome]
         return f"{words}{self._but(pair)}.{self._these(pair)}"
 
@@ -212,8 +213,8 @@ class _Words:
         return f"{name} at {chosen}" if chosen else name
 
     def _but(self, pair: Comparison) -> str:
-        if pair.reason == "holds only without lost runs":
-            return "; a difference holds only without the runs that were lost"
+        if pair.reason in _NO_MORE:
+            return f"; {_NO_MORE[pair.reason]}"
         if pair.outcome == "undecided" and pair.seeds_low:
             most = f"{pair.seeds_high:,}" if pair.seeds_high else f"more than {MOST_SEEDS:,}"
             return (
