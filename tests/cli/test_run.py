@@ -19,7 +19,7 @@ from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Store
 from support.command import copy_project, environment, run
 from support.in_process import new, train_here
-from support.store import QUICK, artifacts, history, runs
+from support.store import QUICK, artifacts, client, history, runs
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,7 @@ def test_an_interrupted_run_is_killed_and_says_so_by_its_exit_code(
 
 
 def test_it_works_from_any_working_directory(project: Path, tmp_path: Path) -> None:
+    (project / "mlflow.db").unlink()  # it is created where there is none
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert run(project, *QUICK, "figures=none", cwd=elsewhere).returncode == 0
@@ -202,7 +203,7 @@ def test_a_store_can_be_given_by_the_environment(project: Path, tmp_path: Path) 
     done = run(project, *QUICK, "figures=none", env={"MLFLOW_TRACKING_URI": uri})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "other.db").is_file()
-    assert not (project / "mlflow.db").exists()
+    assert client(project).get_experiment_by_name("optsweep") is None
 
 
 @pytest.mark.long
@@ -232,7 +233,7 @@ def test_hydras_own_flags_work_and_are_quick(project: Path, arguments: tuple[str
     assert done.returncode == 0, done.stderr
     assert "optimizer" in done.stdout
     assert time.monotonic() - began < 30
-    assert not (project / "mlflow.db").exists()
+    assert client(project).get_experiment_by_name("optsweep") is None
 
 
 def test_help_lists_groups_options_values_and_examples(project: Path) -> None:

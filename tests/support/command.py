@@ -11,9 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def copy_project(root: Path) -> Path:
-    """Copies conf/ and experiments/ to `root`, which becomes a project of its own."""
+    """Copies conf/ and experiments/ to `root`, which becomes a project of its own.
+
+    An empty store is there already: MLflow takes more than a second to create one.
+    """
+    from support.store import copy_empty_store
+
     for name in ("conf", "experiments"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_empty_store(root / "mlflow.db")
     return root
 
 

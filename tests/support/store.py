@@ -1,14 +1,33 @@
 """Looking into the MLflow store of a project under test."""
 
+import atexit
+import functools
 import math
+import shutil
+import tempfile
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from optsweep.tracking.store import create_sqlite_store
 from optsweep.training.journal import Entry
 
 QUICK = ("epochs=2", "model.hidden=[16]")  # overrides of a run that takes no time
+
+
+@functools.cache
+def _empty_store() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="optsweep-store-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    create_sqlite_store(folder / "mlflow.db")
+    return folder / "mlflow.db"
+
+
+def copy_empty_store(path: Path) -> None:
+    """Copies an empty store to `path`, where there is no file."""
+    if not path.exists():
+        shutil.copy(_empty_store(), path)
 
 
 def client(project: Path) -> MlflowClient:

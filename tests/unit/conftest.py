@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import pytest
 
+from support.store import copy_empty_store
+
 
 @pytest.fixture(autouse=True)
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +18,10 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", refuse)
     monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr("optsweep.system.environment.git_commit", lambda folder: None)
+
+
+@pytest.fixture(autouse=True)
+def stores_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the second that it takes to create a store, which tests/cli/test_store.py does."""
+    monkeypatch.setattr("optsweep.tracking.store.create_sqlite_store", copy_empty_store)

@@ -200,7 +200,7 @@ class Own(nn.Module):
         return features.mean((2, 3)) if self.shape is None else self.shape(features)
 
 
-def own(target: str = "test_model.Own", **arguments: Any) -> nn.Module:
+def own(target: str = "test_architectures.Own", **arguments: Any) -> nn.Module:
     return build_model(replace(composed(), model=Option("own", target, arguments)), DIGITS, 10)
 
 
@@ -234,10 +234,10 @@ def test_a_model_that_does_not_fit_is_refused(arguments: dict[str, Any], message
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("test_model.Nothing", "cannot be imported"),
+        ("test_architectures.Nothing", "cannot be imported"),
         ("nowhere.Model", "cannot be imported"),
-        ("test_model.DIGITS", "cannot be called"),
-        ("test_model.count_of", "must build a torch.nn.Module"),
+        ("test_architectures.DIGITS", "cannot be called"),
+        ("test_architectures.count_of", "must build a torch.nn.Module"),
     ],
 )
 def test_a_target_that_builds_no_model_is_refused(target: str, message: str) -> None:

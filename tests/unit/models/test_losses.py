@@ -155,7 +155,7 @@ def own(target: str, **arguments: Any) -> loss.Loss:
 
 def test_a_function_of_one_s_own_is_a_loss() -> None:
     outputs, labels = batch(6)
-    assert own("test_loss.weighted", weights=[2.0] * 10)(outputs, labels).shape == (6,)
+    assert own("test_losses.weighted", weights=[2.0] * 10)(outputs, labels).shape == (6,)
     by_torch = own("torch.nn.functional.cross_entropy", reduction="none")
     assert torch.equal(by_torch(outputs, labels), built("cross_entropy")(outputs, labels))
 
@@ -163,10 +163,10 @@ def test_a_function_of_one_s_own_is_a_loss() -> None:
 @pytest.mark.parametrize(
     ("target", "arguments", "message"),
     [
-        ("test_loss.mean_alone", {}, r"gives \[\] for 2 samples; needed is \[2\]"),
+        ("test_losses.mean_alone", {}, r"gives \[\] for 2 samples; needed is \[2\]"),
         ("torch.nn.functional.cross_entropy", {}, r"reduction: none"),
         ("torch.nn.CrossEntropyLoss", {}, "loss=own: torch.nn.CrossEntropyLoss"),
-        ("test_loss.weighted", {"weights": [1.0]}, "loss=own: test_loss.weighted fails"),
+        ("test_losses.weighted", {"weights": [1.0]}, "loss=own: test_losses.weighted fails"),
         (
             "optsweep.models.cross_entropy",
             {"label_smoothing": 1.5},

@@ -322,7 +322,7 @@ class Directed(Optimizer):
 
 def test_an_optimizer_that_looks_at_shapes_gets_the_parameters_themselves() -> None:
     assert not is_elementwise(Directed)
-    run, model = chosen("test_optimizer.Directed", lr=0.01), network()
+    run, model = chosen("test_optimizers.Directed", lr=0.01), network()
     given = build_optimizer(run, model).param_groups[0]["params"]
     assert [id(p) for p in given] == [id(p) for p in model.parameters()]
     assert_equal_steps(run, lambda parameters: Directed(parameters, lr=0.01))
@@ -393,10 +393,10 @@ def nothing(params: Iterable[Tensor]) -> None:
         ("torch.optim.RMSprop", {"lr": 0.1, "alpha": -1}, "Invalid alpha value"),
         ("torch.optim.SGD", {"momentun": 0.9}, r"optimizer.momentun: .* mean optimizer.momentum\?"),
         ("torch.optim.SGDD", {}, "cannot be imported"),
-        ("test_optimizer.nothing", {}, "must be a torch.optim.Optimizer"),
+        ("test_optimizers.nothing", {}, "must be a torch.optim.Optimizer"),
         ("torch.optim.LBFGS", {"lr": 0.1}, "evaluates the loss by itself"),
         ("torch.optim.SparseAdam", {"lr": 0.1, "rate": 1}, "takes no such argument"),
-        ("test_optimizer.Directed", {}, "missing 1 required positional argument: 'lr'"),
+        ("test_optimizers.Directed", {}, "missing 1 required positional argument: 'lr'"),
     ],
 )
 def test_an_optimizer_that_cannot_be_built_is_refused(

@@ -141,7 +141,7 @@ def own(target: str, **arguments: Any) -> Settings:
 
 
 def test_any_other_schedule_is_a_new_file() -> None:
-    assert rates(own("test_schedule.Halving"), 2) == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    assert rates(own("test_schedules.Halving"), 2) == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
     exponential = own("torch.optim.lr_scheduler.ExponentialLR", gamma=0.5)
     assert rates(exponential, 1) == [1, 0.5, 0.25, 0.125]
     cyclic = own(
@@ -162,7 +162,7 @@ def test_any_other_schedule_is_a_new_file() -> None:
         ("torch.optim.lr_scheduler.OneCycleLR", {"max_lr": 1, "epochs": -1}, "epochs"),
         ("torch.optim.lr_scheduler.OneCycleLR", {"max_lr": 1, "epochs": 4}, "momentum"),
         ("torch.optim.lr_scheduler.ReduceLROnPlateau", {}, "stepped without a metric"),
-        ("test_schedule.nothing", {}, "must be one of torch.optim.lr_scheduler's classes"),
+        ("test_schedules.nothing", {}, "must be one of torch.optim.lr_scheduler's classes"),
         ("torch.optim.lr_scheduler.Stepp", {}, "cannot be imported"),
     ],
 )

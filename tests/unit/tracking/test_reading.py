@@ -384,6 +384,7 @@ def test_no_sweep_yet_is_one_line_and_leaves_no_store(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (project / "mlflow.db").unlink()
     assert script(project).main([]) == 2
     assert "there is no such store; start a sweep with python" in capsys.readouterr().err
     assert not list(project.glob("mlflow.db*"))
