@@ -40,12 +40,13 @@ def leave(space, left=[]):
 '''
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what is taken")
 @pytest.mark.parametrize(
     "space",
     [
         pytest.param(650, id="while the stack is built"),
-        pytest.param(250, id="while its models are built", marks=pytest.mark.long),
+        pytest.param(250, id="while its models are built"),
     ],
 )
 def test_a_stack_for_which_memory_runs_out_is_halved_until_it_does(

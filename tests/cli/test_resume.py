@@ -119,9 +119,10 @@ def test_a_sweep_that_is_hit_resumes_bit_for_bit(
     trial(project, hit, moment, expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "hit",
-    [kill_launcher, interrupt_group, pytest.param(kill_server, marks=pytest.mark.long)],
+    [kill_launcher, interrupt_group, kill_server],
     ids=lambda hit: str(hit.__name__),
 )
 def test_a_stack_that_is_hit_resumes_bit_for_bit(

@@ -162,6 +162,7 @@ def check_edges(found: Content, store: Recomputed) -> None:
     assert {(e["contender"], e["value"], e["side"]) for e in found["edges"]} == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sweep",
     [
@@ -178,7 +179,7 @@ def check_edges(found: Content, store: Recomputed) -> None:
             "dataset=fashion_mnist optimizer=sgd,adam,rmsprop lr=1e-4,1e-3,1e-2,1e-1 seed=0,1,2 "
             "epochs=3 target=0.85",
             id="fashion_mnist",
-            marks=[pytest.mark.long, pytest.mark.timeout(2000)],
+            marks=pytest.mark.timeout(2000),
         ),
     ],
 )
