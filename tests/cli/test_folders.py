@@ -22,16 +22,13 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "outputs",
-        *(
-            pytest.param(name, marks=pytest.mark.long)
-            for name in ("other", "outputs/sub/..", "linked", ".")
-        ),
-    ],
-)
+OTHERS = [
+    pytest.param(name, marks=pytest.mark.long)
+    for name in ("other", "outputs/sub/..", "linked", ".")
+]
+
+
+@pytest.mark.parametrize("typed", ["outputs", *OTHERS])
 def test_a_sweep_that_is_resumed_deletes_nothing_in_the_folder_that_was_typed(
     project: Path, typed: str
 ) -> None:
