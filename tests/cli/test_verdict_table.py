@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def judge(argument: str) -> subprocess.CompletedProcess[str]:
     return run(ROOT, argument, script="experiments/verdict.py")
 
 
-def write(path: Path, *rows: list[object]) -> Path:
+def write(path: Path, *rows: Sequence[object]) -> Path:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
@@ -131,6 +132,15 @@ def test_wrong_arguments_are_one_line(
     assert main([argument.format(tmp_path) for argument in arguments]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1 and said in printed.err
+
+
+def test_a_score_that_is_no_number_has_diverged(tmp_path: Path) -> None:
+    rows = [["a", "", n, score, "", ""] for n, score in enumerate((0.9, "nan", "inf", "1e300"))]
+    path = write(tmp_path / "t.csv", HEADER, *rows, ["b", "", 0, 0.5, "", "finished"])
+    assert main([f"table={path}"]) == 0
+    content = json.loads((tmp_path / "t.verdict.json").read_text())
+    found = {each["name"]: each for each in content["workloads"][0]["candidates"]}
+    assert found["a"]["diverged"] == 3 and found["b"]["diverged"] == 0
 
 
 def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:

@@ -189,6 +189,18 @@ def test_a_candidate_that_is_far_behind_gets_no_more_seeds() -> None:
     assert runs["dropping"] < 0.85 * runs["all"]
 
 
+def test_equals_get_no_more_seeds_than_a_small_test_set_can_use() -> None:
+    random = default_rng(11)
+    seeds = []
+    for _ in range(50):
+        rows = networks(random, 20, 360)
+        right = {name: [row.correct for row in rows if row.candidate == name] for name in "ab"}
+        (pair,) = follow({name: np.array(own) for name, own in right.items()}).pairs
+        seeds.append(pair.seeds)
+        assert pair.state in ("settled", "beyond seeds", "out of seeds")
+    assert np.mean(seeds) < 10
+
+
 def spent(paths: dict[str, NDArray[np.float64]]) -> int:
     """The runs that a sweep needs which asks after each look who is to continue."""
     given = dict.fromkeys(paths, 0)

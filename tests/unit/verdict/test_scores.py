@@ -328,7 +328,11 @@ def a_sweep(drawn: list[Row]) -> list[Row]:
 def test_sentences_say_what_the_file_holds(
     rows: list[Row], higher: bool, looks: tuple[int, ...]
 ) -> None:
-    answer = judge_table(rows, higher=higher, looks=looks)
+    check_sentences(judge_table(rows, higher=higher, looks=looks))
+
+
+def check_sentences(answer: Answer) -> None:
+    """No sentence names two workloads, and each number in one stands in the file."""
     by_workload = {each.name: sentences(answer, each) for each in answer.workloads}
     content = json.loads(json.dumps(as_json(answer, by_workload), allow_nan=False))
     SCHEMA.validate(content)
@@ -339,6 +343,28 @@ def test_sentences_say_what_the_file_holds(
             assert not any(name in line for name in others)
             for text in re.findall(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", line):
                 assert any(is_rounded(text, number) for number in numbers), (text, line)
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_sentences_speak_of_new_samples_and_of_these(seeds: int) -> None:
+    """Two candidates' networks that disagree on about a tenth of 360 images."""
+    random = np.random.default_rng(0)
+    known = random.random((3, 360)) < [[0.85], [0.1], [0.1]]
+    rows = [
+        Row(name, str(seed), float(correct.mean()), correct=correct)
+        for name, own in (("adam", known[1]), ("sgd", known[2]))
+        for seed in range(seeds)
+        for correct in [(known[0] ^ own) ^ (random.random(360) < 0.01)]
+    ]
+    answer = judge_table(rows)
+    check_sentences(answer)
+    text = " ".join(said(answer))
+    if seeds == 1:
+        assert "Of these two networks alone, " in text and "on new" not in text
+    else:
+        assert "at 5 seeds, on new test samples." in text
+        assert "On these 360 test samples alone: " in text
+        assert "No number of seeds settles a difference of 1 point between " in text
 
 
 def numbers_in(value: object) -> list[float]:

@@ -12,7 +12,7 @@ from optsweep.system import files, project
 from optsweep.verdict.scores.answer import as_json
 from optsweep.verdict.scores.intervals import MARGIN
 from optsweep.verdict.scores.judge import judge_table
-from optsweep.verdict.scores.rows import RowError, TableError, read_table
+from optsweep.verdict.scores.rows import LARGEST, RowError, TableError, read_table
 from optsweep.verdict.scores.words import answer_lines, sentences
 
 HELP = """\
@@ -102,7 +102,7 @@ def _number(name: str, text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) < LARGEST:
         raise SettingsError(f"{name}={text}: type a number, such as {name}=0.1")
     return number
 

@@ -16,6 +16,7 @@ Status = Literal["finished", "diverged", "failed", "pruned"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 STATUSES: tuple[Status, ...] = get_args(Status)
 NEEDED = ("candidate", "seed", "score")
+LARGEST = 1e100  # scores beyond this have diverged: their squares would overflow
 Word = TypeVar("Word", bound=str)
 OPTIONAL = ("configuration", "workload", "phase", "chosen_by", "status")
 
@@ -127,7 +128,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
     if status == "finished" and score is None:
         if not cells["score"]:
             raise TableError(path, "the cell is empty, but the run finished", line, "score")
-        status = "diverged"  # to a score that is no finite number
+        status = "diverged"  # to a score that is no number, or too large to be squared
     has_finished = status == "finished"
     return Row(
         candidate=cells["candidate"],
@@ -153,10 +154,10 @@ def _one_of(
 
 
 def _number(path: Path, line: int, cells: Mapping[str, str], column: str) -> float | None:
-    """The cell as a number; None where it is empty or not finite."""
+    """The cell as a number; None where it is empty, not finite, or too large to be a score."""
     text = cells.get(column, "")
     try:
         number = float(text) if text else math.nan
     except ValueError:
         raise TableError(path, f"{text} is no number", line, column) from None
-    return number if math.isfinite(number) else None
+    return number if abs(number) < LARGEST else None
