@@ -29,10 +29,6 @@ ConfigStore.instance().store(
 class LocalLauncher(PlannedLauncher):
     """Runs a sweep on this machine."""
 
-    def read(self, config: dict[str, Any]) -> Launch:
-        """The launcher's settings, checked."""
-        return Launch.from_config(config)
-
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Starts what workers are forked from: it imports on another core meanwhile."""
         if launch.workers != 0:

@@ -33,9 +33,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, p
 class RayLauncher(PlannedLauncher):
     """Runs a sweep on a Ray cluster."""
 
-    def read(self, config: dict[str, Any]) -> RayLaunch:
-        """The launcher's settings, checked."""
-        return RayLaunch.from_config(config)
+    launch_type = RayLaunch
 
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Connects to the cluster, whose nodes have to reach the store."""

@@ -36,9 +36,7 @@ ConfigStore.instance().store(
 class SlurmLauncher(PlannedLauncher):
     """Runs a sweep on a Slurm cluster."""
 
-    def read(self, config: dict[str, Any]) -> SlurmLaunch:
-        """The launcher's settings, checked."""
-        return SlurmLaunch.from_config(config)
+    launch_type = SlurmLaunch
 
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Makes sure that jobs can be submitted, and that they will reach the store."""

@@ -162,11 +162,8 @@ def _unknown_option(fault: _Fault) -> str:
 def _no_option(fault: _Fault) -> str:
     """A group was given null or a number, or an equals sign stands without a name before it."""
     for override in overrides_in(fault.arguments):
-        given, group, allowed = (
-            str(override.input_line),
-            override.key_or_group,
-            options(override.key_or_group),
-        )
+        given, group = str(override.input_line), override.key_or_group
+        allowed = options(group)
         if not group:
             return f"{given}: a name is missing before the equals sign; type NAME=VALUE"
         swept = override.is_sweep_override()

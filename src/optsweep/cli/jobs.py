@@ -71,10 +71,6 @@ class JobMaker:
         values = {key: redacted(_value_of(key, one.values, one.choices)) for key in self.swept}
         return new_job(given, one.values, one.folder, one.overrides, values, self.device(given))
 
-    def prepare(self, place: int, folder: Path) -> None:
-        """Writes the config of the job at `place` into its folder."""
-        self.composed[place].keep(folder)
-
 
 def new_job(
     settings: Settings,

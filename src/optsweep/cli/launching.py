@@ -44,17 +44,15 @@ class LauncherConf:
 class PlannedLauncher(Launcher):
     """Runs a sweep as its settings say."""
 
-    @abstractmethod
-    def read(self, config: dict[str, Any]) -> Launch:
-        """The launcher's settings, checked.
-
-        Raises:
-            SettingsError: a value is of the wrong type or out of its range.
-        """
+    launch_type: type[Launch] = Launch  # what its settings are checked as
 
     @abstractmethod
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Refuses what this launcher cannot run, before the jobs are checked.
+
+        Args:
+            launch: the launcher's settings.
+            settings: those of the first job.
 
         Raises:
             OptsweepError: the runs could not start there, or not reach their store.
@@ -129,7 +127,7 @@ class PlannedLauncher(Launcher):
         from optsweep.cli.main import printing_resume_command
         from optsweep.cli.searching import begin
 
-        launch, keys = self.read(self._given), swept_keys(job_overrides)
+        launch, keys = self.launch_type.from_config(self._given), swept_keys(job_overrides)
         composed = self._composed(job_overrides, first)
         settings = [Settings.from_config(one.values, one.choices) for one in composed]
         asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
@@ -161,7 +159,9 @@ class PlannedLauncher(Launcher):
             say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
             more = Extension(sweep.grid, asked.extend, job_overrides, make, say)
         with printing_resume_command():
-            return run_sweep(sweep, store, console, make.prepare, more).runs
+            return run_sweep(
+                sweep, store, console, lambda place, folder: make.composed[place].keep(folder), more
+            ).runs
 
     def _composed(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Composed]":
         """Each job's config; `first` is the first job's number."""

@@ -49,11 +49,8 @@ def check_arguments(group: str, option: Option, target: Callable[..., Any]) -> N
         if name not in parameters:
             best = nearest(name, parameters)
             takes = [key for key, p in parameters.items() if p.default is not p.empty]
-            hint = (
-                f"did you mean {group}.{best}?"
-                if best
-                else f"it takes {', '.join(takes) or 'none'}"
-            )
+            known = f"it takes {', '.join(takes) or 'none'}"
+            hint = f"did you mean {group}.{best}?" if best else known
             raise SettingsError(f"{group}.{name}: {option.target} takes no such argument; {hint}")
         if isinstance(parameters[name].default, bool) and isinstance(value, str):
             yes_or_no(f"{group}.{name}", value)

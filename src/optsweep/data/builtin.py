@@ -47,10 +47,15 @@ def torchvision_source(
 ) -> Source:
     """One of torchvision's dataset classes that take `train=` and hold `data` and `targets`.
 
-    `train_on="test"` trains on the test pictures too, as one of the tutorials does.
+    Args:
+        cls: the class.
+        data_dir: the folder that holds its files, or gets them.
+        mirror: the address to download them from; None: the class's own.
+        train_on: "test" trains on the test pictures too, as one of the tutorials does.
 
     Raises:
         DatasetError: a file is corrupt, or missing and out of reach.
+        SettingsError: `train_on` is neither "train" nor "test".
     """
     if train_on not in ("train", "test"):
         raise SettingsError(f"dataset.train_on={train_on}: must be train or test")

@@ -6,6 +6,7 @@ tried for a bounded time before the download starts.
 """
 
 import http.client
+import math
 import queue
 import shutil
 import socket
@@ -164,9 +165,7 @@ def _is_whole_idx(path: Path) -> bool:
         sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         return False
-    length = 1
-    for size in struct.unpack(f">{magic[3]}I", sizes):
-        length *= size
+    length: int = math.prod(struct.unpack(f">{magic[3]}I", sizes))
     return path.stat().st_size == 4 + len(sizes) + length
 
 

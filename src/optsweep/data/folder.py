@@ -23,10 +23,14 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 def image_folder(*, data_dir: Path, path: str | None = None, size: int = 32) -> Source:
     """A person's own pictures, RGB, resized to `size` x `size`; decoded once, then mapped.
 
-    `path` holds one folder per class, of which a fixed stratified fifth is kept for test, or
-    `train/` and `test/` with one folder per class each.
+    Args:
+        data_dir: the folder that keeps what was decoded.
+        path: a folder that holds one folder per class, of which a fixed stratified fifth is kept
+            for test, or `train/` and `test/` with one folder per class each.
+        size: the height and width of a picture, in pixels.
 
     Raises:
+        SettingsError: no folder is given.
         DatasetError: the folder is missing or empty, a picture is broken, or train and test have
             different classes.
     """

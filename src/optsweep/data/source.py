@@ -27,6 +27,16 @@ class Source:
 def make_source(train: Split, test: Split, classes: Sequence[str], *, peak: int = 255) -> Source:
     """A source with the digest of its pixels, labels and class names.
 
+    Args:
+        train: the training pictures, uint8 `[N, C, H, W]`, and their labels, int64 `[N]`, which
+            count the classes from 0.
+        test: the test pictures, of the same shape but for their number.
+        classes: the classes' names, by label.
+        peak: the value of white.
+
+    Returns:
+        What the function that a dataset's `_target_` names has to return.
+
     Raises:
         DatasetError: images or labels have another dtype or shape than `Split` says.
     """

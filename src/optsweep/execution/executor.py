@@ -18,7 +18,7 @@ class Crashed(Exception):
 
 
 class Executor(Protocol):
-    """Runs tasks, `workers` at a time."""
+    """Runs tasks, `workers` at a time; `factory.py` makes the one that the settings ask for."""
 
     workers: int
 

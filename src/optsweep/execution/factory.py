@@ -16,7 +16,14 @@ def make_executor(
 ) -> Executor:
     """The executor that the launcher's settings ask for.
 
-    `folder` is the sweep's; `say` prints on the terminal what an executor does.
+    Args:
+        launch: the launcher's settings.
+        workers: tasks side by side; 0: in this process.
+        folder: the sweep's.
+        say: prints what the executor does.
+
+    Raises:
+        SettingsError: the cluster refuses what is asked of it.
     """
     if isinstance(launch, SlurmLaunch):
         from optsweep.execution.slurm.executor import SlurmJobs

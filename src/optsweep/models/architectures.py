@@ -15,7 +15,12 @@ from torch import Tensor, nn
 
 
 class Softmax(nn.Module):
-    """Softmax regression: one linear layer, weights normal with standard deviation 0.01, bias 0."""
+    """Softmax regression: one linear layer, weights normal with standard deviation 0.01, bias 0.
+
+    Args:
+        input_shape: channels, height and width of an image.
+        classes: how many outputs to give.
+    """
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -24,7 +29,7 @@ class Softmax(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[B, C, H, W]` -> logits `[B, classes]`."""
+        """Gives float32 logits `[B, classes]` of float32 images `[B, C, H, W]` in [0, 1]."""
         logits: Tensor = self.linear(images.flatten(1))
         return logits
 
@@ -47,13 +52,20 @@ class ScratchSoftmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[B, C, H, W]` -> probabilities `[B, classes]`."""
+        """Gives float32 probabilities `[B, classes]` of float32 images `[B, C, H, W]`."""
         exponentials = torch.exp(images.flatten(1) @ self.weight + self.bias)
         return exponentials / exponentials.sum(dim=1, keepdim=True)
 
 
 class MLP(nn.Sequential):
-    """A multilayer perceptron with ReLU between its linear layers, torch's initial weights."""
+    """A multilayer perceptron with ReLU between its linear layers, torch's initial weights.
+
+    Args:
+        hidden: the units of each hidden layer; the other arguments are those of `Softmax`.
+
+    Raises:
+        ValueError: one of them is no integer >= 1.
+    """
 
     def __init__(
         self, input_shape: tuple[int, int, int], classes: int, hidden: Sequence[int] = (512, 512)
@@ -72,7 +84,14 @@ class MLP(nn.Sequential):
 
 
 class CNN(nn.Sequential):
-    """5x5 convolutions of 16 and 32 channels, each pooled by 2; then layers of 120, 84, classes."""
+    """5x5 convolutions of 16 and 32 channels, each pooled by 2; then layers of 120, 84, classes.
+
+    Args:
+        activation: "relu" or "none"; the other arguments are those of `Softmax`.
+
+    Raises:
+        ValueError: the images are too small, or the activation is another.
+    """
 
     def __init__(
         self, input_shape: tuple[int, int, int], classes: int, activation: str = "relu"

@@ -57,7 +57,16 @@ def _try(loss: Loss, option: Option, classes: int) -> None:
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Minus the log-softmax of the true class's logit."""
+    """Minus the log-softmax of the true class's logit.
+
+    Args:
+        outputs: logits, float32 `[..., B, classes]`.
+        labels: the true classes, int64 `[..., B]`.
+        label_smoothing: the share of the target that all classes get alike, from 0 to 1.
+
+    Returns:
+        A loss for each sample, float32 `[..., B]`.
+    """
     losses = F.cross_entropy(
         outputs.flatten(0, -2), labels.flatten(), reduction="none", label_smoothing=label_smoothing
     )
@@ -77,7 +86,15 @@ def mse(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def scratch_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Minus the logarithm of the probability given to the true class, written out."""
+    """Minus the logarithm of the probability given to the true class, written out.
+
+    Args:
+        outputs: probabilities, float32 `[..., B, classes]`.
+        labels: the true classes, int64 `[..., B]`.
+
+    Returns:
+        A loss for each sample, float32 `[..., B]`; infinite where the probability is 0.
+    """
     chosen = outputs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     return -torch.log(chosen)
 

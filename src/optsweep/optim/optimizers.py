@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from optsweep.config.instantiate import accepts, call, resolve
@@ -22,17 +22,8 @@ from optsweep.optim.torch_internals import spare_the_compiler, without_wrappers
 
 # torch's optimizers in which an element's step depends on that element's own history alone.
 _ELEMENTWISE = (
-    torch.optim.SGD,
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.RMSprop,
-    torch.optim.Adagrad,
-    torch.optim.Adadelta,
-    torch.optim.Adamax,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.ASGD,
-    torch.optim.Rprop,
+    *(optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad, optim.Adadelta),
+    *(optim.Adamax, optim.NAdam, optim.RAdam, optim.ASGD, optim.Rprop),
 )
 
 
@@ -42,6 +33,10 @@ class ScratchSGD(Optimizer):
     A start for an optimizer of your own: copy it, change `step`, and name it in a new file of
     conf/optimizer/. `elementwise` says that a step looks at one element at a time, so that it may
     be given all parameters as one flat tensor.
+
+    Args:
+        params: the model's parameters in their shapes, or one flat tensor float32 `[P]` of them.
+        lr: the learning rate, which a schedule may change in `param_groups`.
     """
 
     elementwise = True
@@ -51,7 +46,7 @@ class ScratchSGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch types the two cases apart
-        """Moves every parameter against its gradient."""
+        """Moves every parameter against its gradient; returns the closure's loss, if any."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
             for parameter in group["params"]:

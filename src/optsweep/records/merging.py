@@ -33,7 +33,10 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
         return sweeps[0]
     runs = _once(run for sweep in sweeps for run in sweep.runs)
     keys = _differing(sweeps, runs)
-    runs = [replace(run, swept={key: _value(run, key) for key in keys}) for run in runs]
+    runs = [
+        replace(run, swept={key: run.swept.get(key, run.params.get(key)) for key in keys})
+        for run in runs
+    ]
     return MergedRecord(
         run_id=", ".join(sweep.run_id for sweep in sweeps),
         overrides=[override for sweep in sweeps for override in sweep.overrides],
@@ -94,10 +97,6 @@ def _differs(key: str, runs: Sequence[RunRecord]) -> bool:
         # cuda:0 and cuda:1 are the same kind of device.
         within.setdefault(option, set()).add(value.partition(":")[0] if key == "device" else value)
     return any(len(values) > 1 for values in within.values())
-
-
-def _value(run: RunRecord, key: str) -> Any:
-    return run.swept[key] if key in run.swept else run.params.get(key)
 
 
 def _joined(environments: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -17,17 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from optsweep.records.merging import merge
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.records.values import SPLIT_NAMES, label, printable
-from optsweep.report.table import (
-    counts,
-    mean_and_deviation,
-    repeated,
-    score,
-    sentence,
-    terminal_table,
-)
+from optsweep.report.table import counts, mean_and_deviation, repeated, score, sentence
 from optsweep.report.table_csv import table_csv
 from optsweep.system import files
 from optsweep.verdict.judge import judge
@@ -38,8 +30,6 @@ from optsweep.verdict.verdict import MOST_SEEDS, Comparison, Estimate, Standing,
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["few_sentences", "judge", "merge", "sentence", "terminal_table", "write"]
 
 _ROWS, _FAILURES, _CHOICES, _LINES = 100, 20, 24, 40  # as many of each as a page is read for
 

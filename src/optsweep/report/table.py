@@ -155,15 +155,11 @@ def _fit(columns: dict[str, _Column], width: int) -> None:
     """Takes columns away until the others fit the width."""
     notes = columns.pop("notes")
     for key in _OPTIONAL:
-        needed = (
-            min(notes.width, _NOTES)
-            + 2
-            + sum(
-                column.width + 1 + len(_space(name, place))
-                for place, (name, column) in enumerate(columns.items())
-            )
+        needed = sum(
+            column.width + 1 + len(_space(name, place))
+            for place, (name, column) in enumerate(columns.items())
         )
-        if needed > width + 1:
+        if min(notes.width, _NOTES) + needed > width - 1:
             columns.pop(key, None)
     if any(notes.cells):
         columns["notes"] = notes
@@ -176,18 +172,13 @@ def _space(key: str, place: int) -> str:
 
 def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _Column]:
     shown = ranked[:MOST_ROWS]
-    columns = {
+    swept = {
         f"swept {key}": _Column(_head(key), [_cell(run.swept, key) for run in shown])
         for key in sweep.grid
     } or {"run": _Column("run", [printable(run.name) for run in shown])}
-    for name in SCORES:
-        if any(name in run.metrics for run in ranked):
-            cells = [score(run.metrics.get(name)) for run in shown]
-            columns[name] = _Column(_score_head(name), cells, right=True)
-    times = [f"{run.seconds:.1f} s" if run.seconds else "" for run in shown]
-    columns["seconds"] = _Column("time", times, right=True)
-    columns["notes"] = _Column("notes", [_short_notes(run) for run in shown])
-    return columns
+    scores = {name: [score(run.metrics.get(name)) for run in shown] for name in SCORES}
+    notes = [_short_notes(run) for run in shown]
+    return swept | _last_columns(sweep, scores, [run.seconds for run in shown], notes)
 
 
 def _configuration_columns(
@@ -195,25 +186,33 @@ def _configuration_columns(
 ) -> dict[str, _Column]:
     shown = configurations[:MOST_ROWS]
     columns = {
-        f"swept {key}": _Column(
-            _head(key), [_cell(configuration.swept, key) for configuration in shown]
-        )
+        f"swept {key}": _Column(_head(key), [_cell(each.swept, key) for each in shown])
         for key in sweep.grid
         if key != "seed"
     }
-    columns["n"] = _Column(
-        "seeds", [str(len(configuration.runs)) for configuration in shown], right=True
-    )
-    for name in SCORES:
-        if any(name in run.metrics for run in sweep.runs):
-            cells = [mean_and_deviation(configuration, name) for configuration in shown]
-            columns[name] = _Column(_score_head(name), cells, right=True)
-    times = [
-        f"{configuration.seconds:.1f} s" if configuration.seconds else "" for configuration in shown
-    ]
-    columns["seconds"] = _Column("time", times, right=True)
-    columns["notes"] = _Column("notes", [configuration.notes for configuration in shown])
-    return columns
+    columns["n"] = _Column("seeds", [str(len(each.runs)) for each in shown], right=True)
+    scores = {name: [mean_and_deviation(each, name) for each in shown] for name in SCORES}
+    seconds, notes = [each.seconds for each in shown], [each.notes for each in shown]
+    return columns | _last_columns(sweep, scores, seconds, notes)
+
+
+def _last_columns(
+    sweep: SweepRecord,
+    scores: Mapping[str, Sequence[str]],
+    seconds: Sequence[float],
+    notes: Sequence[str],
+) -> dict[str, _Column]:
+    """The scores that any run has, the times and the notes."""
+    columns = {
+        name: _Column(_score_head(name), cells, right=True)
+        for name, cells in scores.items()
+        if any(name in run.metrics for run in sweep.runs)
+    }
+    times = [f"{taken:.1f} s" if taken else "" for taken in seconds]
+    return columns | {
+        "seconds": _Column("time", times, right=True),
+        "notes": _Column("notes", notes),
+    }
 
 
 def _head(key: str) -> str:

@@ -55,11 +55,8 @@ class Interval:
     def __str__(self) -> str:
         inner = f"interval({self.low:g},{self.high:g})"
         inner = f"int({inner})" if self.whole else inner
-        return inner if self.log == is_wide(self.low, self.high) else f"tag({self._scale},{inner})"
-
-    @property
-    def _scale(self) -> str:
-        return "log" if self.log else "linear"
+        scale = "log" if self.log else "linear"
+        return inner if self.log == is_wide(self.low, self.high) else f"tag({scale},{inner})"
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,10 @@ def assign_devices(
         for place in group:
             settings = jobs[place].settings
             if isinstance(launch, ClusterLaunch):
-                shared[place] = replace(jobs[place], settings=launch.placed(settings))
-                continue
-            if settings.threads is None:
-                settings = replace(settings, threads=threads)
-            if settings.device == "cuda" and workers > 1:
-                settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
+                settings = launch.placed(settings)
+            else:
+                settings = replace(settings, threads=settings.threads or threads)
+                if settings.device == "cuda" and workers > 1:
+                    settings = replace(settings, device=f"cuda:{number % cuda_devices()}")
             shared[place] = replace(jobs[place], settings=settings)
     return shared

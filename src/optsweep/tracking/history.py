@@ -17,14 +17,8 @@ from optsweep.tracking.timeouts import bounded, seconds
 from optsweep.training.journal import Entry
 
 Point = tuple[str, int, float]  # run id, step, value
-
-
 _IN_A_QUERY = 500  # runs whose points, or whose ids, go into one query of a database
-
-
 _SERVER_RUNS, _SERVER_POINTS = 100, 25_000  # as many as a server answers for at once
-
-
 _BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # where the MLflow UI asks a server
 
 

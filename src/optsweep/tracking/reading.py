@@ -61,7 +61,10 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
     params = parent.data.params
     grid = {key[5:]: choices(text) for key, text in params.items() if key.startswith("grid.")}
     records = _records(store, list(runs.values()), grid, reused)
-    grid = {key: _completed(grid[key], key, records) for key in _typed(params, grid)}
+    target = value_of(parent.data.tags.get("optsweep.target", ""))
+    # With the choices that the runs have besides, where a list was cut.
+    ran = {key: [run.swept[key] for run in records if key in run.swept] for key in grid}
+    grid = {key: distinct([*grid[key], *ran[key]]) for key in _typed(params, grid)}
     return SweepRecord(
         run_id=run_id,
         overrides=_overrides(params.get("overrides", "")),
@@ -69,7 +72,7 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
         runs=_in_grid_order(records, grid),
         environment=_environment(parent.data.tags),
         common=common(records, grid),
-        target=_target(parent.data.tags),
+        target=target if isinstance(target, float) else None,
         intervals=parent.data.tags.get("optsweep.intervals", "t"),
         extended=_extended(parent.data.tags),
         search={key[7:]: text for key, text in params.items() if key.startswith("search.")},
@@ -133,11 +136,6 @@ def _environment(tags: Mapping[str, str]) -> dict[str, str]:
     return found if commit is None else {**found, "commit": commit}
 
 
-def _target(tags: Mapping[str, str]) -> float | None:
-    target = value_of(tags.get("optsweep.target", ""))
-    return target if isinstance(target, float) else None
-
-
 def _extended(tags: Mapping[str, str]) -> list[str]:
     with contextlib.suppress(ValueError):  # where MLflow has cut the tag
         return [str(name) for name in json.loads(tags.get("optsweep.extended", "[]"))]
@@ -158,12 +156,6 @@ def _typed(params: Mapping[str, str], grid: Mapping[str, Any]) -> list[str]:
     words = _overrides(params.get("overrides", ""))
     order = [word.partition("=")[0].lstrip("+~").partition("@")[0] for word in words]
     return sorted(grid, key=lambda key: order.index(key) if key in order else len(order))
-
-
-def _completed(listed: Sequence[Any], key: str, records: Sequence[RunRecord]) -> list[Any]:
-    """The choices with those that the runs have besides, where the list was cut."""
-    values = [*listed, *(record.swept[key] for record in records if key in record.swept)]
-    return distinct(values)
 
 
 def _in_grid_order(

@@ -64,7 +64,11 @@ class Store:
 
     @classmethod
     def open(cls, uri: str, experiment: str) -> "Store":
-        """Opens the store at `uri`, creating it and its experiment where they do not exist.
+        """Opens a store, creating it and its experiment where they do not exist.
+
+        Args:
+            uri: its address: of a server, of a database, or of an sqlite file.
+            experiment: the name of the experiment that runs belong to.
 
         Raises:
             SettingsError: the address is of no known kind.
@@ -93,10 +97,12 @@ class Store:
         return cls(uri, experiment_id)
 
     def find(self, **tags: str) -> list[Run]:
-        """The runs with these tags under `optsweep.`, newest first.
+        """The runs with these tags under `optsweep.`, newest first, at one query for 1,000 of them.
 
-        `status=` and `parent=` look at a run's status and its parent's id.
-        One query a page of runs. A store that is known to be away is not asked.
+        A store that is known to be away is not asked.
+
+        Args:
+            tags: their values by name; `status` and `parent` are a run's status and parent's id.
 
         Raises:
             Unreachable: the store does not answer.
@@ -133,7 +139,16 @@ class Store:
             raise
 
     def download(self, run_id: str, folder: str, name: str, into: Path) -> Path:
-        """Fetches one of a run's artifacts into a folder of this machine; returns where it lies.
+        """Fetches one of a run's artifacts.
+
+        Args:
+            run_id: the run's id.
+            folder: the folder among its artifacts; "" for the topmost.
+            name: the file's name there.
+            into: the folder of this machine that gets it.
+
+        Returns:
+            Where it lies.
 
         Raises:
             FileNotFoundError: the store has no such file.
@@ -163,7 +178,13 @@ class Store:
         timeouts.bounded(timeouts.seconds("delete_artifacts"), repository.delete_artifacts, folder)
 
     def send(self, call: Call) -> str:
-        """Sends the store one call; returns the id of its run.
+        """Sends the store one call.
+
+        Args:
+            call: plain data (see `outbox.py`); sent twice, it is stored once.
+
+        Returns:
+            The id of its run.
 
         Raises:
             Unreachable: it does not answer; the call may have reached it or not.

@@ -9,23 +9,11 @@ from optsweep.verdict.sensitivity import Sensitivity
 from optsweep.verdict.time_to_target import TargetTime
 
 SCHEMA = "optsweep/verdict/1"
-
-
 LEVEL = 0.95  # of every interval; comparisons are decided at 1 - LEVEL
-
-
 POWER = 0.8  # with which the number of seeds that is named would decide
-
-
 MOST_SEEDS = 1000  # beyond which no number of seeds is named
-
-
 MOST_CANDIDATES = 20  # of whom every pair is compared; a pair costs some milliseconds
-
-
 _NO_SPREAD = 1e-12  # differences of accuracies closer than this are the same
-
-
 Outcome = Literal["beats", "undecided", "no spread", "too few seeds"]
 
 

@@ -55,10 +55,14 @@ def report(options: dict[str, str]) -> None:
     """
     from rich.console import Console  # these imports take seconds: not before a typing error
 
-    from optsweep.report.page import few_sentences, judge, merge, sentence, terminal_table, write
+    from optsweep.records.merging import merge
+    from optsweep.report.page import write
+    from optsweep.report.table import sentence, terminal_table
     from optsweep.tracking.address import sqlite_path
     from optsweep.tracking.reading import latest_sweep, read_sweep
     from optsweep.tracking.store import Store
+    from optsweep.verdict.judge import judge
+    from optsweep.verdict.sentences import few_sentences
 
     path = sqlite_path(options["tracking.uri"])
     if path is not None and not path.exists():

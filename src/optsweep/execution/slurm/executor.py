@@ -268,10 +268,6 @@ def _parameters(launch: SlurmLaunch) -> dict[str, Any]:
         "slurm_signal_delay_s": 60,
         "slurm_additional_parameters": {"requeue": True, **launch.options},
     }
-    if launch.gpus:
-        parameters["gpus_per_node"] = int(launch.gpus)
-    if launch.memory is not None:
-        parameters["mem_gb"] = launch.memory
-    if launch.partition is not None:
-        parameters["slurm_partition"] = launch.partition
-    return parameters
+    gpus, partition = int(launch.gpus) or None, launch.partition
+    given = {"gpus_per_node": gpus, "mem_gb": launch.memory, "slurm_partition": partition}
+    return parameters | {name: value for name, value in given.items() if value is not None}

@@ -262,12 +262,8 @@ def _name_ends(axes: Axes, shown: Sequence[_Curves], metric: str, hue: Hue) -> N
         curves, end = ends[index]
         text = "\n".join(fitted(line, _LABELS * INCH - 8, 8) for line in words[index])
         style: dict[str, Any] = {"va": "center", "fontsize": 8, "color": hue.text(curves.run)}
-        leader = {
-            "arrowstyle": "-",
-            "linestyle": ":",
-            "linewidth": 0.7,
-            "color": hue.line(curves.run),
-        }
+        colour = hue.line(curves.run)
+        leader = {"arrowstyle": "-", "linestyle": ":", "linewidth": 0.7, "color": colour}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         at = (1.02, 1 - high / 2 - place * (1 - high))
         axes.annotate(text, end, at, "data", "axes fraction", leader, **style, **PLAIN)

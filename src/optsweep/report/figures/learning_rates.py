@@ -132,11 +132,9 @@ def _lines(sweep: SweepRecord, configurations: Sequence[Configuration]) -> list[
 
 
 def _name(configuration: Configuration, key: str) -> str:
-    return (
-        optimizer_of(configuration.runs[0])
-        if key == "optimizer"
-        else label(configuration.swept.get(key), 4)
-    )
+    if key == "optimizer":
+        return optimizer_of(configuration.runs[0])
+    return label(configuration.swept.get(key), 4)
 
 
 def _key(sweep: SweepRecord) -> str:
