@@ -119,10 +119,7 @@ class PlannedLauncher(Launcher):
     def _sweep(
         self, job_overrides: list[list[str]], first: int, search: "Search | None"
     ) -> Sequence["RunRecord"]:
-        """Checks the jobs, then runs them; those that are added join `job_overrides` too.
-
-        The jobs of a search replace its probes, which are only checked.
-        """
+        """Checks and runs the jobs; `extend` adds to `job_overrides`, a search replaces them."""
         from optsweep.cli.jobs import JobMaker, refuse_swept, swept_keys
         from optsweep.cli.main import printing_resume_command
         from optsweep.cli.searching import begin

@@ -15,12 +15,8 @@ def batch_order(seeds: Sequence[int], epoch: int, count: int, shuffle: bool) -> 
     """
     if not shuffle:
         return torch.arange(count)
-    orders = {
-        seed: torch.randperm(
-            count, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch))
-        )
-        for seed in seeds
-    }
+    drawing = {seed: torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in seeds}
+    orders = {seed: torch.randperm(count, generator=each) for seed, each in drawing.items()}
     if len(orders) == 1:
         return orders[seeds[0]]
     return torch.stack([orders[seed] for seed in seeds])

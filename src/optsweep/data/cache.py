@@ -29,11 +29,8 @@ _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 
 def stamp_of(files: Iterable[Path]) -> str:
     """Changes when a file is added, removed or written to; reads no content."""
-    stats = [
-        (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in files
-        if file.is_file()
-    ]
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    stats = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
@@ -77,11 +74,8 @@ def _save_source(source: Source, folder: Path, name: str, stamp: str) -> Path:
         "test.images": source.test.images.contiguous(),
         "test.labels": source.test.labels,
     }
-    about = {
-        "classes": json.dumps(source.classes),
-        "peak": str(source.peak),
-        "digest": source.digest,
-    }
+    classes = json.dumps(source.classes)
+    about = {"classes": classes, "peak": str(source.peak), "digest": source.digest}
     with files.replacing(file) as unfinished:
         save_file(tensors, unfinished, metadata=about)
     return file

@@ -1,8 +1,9 @@
 """A person's own pictures: a folder for each class, found, checked and decoded."""
 
+import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def _decode(found: Sequence[dict[str, list[Path]]], size: int) -> Source:
         files = [picture for pictures in classes.values() for picture in pictures]
         # Pillow decodes outside of the interpreter's lock, so threads use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            images = torch.from_numpy(np.stack(list(pool.map(_decoder(size), files))))
+            decoded = pool.map(functools.partial(_decoded, size), files)
+            images = torch.from_numpy(np.stack(list(decoded)))
         labels = torch.tensor([names.index(name) for name in classes for _ in classes[name]])
         splits.append(Split(images, labels))
     train, test = splits if len(splits) == 2 else hold_out(splits[0], TEST_SHARE)
@@ -116,16 +118,11 @@ def _in_colour(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _decoder(size: int) -> Callable[[Path], np.ndarray[Any, Any]]:
-    def decode(path: Path) -> np.ndarray[Any, Any]:
-        try:
-            with Image.open(path) as picture:
-                upright = _in_colour(ImageOps.exif_transpose(picture))
-            resized = upright.resize((size, size), Image.Resampling.BILINEAR)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DatasetError(
-                f"{path} cannot be read as a picture ({error}); remove it"
-            ) from error
-        return np.asarray(resized).transpose(2, 0, 1)
-
-    return decode
+def _decoded(size: int, path: Path) -> np.ndarray[Any, Any]:
+    try:
+        with Image.open(path) as picture:
+            upright = _in_colour(ImageOps.exif_transpose(picture))
+        resized = upright.resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path} cannot be read as a picture ({error}); remove it") from error
+    return np.asarray(resized).transpose(2, 0, 1)

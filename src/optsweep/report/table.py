@@ -239,11 +239,8 @@ def _short_notes(run: RunRecord) -> str:
 def _below(
     sweep: SweepRecord, ranked: Sequence[RunRecord], left_out: int, grouped: bool
 ) -> list[str]:
-    lines = []
-    if left_out > 0:
-        lines.append(
-            f"and {left_out:,} more {'configurations' if grouped else 'runs'}, in table.csv"
-        )
+    what = "configurations" if grouped else "runs"
+    lines = [f"and {left_out:,} more {what}, in table.csv"] * (left_out > 0)
     failed = [run for run in ranked if run.status == "FAILED"]
     for run in failed[:MOST_FAILURES]:
         lines.append(printable(f"{run.name}: {run.notes}".replace("\n", " ")))

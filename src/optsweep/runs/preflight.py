@@ -60,15 +60,11 @@ def _try_optimizer(settings: Settings, data: Dataset) -> None:
 def why_not_stacked(settings: Settings) -> str:
     """Why runs with these settings' model and loss cannot be stacked; empty where they can."""
     data = load_dataset(settings)
-    key = repr((settings.model, settings.loss, data.name, data.input_shape, len(data.classes)))
+    shape = data.input_shape, len(data.classes)
+    key = repr((settings.model, settings.loss, data.name, shape))
     if key not in _stackable:
-        pair = [
-            build_model(replace(settings, seed=seed), data.input_shape, len(data.classes))
-            for seed in (0, 1)
-        ]
-        _stackable[key] = why_not_stackable(
-            pair, build_loss(settings), data.input_shape, len(data.classes)
-        )
+        pair = [build_model(replace(settings, seed=seed), *shape) for seed in (0, 1)]
+        _stackable[key] = why_not_stackable(pair, build_loss(settings), *shape)
     return _stackable[key]
 
 
