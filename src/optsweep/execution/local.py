@@ -150,9 +150,7 @@ class LocalProcesses:
         self._ring.send_bytes(b"1")
         self._thread.join()
 
-    def close(self) -> None:
-        """Ends the workers, all tasks being done."""
-        self.stop()
+    close = stop
 
     def _serve(self) -> None:
         """What the thread does until the workers are stopped. Whatever ends it, nobody waits."""

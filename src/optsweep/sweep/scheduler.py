@@ -132,16 +132,11 @@ class Scheduler:
             self._prepare(place, self.jobs[place].folder)
         if len(group) == 1:  # what a stack did does not count as its runs' attempts
             self._attempts[group[0]] += 1
-        store = self._context.store
-        task = Task(
-            [self.jobs[place] for place in group],
-            store.uri,
-            store.experiment_id,
-            self._context.parent,
-            self._context.owner,
-            self._context.figures,
+        context, jobs = self._context, [self.jobs[place] for place in group]
+        address = context.store.uri, context.store.experiment_id
+        future = executor.submit(
+            Task(jobs, *address, context.parent, context.owner, context.figures)
         )
-        future = executor.submit(task)
         self._in_hand[future] = group
         future.add_done_callback(self._ended.put)
 
