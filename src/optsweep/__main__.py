@@ -10,7 +10,8 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Does what the command line says, and ends the process with its exit code."""
-    from optsweep.system import process, project
+    from optsweep.system import process
+    from optsweep.system import project_folder as project
 
     project.use_installed()
     process.leave(_run(sys.argv[1:]))

@@ -139,7 +139,7 @@ def test_hydras_sweeper_asks_whether_a_batch_is_legal() -> None:
 
 def test_hydras_flags_can_be_parsed_without_its_usage() -> None:
     with canary(
-        "optsweep.cli.arguments asks Hydra's own parser whether a flag exists, for one "
+        "optsweep.cli.flags asks Hydra's own parser whether a flag exists, for one "
         "line instead of eight of usage. Without it a mistyped flag is answered by Hydra again."
     ):
         import argparse

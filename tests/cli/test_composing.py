@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from optsweep.cli.composing import compose
-from optsweep.cli.output_folders import new_folder
+from optsweep.cli.folder_checks import new_folder
 from optsweep.errors import FolderError
 from optsweep.runs.owner import Owner
 from support.command import ROOT, copy_project, run

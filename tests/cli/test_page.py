@@ -19,8 +19,8 @@ from matplotlib.image import imread
 from optsweep.records.merging import merge
 from optsweep.records.run import SweepRecord
 from optsweep.report.page import duration, page, write
-from optsweep.report.table import sentence
 from optsweep.report.table_csv import table_csv
+from optsweep.report.terminal_table import sentence
 from optsweep.verdict.judge import judge
 from optsweep.verdict.ranking import ranked_configurations, ranked_runs
 from optsweep.verdict.sentences import few_sentences

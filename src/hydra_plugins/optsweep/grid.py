@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from optsweep.cli.output_folders import own_folder
+from optsweep.cli.folder_checks import own_folder
 
 
 @dataclass

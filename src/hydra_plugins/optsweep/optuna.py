@@ -14,8 +14,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from optsweep.cli.folder_checks import own_folder
 from optsweep.cli.launching import PlannedLauncher
-from optsweep.cli.output_folders import own_folder
 
 
 @dataclass

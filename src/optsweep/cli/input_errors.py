@@ -17,7 +17,7 @@ from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from optsweep.cli.arguments import assign, command, unreadable
+from optsweep.cli.flags import assign, command, unreadable
 from optsweep.cli.options import (
     Config,
     at,

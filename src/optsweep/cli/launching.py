@@ -104,7 +104,7 @@ class PlannedLauncher(Launcher):
     def _launch(
         self, job_overrides: list[list[str]], first: int, search: "Search | None" = None
     ) -> Sequence[JobReturn]:
-        from optsweep.cli.output_folders import sweep_folder
+        from optsweep.cli.folder_checks import sweep_folder
 
         setup_globals()
         with sweep_folder(self._config):

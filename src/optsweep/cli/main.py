@@ -20,15 +20,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from optsweep.cli.arguments import command, unknown_flag
+from optsweep.cli.flags import command, unknown_flag
+from optsweep.cli.folder_checks import refuse_typed_folder, removing_refused_folder
 from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
 from optsweep.cli.options import refuse_foreign_config
-from optsweep.cli.output_folders import refuse_typed_folder, removing_refused_folder
 from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
-from optsweep.system import process, project
+from optsweep.system import process
+from optsweep.system import project_folder as project
 from optsweep.system.folders import is_used
 from optsweep.system.redaction import redact, redacted
 

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from optsweep.config.overrides import key_of
 from optsweep.errors import SettingsError
-from optsweep.system import project
+from optsweep.system import project_folder
 
 Config = dict[str, Any]
 
@@ -28,11 +28,11 @@ _MOST = 20  # configs that are composed for one message, at a tenth of a second 
 
 def config_folders() -> list[Path]:
     """The folders that hold options; where two hold the same, the first counts."""
-    if not project.is_installed():
-        return project.config_folders()
+    if not project_folder.is_installed():
+        return project_folder.config_folders()
     given = get_args_parser().parse_known_args()[0].config_dir
     typed = [Path(given).absolute()] if given else []
-    return [*typed, *project.config_folders()]
+    return [*typed, *project_folder.config_folders()]
 
 
 def groups() -> list[str]:

@@ -28,7 +28,7 @@ from optsweep.config.validators import (
     yes_or_no,
 )
 from optsweep.errors import SettingsError, nearest
-from optsweep.system.project import command
+from optsweep.system.project_folder import command
 from optsweep.system.redaction import redacted
 
 GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")

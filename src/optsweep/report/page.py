@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.records.values import SPLIT_NAMES, label, printable
-from optsweep.report.table import counts, mean_and_deviation, repeated, score, sentence
 from optsweep.report.table_csv import table_csv
+from optsweep.report.terminal_table import counts, mean_and_deviation, repeated, score, sentence
 from optsweep.system import files
 from optsweep.verdict.judge import judge
 from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs

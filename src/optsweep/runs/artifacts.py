@@ -16,7 +16,7 @@ from optsweep.models.build import build_model
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.system import environment, files
-from optsweep.system.project import command
+from optsweep.system.project_folder import command
 from optsweep.system.redaction import redacted
 from optsweep.tracking.calls import DatasetInfo
 from optsweep.tracking.store import Store

@@ -17,7 +17,7 @@ from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
-from optsweep.training.epoch_metrics import diverged
+from optsweep.training.divergence import diverged
 from optsweep.training.journal import Entry, Journal
 from optsweep.verdict.ranking import objective
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from optsweep.errors import TrackingError
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
-from optsweep.system.project import command
+from optsweep.system.project_folder import command
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import REFUSED, Outbox, outboxes, ticket_of
 from optsweep.tracking.store import Store

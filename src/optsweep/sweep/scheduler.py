@@ -23,7 +23,7 @@ from optsweep.runs.job import Job
 from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep.progress import SweepProgress
-from optsweep.system.project import command
+from optsweep.system.project_folder import command
 from optsweep.system.redaction import redact
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Outbox

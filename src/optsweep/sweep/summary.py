@@ -12,7 +12,7 @@ from rich.console import Console
 
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
-from optsweep.report.table import sentence, terminal_table
+from optsweep.report.terminal_table import sentence, terminal_table
 from optsweep.runs.artifacts import WEIGHTS, UnusableWeights, keep_best_figures
 from optsweep.runs.job import Job
 from optsweep.tracking import verdict_tags

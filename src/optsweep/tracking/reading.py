@@ -21,7 +21,7 @@ from optsweep.records.merging import common
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
 from optsweep.records.values import distinct, identity
-from optsweep.system.project import command
+from optsweep.system.project_folder import command
 from optsweep.tracking.errors import explained
 from optsweep.tracking.history import _IN_A_QUERY, histories
 from optsweep.tracking.store import Store

@@ -27,9 +27,9 @@ from optsweep.system.redaction import redact
 from optsweep.tracking import calls as sending
 from optsweep.tracking import outbox, timeouts
 from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
-from optsweep.tracking.connection import Connection
 from optsweep.tracking.errors import explained
 from optsweep.tracking.outbox import Call
+from optsweep.tracking.reconnecting import Connection
 
 log = logging.getLogger(__name__)
 

@@ -1,9 +1,7 @@
 """What one epoch gave, and what is logged of it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -45,10 +43,3 @@ class Epoch:
     def logged_batches(self, run: int) -> dict[int, float]:
         """One run's losses of single batches, by the samples that it had seen."""
         return dict(zip(self.samples_seen, self.batch_losses[:, run].tolist(), strict=True))
-
-
-def diverged(metrics: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
-    """bool `[K]`, as the metrics' values are: whether a loss is NaN or infinite."""
-    # One that is makes the sum so too.
-    total = sum(value for name, value in metrics.items() if "/loss" in name)
-    return ~torch.as_tensor(total, dtype=torch.float64).isfinite()

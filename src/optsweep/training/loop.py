@@ -14,7 +14,8 @@ from torch import Tensor
 
 from optsweep.data.batch_order import batch_order, epoch_seed
 from optsweep.data.dataset import Dataset
-from optsweep.training.epoch_metrics import Epoch, diverged
+from optsweep.training.divergence import diverged
+from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.evaluation import evaluate_splits
 from optsweep.training.stack import Slices, Stack
 

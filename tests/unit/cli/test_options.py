@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from optsweep.cli import options
 from optsweep.cli.commands.arguments import tracking_defaults
 from optsweep.cli.main import main_installed
-from optsweep.system import project
+from optsweep.system import project_folder
 from support.command import ROOT
 
 PACKAGED = ["adagrad", "adam", "adamw", "momentum", "rmsprop", "scratch_sgd", "sgd"]
@@ -54,7 +54,7 @@ def test_a_folder_that_is_typed_comes_before_conf(
 
 
 def test_a_config_of_the_users_own_replaces_the_packages_as_a_whole(own: Path) -> None:
-    text = (project.PACKAGED / "config.yaml").read_text()
+    text = (project_folder.PACKAGED / "config.yaml").read_text()
     write(own / "conf/config.yaml", text.replace("epochs: 10", "epochs: 3"))
     assert options.composed()["epochs"] == 3
 
@@ -72,7 +72,7 @@ def test_a_config_of_another_program_is_refused_in_one_line(
     assert said.startswith(
         f"error: {own}/conf/config.yaml replaces the package's own, and lacks lr"
     )
-    assert said.count("\n") == 1 and f"a copy of {project.PACKAGED}/config.yaml" in said
+    assert said.count("\n") == 1 and f"a copy of {project_folder.PACKAGED}/config.yaml" in said
     assert tracking_defaults()["tracking.experiment"] == "optsweep"  # what `report` looks for
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from optsweep.records.run import SweepRecord
-from optsweep.report.table import counts, score, sentence, terminal_table
+from optsweep.report.terminal_table import counts, score, sentence, terminal_table
 from optsweep.verdict.ranking import best_run, ranked_configurations
 from support.records import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from optsweep.cli.arguments import command as typed_again
 from optsweep.cli.commands import report, sync
+from optsweep.cli.flags import command as typed_again
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError
 from optsweep.records.run import SweepRecord
 from optsweep.runs.artifacts import source_tags
-from optsweep.system import environment, project
+from optsweep.system import environment
+from optsweep.system import project_folder as project
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from omegaconf import OmegaConf
 
 from optsweep.errors import SettingsError, nearest
-from optsweep.system import project
+from optsweep.system import project_folder
 
 
 def tracking_defaults() -> dict[str, str]:
@@ -12,8 +12,10 @@ def tracking_defaults() -> dict[str, str]:
     Raises:
         SettingsError: conf/config.yaml has none.
     """
-    OmegaConf.register_new_resolver("project_root", lambda: str(project.folder()), replace=True)
-    files = [conf / "config.yaml" for conf in project.config_folders()]
+    OmegaConf.register_new_resolver(
+        "project_root", lambda: str(project_folder.folder()), replace=True
+    )
+    files = [conf / "config.yaml" for conf in project_folder.config_folders()]
     found = (OmegaConf.select(OmegaConf.load(file), "tracking") for file in files if file.is_file())
     tracking = next(filter(None, found), None)
     if tracking is None:

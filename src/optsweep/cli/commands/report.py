@@ -5,7 +5,7 @@ from pathlib import Path
 
 from optsweep.cli.commands.arguments import parse, tracking_defaults
 from optsweep.errors import OptsweepError, SettingsError
-from optsweep.system import project
+from optsweep.system import project_folder
 from optsweep.system.redaction import redact
 
 HELP = """\
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         options = {"sweep": "latest", "out": "", **tracking_defaults()}
         if {"--help", "-h", "help"} & set(arguments):
             shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
-            place = {"command": project.command("report"), "folder": project.folder()}
+            place = {"command": project_folder.command("report"), "folder": project_folder.folder()}
             print(HELP.format(**shown, **place), end="")
             return 0
         options |= parse(arguments, options)
@@ -57,7 +57,7 @@ def report(options: dict[str, str]) -> None:
 
     from optsweep.records.merging import merge
     from optsweep.report.page import write
-    from optsweep.report.table import sentence, terminal_table
+    from optsweep.report.terminal_table import sentence, terminal_table
     from optsweep.tracking.address import sqlite_path
     from optsweep.tracking.reading import latest_sweep, read_sweep
     from optsweep.tracking.store import Store
@@ -68,7 +68,7 @@ def report(options: dict[str, str]) -> None:
     if path is not None and not path.exists():
         raise SettingsError(
             f"tracking.uri={options['tracking.uri']}: there is no such store; start a sweep with "
-            f"{project.command()} -m, or type tracking.uri= and where its store is"
+            f"{project_folder.command()} -m, or type tracking.uri= and where its store is"
         )
     store = Store.open(options["tracking.uri"], options["tracking.experiment"])
     ids = dict.fromkeys(part.strip() for part in options["sweep"].split(",") if part.strip())
@@ -77,7 +77,7 @@ def report(options: dict[str, str]) -> None:
     ids = dict.fromkeys(latest_sweep(store) if each == "latest" else each for each in ids)
     sweep = merge([read_sweep(store, run_id) for run_id in ids])
     name = "+".join(ids) if len(ids) == 1 else "+".join(run_id[:8] for run_id in ids)[:100]
-    usual = project.folder() / "outputs" / "reports" / name
+    usual = project_folder.folder() / "outputs" / "reports" / name
     folder = Path(options["out"] or usual).expanduser().absolute()
     verdict = judge(sweep)
     files = write(sweep, folder, verdict)

@@ -13,7 +13,7 @@ from optsweep.errors import (
     TrackingError,
     Unreachable,
 )
-from optsweep.system import project
+from optsweep.system import project_folder
 from optsweep.system.redaction import redact
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import REFUSED, Outbox, outboxes
@@ -42,11 +42,13 @@ def main(arguments: list[str]) -> int:
     try:
         options = {"folder": "", "tracking.uri": tracking_defaults()["tracking.uri"]}
         if {"--help", "-h", "help"} & set(arguments):
-            place = {"command": project.command("sync"), "folder": project.folder()}
+            place = {"command": project_folder.command("sync"), "folder": project_folder.folder()}
             print(HELP.format(uri=redact(options["tracking.uri"]), **place), end="")
             return 0
         options |= parse(arguments, options)
-        folder = Path(options["folder"] or project.folder() / "outputs").expanduser().absolute()
+        folder = (
+            Path(options["folder"] or project_folder.folder() / "outputs").expanduser().absolute()
+        )
         if options["folder"] and not folder.is_dir():
             raise SettingsError(f"folder={folder}: there is no such folder; type folder=outputs")
         return sync(folder, options["tracking.uri"])

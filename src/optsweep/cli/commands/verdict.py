@@ -8,7 +8,8 @@ from pathlib import Path
 
 from optsweep.cli.commands.arguments import parse
 from optsweep.errors import OptsweepError, SettingsError
-from optsweep.system import files, project
+from optsweep.system import files
+from optsweep.system import project_folder as project
 from optsweep.verdict.scores.answer import as_json
 from optsweep.verdict.scores.intervals import MARGIN
 from optsweep.verdict.scores.judge import judge_table

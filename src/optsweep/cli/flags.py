@@ -16,7 +16,7 @@ from hydra.errors import OverrideParseException
 from optsweep.cli.options import composed, groups, names, options
 from optsweep.config.overrides import key_of
 from optsweep.errors import nearest
-from optsweep.system.project import typed_command
+from optsweep.system.project_folder import typed_command
 from optsweep.system.redaction import redact
 
 _FUNCTIONS = ("range", "choice", "glob", "shuffle", "sort")  # Hydra's, as far as they make sweeps
