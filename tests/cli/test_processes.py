@@ -274,7 +274,7 @@ def test_all_processes_end_within_two_seconds_of_their_launcher(tmp_path: Path) 
     script.write_text(LAUNCHER)
     launcher = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))},
         start_new_session=True,
     )
     try:

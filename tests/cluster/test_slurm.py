@@ -211,11 +211,12 @@ def jobs_of(project: Path) -> list[int]:
 )
 @pytest.mark.long
 def test_what_cannot_work_gets_one_line(plain: Slurm, project: Path, given: str, said: str) -> None:
+    before = plain.queue()  # what an earlier test left may be ending still
     done = run(project, "-m", "lr=1,2", "epochs=1", ENGINE, given, env=plain.environment)
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
-    assert plain.queue() == []
+    assert set(plain.queue()) <= set(before)
 
 
 def test_without_slurm_there_is_one_line(project: Path) -> None:

@@ -31,7 +31,7 @@ def sending_unsent(
     finally:
         elsewhere = [job.folder for job in jobs if Outbox(job.folder).waiting]
         unsent = list(dict.fromkeys([*outboxes(folder), *elsewhere]))
-        if unsent and store.connection.up:
+        if unsent and store.connection.ask():
             with suppress(TrackingError):
                 deliver(store, unsent, at_once=True)
         unsent = [folder for folder in unsent if Outbox(folder).waiting]

@@ -28,6 +28,14 @@ class Connection:
         """Whether sending is worth a try."""
         return not self._lost.is_set()
 
+    def ask(self) -> bool:
+        """Whether the store can be reached, asked of it now where it was away."""
+        if not self.up:
+            with suppress(Exception):
+                self._probe()
+                self._lost.clear()
+        return self.up
+
     def lost(self) -> None:
         """The store did not take what it was sent."""
         if self.up:
