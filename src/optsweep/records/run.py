@@ -7,9 +7,13 @@ the figures are drawn from it: none of them knows where a run ran.
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optsweep.system.project_folder import command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss")
 
@@ -25,7 +29,9 @@ class RunRecord:
     FINISHED run whose loss became NaN or infinite; `pruned` one that a search ended early because
     it was hopeless; `reused` one of an earlier sweep; `stack` says how many runs were
     trained together, this one included. `error` is one line, `output` the last lines that a failed
-    run printed. `epoch_seconds` are the points (epoch, seconds) that add up to `seconds`.
+    run printed. `classes` is the number of classes of its dataset, where that is known, `correct`
+    [N] says which test samples it had right in the end. `epoch_seconds` are the points (epoch,
+    seconds) that add up to `seconds`.
     """
 
     name: str
@@ -43,6 +49,8 @@ class RunRecord:
     stack: int = 1
     error: str = ""
     output: str = ""
+    classes: int | None = None
+    correct: "NDArray[np.bool_] | None" = None
 
     @property
     def sound(self) -> bool:
@@ -77,7 +85,10 @@ class SweepRecord:
     the settings that all runs share; `environment` says versions and hardware. `target` and
     `intervals` are what was asked of the verdict: an accuracy to reach, and "t" or "bootstrap".
     `extended` names the configurations by which the sweep extended its grid itself. Of a search,
-    `search` maps each value that was searched to what it was drawn from, as typed.
+    `search` maps each value that was searched to what it was drawn from, as typed. Runs at
+    `confirm_seeds` confirm what the others chose, in `looks` at so many of these seeds where there
+    are several. Differences below `margin` do not matter. `compare` is the key whose values are
+    compared, where that was typed.
     """
 
     run_id: str
@@ -89,6 +100,10 @@ class SweepRecord:
     target: float | None = None
     intervals: str = "t"
     extended: Sequence[str] = ()
+    confirm_seeds: Sequence[int] = ()
+    looks: Sequence[int] = ()
+    margin: float = 0.01
+    compare: str | None = None
     search: Mapping[str, str] = field(default_factory=dict)
 
     @property
