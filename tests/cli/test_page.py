@@ -117,9 +117,25 @@ def test_the_page_says_what_won_what_was_run_and_how_to_repeat_it(four: Path) ->
         assert run.run_id in text and scores.split()[-1] in text
 
 
+def test_several_workloads_have_each_their_answer_and_pictures(tmp_path: Path) -> None:
+    datasets = ["digits", "cifar10", "fashion_mnist"]
+    record = sweep({"dataset": datasets, "optimizer": OPTIMIZERS, "lr": LRS, "seed": [0, 1]})
+    files = [file.stem for file in write(record, tmp_path)]
+    kinds = ("verdict", "learning_curves", "learning_rates", "heat_map")
+    assert files[2:-1] == [f"{kind}-{place}" for place in (1, 2, 3) for kind in kinds]
+    html, text = (tmp_path / "report.html").read_text(), text_of(tmp_path / "report.html")
+    assert html.count('<div class="verdict">') == 3
+    for place, dataset in enumerate(datasets, start=1):
+        assert f"Scores and differences, dataset={dataset}" in text
+        assert f'id="candidates-{place}"' in html
+    assert "A performance profile (Dolan and More, 2002)" in text
+    assert html.count('scope="rowgroup"') == 2 * 3  # of configurations and of runs
+    assert html.count("data:image/") == len(files) - 3
+
+
 def test_the_page_says_that_ranking_fell_back_to_test() -> None:
     record = sweep({"optimizer": OPTIMIZERS, "lr": LRS}, val=False)
-    html = page(record, ranked_runs(record.runs))
+    html = page(record)
     assert "Ranked by test, as val_fraction=0" in html
     assert ">validation</th>" not in html and ">test</th>" in html
 
@@ -146,16 +162,16 @@ def test_texts_of_others_are_escaped(nasty: Path) -> None:
 
 
 def test_seeds_are_grouped_in_a_table_of_their_own() -> None:
-    html = page(SIXTY, ranked_runs(SIXTY.runs))
+    html = page(SIXTY)
     configuration = ranked_configurations(SIXTY.runs)[0]
     mean, deviation = configuration.mean("test/loss"), configuration.deviation("test/loss")
     assert f'<td class="number">{mean:.4f} ± {deviation:.4f}</td>' in html
     assert "5 of 5 diverged" in html
-    assert 'id="configurations"' not in page(TWELVE, ranked_runs(TWELVE.runs))
+    assert 'id="configurations"' not in page(TWELVE)
 
 
 def test_failures_are_shown_with_their_last_lines() -> None:
-    html = page(with_runs(TWELVE, {3: BAD}), ranked_runs([BAD]))
+    html = page(with_runs(TWELVE, {3: BAD}))
     assert "failed: ValueError: &lt;script&gt;" in html
     (output,) = re.findall(r"<pre>(.*?)</pre>", html, re.S)
     lines = output.splitlines()
@@ -184,7 +200,7 @@ def test_thousands_of_runs_are_a_hundred_rows_and_a_word_on_the_rest(tmp_path: P
 
 def test_failures_beyond_twenty_are_counted() -> None:
     record = replace(SIXTY, runs=[failed(run, "boom") for run in SIXTY.runs])
-    html = page(record, ranked_runs(record.runs))
+    html = page(record)
     assert html.count("<details") == 20
     assert "And 40 more, with their reasons" in html
 
@@ -275,7 +291,9 @@ def test_a_browser_shows_the_page_without_a_network(
         "return [...document.images].map(i => i.complete ? i.naturalWidth : 0)"
     )
     assert len(widths) == len(files) - 2 > 1 and min(widths) > 0
-    assert browser.find_element("class name", "verdict").text == sentence(record)
+    lines = browser.find_elements("css selector", ".verdict p")
+    assert [line.text for line in lines] == few_sentences(judge(record))[: len(lines)]
+    assert len(lines) == 3
 
 
 @pytest.mark.parametrize(
@@ -293,13 +311,20 @@ def test_the_verdict_comes_first_with_its_picture(
     _, console = opened(browser, path)
     assert console == []
     sections = browser.find_elements("css selector", "main > section")
-    assert sections[0].get_attribute("id") == "verdict"
-    said = [line.text for line in sections[0].find_elements("css selector", ".said li")]
-    assert said == few_sentences(judge(record))
+    assert [each.get_attribute("id") for each in sections[:2]] == ["answer", "verdict"]
+    lines = [
+        line.text
+        for section in sections[:2]
+        for line in section.find_elements("css selector", ".verdict p, .said li")
+    ]
+    assert lines == few_sentences(judge(record))
     (picture,) = sections[0].find_elements("tag name", "img")
-    assert picture.is_displayed() and picture.size["width"] >= 700
+    answer = sections[0].find_element("class name", "verdict")
+    assert picture.is_displayed() and picture.size["width"] >= 600
+    assert picture.location["x"] > answer.location["x"] + answer.size["width"]  # beside it
+    assert answer.location["y"] + answer.size["height"] < 900  # seen without scrolling
     # Nothing hangs out of its table's frame, and nothing of the page out of the window.
-    tables = sections[0].find_elements("css selector", ".scroll")
+    tables = sections[1].find_elements("css selector", ".scroll")
     assert [t.get_attribute("aria-labelledby").partition("-")[0] for t in tables] == [
         "candidates", *["comparisons"] * ("seed" in record.grid), "target"
     ]  # fmt: skip

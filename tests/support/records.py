@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.verdict.candidates import candidates
 
 # Where each optimizer learns best, and how high it gets.
 _BEST = {
@@ -147,3 +148,18 @@ def _searched() -> SweepRecord:
 
 
 SEARCH = _searched()
+
+
+def confirmed(record: SweepRecord, seeds: Sequence[int] = (100, 101, 102, 103, 104)) -> SweepRecord:
+    """The same sweep after each candidate's best configuration was run at fresh seeds."""
+    fresh = [
+        ({**each.best.swept, "seed": seed}, place)
+        for place, each in enumerate(candidates(record))
+        if each.best
+        for seed in seeds
+    ]
+    runs = [
+        run(swept, {**record.common, **swept}, 10_000 * (place + 1) + swept["seed"], val=True)
+        for swept, place in fresh
+    ]
+    return replace(record, runs=[*record.runs, *runs], confirm_seeds=list(seeds))

@@ -1,6 +1,6 @@
 """Runs grouped by configuration: those that differ in their seed alone are its repeats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -80,6 +80,17 @@ class Configuration:
 def configuration_name(run: RunRecord) -> str:
     """The name of the configuration that the run is of: `adam lr=0.001`."""
     return named(_unseeded(run))
+
+
+def chance(runs: Iterable[RunRecord]) -> float:
+    """The accuracy of guessing: 1 / classes; 0 where no run knows its classes."""
+    classes = max((run.classes or 0 for run in runs), default=0)
+    return 1 / classes if classes else 0.0
+
+
+def seed_of(run: RunRecord) -> str:
+    """The run's seed, swept or not, the same for equal ones."""
+    return identity(run.swept.get("seed", run.params.get("seed", 0)))
 
 
 def _identity(run: RunRecord) -> tuple[tuple[str, str], ...]:

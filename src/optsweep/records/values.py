@@ -47,6 +47,14 @@ def label(value: Any, digits: int = 6) -> str:
     return str(value)
 
 
+def points(difference: float) -> str:
+    """A difference of accuracies in points, one digit behind the point, two below a tenth."""
+    value = 100 * difference
+    digits = 1 if abs(value) >= 0.095 or abs(value) < 5e-10 else 2
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
 def identity(value: Any) -> str:
     """The same for equal values, whether typed, composed or read back: 10, 10.0 and "10"."""
     return label(value, 17)

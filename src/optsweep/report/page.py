@@ -10,6 +10,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,20 +19,39 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
-from optsweep.records.values import SPLIT_NAMES, label, printable
+from optsweep.records.values import SPLIT_NAMES, distinct, label, named, points, printable
 from optsweep.report.table_csv import table_csv
-from optsweep.report.terminal_table import counts, mean_and_deviation, repeated, score, sentence
+from optsweep.report.terminal_table import (
+    configurations_by_workload,
+    counts,
+    mean_and_deviation,
+    ranked_by_workload,
+    score,
+    sentence,
+)
 from optsweep.system import files
 from optsweep.verdict.judge import judge
-from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
-from optsweep.verdict.sensitivity import Sensitivity
-from optsweep.verdict.sentences import at, chosen, few_sentences, points, probability, sentences
-from optsweep.verdict.verdict import MOST_SEEDS, Comparison, Estimate, Standing, Verdict, as_json
+from optsweep.verdict.ranking import best_run
+from optsweep.verdict.scores.answer import Comparison, Score, Workload
+from optsweep.verdict.scores.phrases import listed
+from optsweep.verdict.scores.settling import MOST_SEEDS
+from optsweep.verdict.sentences import (
+    advice_of,
+    answer_of,
+    outcome,
+    outcome_lines,
+    reasons_of,
+    sentences,
+    with_command,
+)
+from optsweep.verdict.verdict import Details, Verdict, WorkloadDetails, verdict_json
+from optsweep.verdict.workloads import workloads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROWS, _FAILURES, _CHOICES, _LINES = 100, 20, 24, 40  # as many of each as a page is read for
+# As many of each as a page is read for.
+_ROWS, _FAILURES, _CHOICES, _LINES, _DRAWN = 100, 20, 24, 40, 6
 
 
 class Picture(NamedTuple):
@@ -44,6 +64,18 @@ class Picture(NamedTuple):
     height: int
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One workload on the page: its answer, what else is known of it, and its pictures."""
+
+    workload: Workload
+    details: WorkloadDetails
+    answer: Sequence[str]
+    advice: Sequence[str]
+    reasons: Sequence[str]
+    picture: Picture | None
+
+
 def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> list[Path]:
     """Writes `table.csv`, `verdict.json`, `figures/*.png` and `report.html`; says which these are.
 
@@ -52,76 +84,114 @@ def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> l
     Raises:
         OSError: the folder cannot be written.
     """
-    # Half a second that a terminal does not pay.
-    from optsweep.report.figures import run as figures
-    from optsweep.report.figures import sweep as sweep_figures
-    from optsweep.report.figures import verdict as verdict_figure
+    from optsweep.report.figures.run import save  # half a second that a terminal does not pay
 
     verdict = verdict or judge(sweep)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    ranked = ranked_runs(sweep.runs)
-    judged = json.dumps(as_json(verdict, sentences(verdict)), indent=1, default=str)
+    ranked = [run for own in ranked_by_workload(sweep).values() for run in own]
+    judged = json.dumps(verdict_json(verdict, sentences(verdict)), indent=1, default=str)
     written = [
         _put(folder / "table.csv", table_csv(ranked)),
         _put(folder / "verdict.json", judged + "\n"),
     ]
-    drawn = sweep_figures.sweep_figures(sweep)
-    if verdict_figure.has_picture(verdict):
-        drawn = {"verdict": verdict_figure.picture(verdict, sweep)} | drawn
-    captions = {"verdict": verdict_figure.caption(verdict)} | sweep_figures.captions(sweep)
     pictures = {}
-    for name, figure in drawn.items():
+    for name, (figure, title, caption) in _drawn(sweep, verdict).items():
         path = folder / "figures" / f"{name}.png"
-        figures.save(figure, path)
+        save(figure, path)
         written.append(path)
-        pictures[name] = _picture(figure, path.read_bytes(), *captions[name])
-    written.append(_put(folder / "report.html", page(sweep, ranked, pictures, verdict)))
+        pictures[name] = _picture(figure, path.read_bytes(), title, caption)
+    written.append(_put(folder / "report.html", page(sweep, pictures, verdict)))
     return written
+
+
+def _drawn(sweep: SweepRecord, verdict: Verdict) -> dict[str, tuple["Figure", str, str]]:
+    """The pictures of each workload by name, of several the first six: `verdict`, `verdict-2`."""
+    from optsweep.report.figures import sweep as sweep_figures
+    from optsweep.report.figures import verdict as verdict_figure
+
+    judged = {workload.name: (workload, details) for workload, details in verdict.parts}
+    parts = workloads(sweep)
+    drawn: dict[str, tuple[Figure, str, str]] = {}
+    for place, (name, part) in enumerate(list(parts.items())[:_DRAWN], start=1):
+        end, of = (f"-{place}", f", {name}") if len(parts) > 1 else ("", "")
+        workload, details = judged.get(name, (None, None))
+        if workload and details and verdict_figure.has_picture(workload):
+            title, caption = verdict_figure.caption(workload)
+            figure = verdict_figure.picture(verdict, workload, details, part)
+            drawn[f"verdict{end}"] = (figure, title + of, caption)
+        rates = {}
+        if workload and details and details.tuning == "learning rate":
+            rates = {each.name: each.not_excluded for each in workload.candidates}
+        captions = sweep_figures.captions(sweep)
+        for kind, figure in sweep_figures.sweep_figures(part, rates).items():
+            drawn[f"{kind}{end}"] = (figure, captions[kind][0] + of, captions[kind][1])
+    return drawn
 
 
 def page(
     sweep: SweepRecord,
-    ranked: Sequence[RunRecord],
     pictures: Mapping[str, Picture] | None = None,
     verdict: Verdict | None = None,
 ) -> str:
-    """The page as HTML, the runs in the order given."""
+    """The page as HTML, the best runs of each workload first."""
     others = dict(pictures or {})
     verdict = verdict or judge(sweep)
-    failures = [run for run in ranked if run.status != "FINISHED" and (run.error or run.output)]
-    winner = best_run(ranked)
-    configurations = ranked_configurations(ranked) if repeated(sweep) else []
+    ranked = ranked_by_workload(sweep)
+    runs = [run for own in ranked.values() for run in own]
+    grouped = configurations_by_workload(sweep)
+    failures = [run for run in runs if run.status != "FINISHED" and (run.error or run.output)]
+    most = max(_ROWS // max(len(ranked), 1), 1)
+    shown = {name: own[:most] for name, own in ranked.items()}
+    shown_groups = {name: own[:most] for name, own in grouped.items()}
     kind = "Search" if sweep.search else "Sweep"
     return _template().render(
         sweep=sweep,
         title=f"{kind} of {_listed(sweep.grid)}" if sweep.grid else kind,
-        sentence=sentence(sweep),
+        sentences=sentence(sweep).split("\n"),
         verdict=verdict,
-        said=few_sentences(verdict),
-        verdict_picture=others.pop("verdict", None),
-        timed=[verdict.standing(name) for name in verdict.fastest][:_ROWS],
-        candidates=verdict.standings[:_ROWS],
-        comparisons=[each for each in verdict.comparisons if each.outcome != "too few seeds"],
-        rated=any(each.sensitivity for each in verdict.standings),
+        parts=_parts(verdict, list(ranked), others),
+        outcomes=outcome_lines(verdict),
+        names=distinct(each.name for own in verdict.answer.workloads for each in own.candidates),
         kinds=counts(sweep),
         reused=sum(run.reused for run in sweep.runs),
-        seconds=sum(run.seconds for run in ranked if not run.reused),
+        seconds=sum(run.seconds for run in runs if not run.reused),
         keys=list(sweep.grid),
         varied=[key for key in sweep.grid if key != "seed"],
-        splits=_splits(ranked),
-        runs=ranked[:_ROWS],
-        winner=winner,
-        configurations=configurations[:_ROWS],
+        splits=_splits(runs),
+        runs=shown,
+        winners={id(best_run(own)) for own in ranked.values()},
+        configurations=shown_groups,
         noted={
-            "configurations": any(configuration.notes for configuration in configurations[:_ROWS]),
-            "runs": any(run.notes for run in ranked[:_ROWS]),
+            "configurations": any(each.notes for own in shown_groups.values() for each in own),
+            "runs": any(run.notes for own in shown.values() for run in own),
         },
-        configuration_count=len(configurations),
+        configuration_count=sum(map(len, grouped.values())),
         failures=failures[:_FAILURES],
         failure_count=len(failures),
         pictures=list(others.values()),
         most_choices=_CHOICES,
+        most_rows=_ROWS,
     )
+
+
+def _parts(verdict: Verdict, names: Sequence[str], pictures: dict[str, Picture]) -> list[_Part]:
+    """What each workload's answer shows, with its picture, which is taken from `pictures`."""
+    places = {name: f"-{place}" for place, name in enumerate(names, start=1)}
+    return [
+        _Part(
+            workload,
+            details,
+            answer_of(verdict, workload, details),
+            [
+                with_command(verdict, line) if len(names) == 1 else line
+                for line in advice_of(verdict, workload, details)
+            ],
+            reasons_of(verdict, workload, details),
+            pictures.pop(f"verdict{places[workload.name] if len(names) > 1 else ''}", None),
+        )
+        for workload, details in verdict.parts
+        if workload.best
+    ]
 
 
 def _splits(runs: Iterable[RunRecord]) -> dict[str, str]:
@@ -163,15 +233,17 @@ def _template() -> Template:
         "mean": lambda configuration, metric: mean_and_deviation(configuration, metric, " ± "),
         "duration": duration,
         "last_lines": _last_lines,
-        "at": at,
         "points": points,
-        "probability": lambda p: probability(p).removeprefix("p = ").removeprefix("p "),
+        "probability": lambda p: label(p, 2),
         "needed": _needed,
         "interval": _interval,
-        "range": _range,
+        "able": lambda names: listed([*names[:3], *(["others"] if len(names) > 3 else [])], "or"),
         "lost": _lost,
         "split_words": SPLIT_NAMES.__getitem__,
-        "chosen": lambda swept, key: chosen(swept, key).removeprefix(" at "),
+        "id": id,
+        "outcome": outcome,
+        "text": lambda swept, key: named({k: v for k, v in swept.items() if k != key}),
+        "number": lambda value: label(value, 3),
     }
     return environment.get_template("report.html.j2")
 
@@ -181,25 +253,22 @@ def _clean(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _interval(found: Estimate) -> str:
+def _interval(found: Score) -> str:
     return "" if found.low is None else f"{score(found.low)} to {score(found.high)}"
 
 
-def _range(found: Sensitivity) -> str:
-    low, high = map(label, found.range or (None, None))
-    return "" if found.range is None else low if low == high else f"{low} to {high}"
-
-
-def _lost(standing: Standing) -> str:
+def _lost(details: Details) -> str:
     """How many of all a candidate's runs diverged or did not finish."""
-    lost = standing.all_diverged + standing.all_failed
-    return f"{lost} of {standing.all_runs}" if lost else ""
+    lost = details.diverged + details.failed
+    return f"{lost} of {details.runs}" if lost else ""
 
 
 def _needed(pair: Comparison) -> str:
-    if pair.outcome != "undecided":
+    """The fresh seeds that would settle a difference of the margin."""
+    if pair.outcome != "undecided" or pair.seeds_low is None:
         return ""
-    return f"> {MOST_SEEDS:,}" if pair.seeds_to_decide is None else f"{pair.seeds_to_decide:,}"
+    most = f"{pair.seeds_high:,}" if pair.seeds_high else f"more than {MOST_SEEDS:,}"
+    return f"{pair.seeds_low:,} to {most}"
 
 
 def duration(seconds: float) -> str:

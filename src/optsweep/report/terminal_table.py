@@ -20,6 +20,7 @@ from optsweep.records.grouping import Configuration
 from optsweep.records.run import SCORES, RunRecord, SweepRecord, ranking_split
 from optsweep.records.values import SPLIT_NAMES, label, printable
 from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
+from optsweep.verdict.workloads import workloads
 
 MOST_ROWS, MOST_FAILURES = 30, 10
 
@@ -44,7 +45,7 @@ def mean_and_deviation(configuration: Configuration, metric: str, between: str =
 
 def repeated(sweep: SweepRecord) -> bool:
     """Whether runs of the sweep differ in seed alone."""
-    return "seed" in sweep.grid
+    return "seed" in sweep.grid or bool(sweep.confirm_seeds)
 
 
 def counts(sweep: SweepRecord) -> dict[str, int]:
@@ -60,14 +61,37 @@ def _ending(run: RunRecord) -> str:
     return "diverged" if run.diverged else "pruned"
 
 
+def ranked_by_workload(sweep: SweepRecord) -> dict[str, list[RunRecord]]:
+    """The runs of each workload, the best first; ranks of different workloads are not compared."""
+    return {name: ranked_runs(part.runs) for name, part in workloads(sweep).items()}
+
+
+def configurations_by_workload(sweep: SweepRecord) -> dict[str, list[Configuration]]:
+    """The configurations of each workload, the best first; none where no seeds were swept."""
+    if not repeated(sweep):
+        return {}
+    return {
+        name: ranked_configurations(part.runs, sweep.confirm_seeds)
+        for name, part in workloads(sweep).items()
+    }
+
+
 def sentence(sweep: SweepRecord) -> str:
-    """What won, with its scores; where ranking fell back to test, that too."""
+    """What ranks first, with its scores, on a line for each workload."""
+    parts = workloads(sweep)
+    if len(parts) < 2:
+        return _sentence(sweep)
+    return "\n".join(f"{printable(name)}: {_sentence(part)}" for name, part in parts.items())
+
+
+def _sentence(sweep: SweepRecord) -> str:
+    """What ranks first in a workload; where ranking fell back to test, that too."""
     winner = best_run(sweep.runs)
     if winner is None:
         return _nothing(sweep)
     split = ranking_split(winner.metrics)
     if repeated(sweep):
-        configurations = ranked_configurations(sweep.runs)
+        configurations = ranked_configurations(sweep.runs, sweep.confirm_seeds)
         words = _best_configuration(configurations[0], len(configurations), winner)
     else:
         words = _best_run(winner, len(sweep.runs))
@@ -124,21 +148,21 @@ class _Column:
 
 
 def terminal_table(sweep: SweepRecord, width: int = 80) -> Table:
-    """The best thirty, ranked, no wider than `width` columns as far as the swept values allow.
+    """The best thirty, ranked within their workloads, in `width` columns if swept values allow.
 
     Below it: what is missing, and why runs failed.
     """
-    ranked = ranked_runs(sweep.runs)
-    configurations = ranked_configurations(sweep.runs) if repeated(sweep) else []
-    columns = (
-        _configuration_columns(sweep, configurations)
-        if configurations
-        else _run_columns(sweep, ranked)
-    )
+    ranked = ranked_by_workload(sweep)
+    grouped = configurations_by_workload(sweep)
+    most = max(MOST_ROWS // max(len(ranked), 1), 1)  # of each workload
+    shown = [each for own in grouped.values() for each in own[:most]]
+    runs = [run for own in ranked.values() for run in own[:most]]
+    columns = _configuration_columns(sweep, shown) if shown else _run_columns(sweep, runs)
     _fit(columns, width)
-    left_out = len(configurations or ranked) - MOST_ROWS
+    count = sum(map(len, (grouped or ranked).values()))
+    left_out = count - len(shown or runs)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    table.caption = Text("\n".join(_below(sweep, ranked, left_out, bool(configurations))))
+    table.caption = Text("\n".join(_below(sweep, left_out, bool(shown))))
     table.caption_justify, table.caption_style, table.header_style = "left", "", "bold"
     spaces = [_space(key, place) for place, key in enumerate(columns)]
     for (key, column), space in zip(columns.items(), spaces, strict=True):
@@ -170,8 +194,7 @@ def _space(key: str, place: int) -> str:
     return "" if place == 0 or key.endswith("/loss") else " "
 
 
-def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _Column]:
-    shown = ranked[:MOST_ROWS]
+def _run_columns(sweep: SweepRecord, shown: Sequence[RunRecord]) -> dict[str, _Column]:
     swept = {
         f"swept {key}": _Column(_head(key), [_cell(run.swept, key) for run in shown])
         for key in sweep.grid
@@ -182,9 +205,8 @@ def _run_columns(sweep: SweepRecord, ranked: Sequence[RunRecord]) -> dict[str, _
 
 
 def _configuration_columns(
-    sweep: SweepRecord, configurations: Sequence[Configuration]
+    sweep: SweepRecord, shown: Sequence[Configuration]
 ) -> dict[str, _Column]:
-    shown = configurations[:MOST_ROWS]
     columns = {
         f"swept {key}": _Column(_head(key), [_cell(each.swept, key) for each in shown])
         for key in sweep.grid
@@ -236,12 +258,15 @@ def _short_notes(run: RunRecord) -> str:
     return "; ".join(word for word in words if word)
 
 
-def _below(
-    sweep: SweepRecord, ranked: Sequence[RunRecord], left_out: int, grouped: bool
-) -> list[str]:
-    what = "configurations" if grouped else "runs"
-    lines = [f"and {left_out:,} more {what}, in table.csv"] * (left_out > 0)
-    failed = [run for run in ranked if run.status == "FAILED"]
+def _below(sweep: SweepRecord, left_out: int, grouped: bool) -> list[str]:
+    lines = []
+    if sweep.confirm_seeds and grouped:
+        lines.append("ranked by the seeds that chose; means are over these and the fresh ones")
+    if left_out > 0:
+        lines.append(
+            f"and {left_out:,} more {'configurations' if grouped else 'runs'}, in table.csv"
+        )
+    failed = [run for run in ranked_runs(sweep.runs) if run.status == "FAILED"]
     for run in failed[:MOST_FAILURES]:
         lines.append(printable(f"{run.name}: {run.notes}".replace("\n", " ")))
     if len(failed) > MOST_FAILURES:

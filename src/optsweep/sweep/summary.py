@@ -32,9 +32,10 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
         TrackingError: the store refuses what is logged.
     """
     verdict = judge(record)
-    console.print(terminal_table(record, console.width))
-    for line in (sentence(record), *few_sentences(verdict)):
+    for line in few_sentences(verdict):
         _say(console, line)
+    console.print(terminal_table(record, console.width))
+    _say(console, sentence(record))
     # Before anything is asked of the store, whatever becomes of that.
     written = report.write(record, folder, verdict)
     _say(console, f"report  {folder / 'report.html'}")

@@ -1,4 +1,4 @@
-"""Who competes in a sweep: the optimizers, or what else was swept that is no number.
+"""Who competes in a sweep: the optimizers, or what else is compared, workload by workload.
 
 `candidates` is given a sweep and hands on its configurations by candidate, the best first, ranked
 by validation as the table ranks them. Nothing here looks at test data where there is validation.
@@ -6,20 +6,21 @@ by validation as the table ranks them. Nothing here looks at test data where the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from optsweep.records.grouping import Configuration, optimizer_of
-from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.run import SweepRecord
 from optsweep.records.values import identity, is_number, label
 from optsweep.verdict.ranking import ranked_configurations
+from optsweep.verdict.workloads import compared_key, workloads
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate and its configurations, best first: by mean accuracy over seeds, then loss."""
+    """A candidate and its configurations in one workload, those that were chosen first."""
 
     name: str
     configurations: Sequence[Configuration]
+    workload: str = ""
 
     @property
     def best(self) -> Configuration | None:
@@ -35,41 +36,18 @@ class Candidate:
         )
 
 
-def candidate_key(grid: Mapping[str, Sequence[Any]]) -> str | None:
-    """What the candidates are values of: `optimizer`, else the first swept key of no numbers.
-
-    None where only numbers were swept: then there is one candidate.
-    """
-    if len(grid.get("optimizer", ())) > 1:
-        return "optimizer"
-    for key, choices in grid.items():
-        if key != "seed" and len(choices) > 1 and not all(map(is_number, choices)):
-            return key
-    return None
-
-
 def candidates(sweep: SweepRecord) -> list[Candidate]:
-    """The candidates, the one with the best configuration first."""
-    key = candidate_key(sweep.grid)
-    found: dict[str, list[Configuration]] = {}
-    for configuration in ranked_configurations(sweep.runs):
-        named = label(configuration.swept.get(key)) if key else optimizer_of(configuration.runs[0])
-        found.setdefault(named, []).append(configuration)
-    return [Candidate(name, configurations) for name, configurations in found.items()]
-
-
-def seed_of(run: RunRecord) -> Any:
-    """The run's seed, swept or not."""
-    return run.swept.get("seed", run.params.get("seed", 0))
-
-
-def by_seed(configuration: Configuration, metric: str) -> dict[Any, float]:
-    """The metric of a configuration's sound runs by seed; of two runs at one seed the first."""
-    found: dict[Any, float] = {}
-    for run in configuration.sound:
-        if metric in run.metrics:
-            found.setdefault(seed_of(run), run.metrics[metric])
-    return found
+    """The candidates of each workload, the one with the best configuration first."""
+    key = compared_key(sweep.grid, sweep.compare)
+    every = []
+    for workload, part in workloads(sweep).items():
+        found: dict[str, list[Configuration]] = {}
+        for configuration in ranked_configurations(part.runs, sweep.confirm_seeds):
+            swept, run = configuration.swept, configuration.runs[0]
+            name = label(swept.get(key)) if key else optimizer_of(run)
+            found.setdefault(name, []).append(configuration)
+        every += [Candidate(name, own, workload) for name, own in found.items()]
+    return every
 
 
 def neighbours(
@@ -85,5 +63,5 @@ def neighbours(
     return dict(sorted(found.items()))
 
 
-def _without(swept: Mapping[str, Any], key: str) -> dict[str, str]:
+def _without(swept: Mapping[str, object], key: str) -> dict[str, str]:
     return {name: identity(value) for name, value in swept.items() if name != key}

@@ -1,55 +1,67 @@
-"""Which candidate wins and how sure that is: plain run records in, a `Verdict` out.
+"""Which candidate is best and how sure that is: plain run records in, a `Verdict` out.
 
-Each candidate's configuration is chosen on validation and judged on test. Runs at one seed share
-initial weights and batches, so candidates are compared by their differences at the seeds that both
-have. The procedures are those of scipy and statsmodels: Student's t interval, the paired t test,
-Holm's correction for the number of comparisons, the power of the t test, and the bootstrap.
+Each workload is judged by itself. Each candidate's configuration is chosen on validation and judged
+on test, at fresh seeds where the sweep confirmed it: `scores.judge` does both.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from optsweep.records.run import SweepRecord
-from optsweep.records.values import distinct
+from optsweep.records.grouping import Configuration, chance, seed_of
+from optsweep.records.merging import MergedRecord
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.values import distinct, identity
 from optsweep.verdict.boundaries import boundaries
-from optsweep.verdict.candidates import Candidate, by_seed, candidate_key, candidates, seed_of
-from optsweep.verdict.comparison import _pairs, compare, corrected
-from optsweep.verdict.intervals import estimate
+from optsweep.verdict.candidates import Candidate, candidates
+from optsweep.verdict.profile import Profile, profile
 from optsweep.verdict.ranking import ranking_splits
+from optsweep.verdict.run_rows import by_text, rows_of
+from optsweep.verdict.scores.answer import Answer, Workload
+from optsweep.verdict.scores.judge import judge_table
 from optsweep.verdict.sensitivity import sensitivity
 from optsweep.verdict.time_to_target import speed, time_to_target
-from optsweep.verdict.verdict import Standing, Verdict
+from optsweep.verdict.verdict import Details, Verdict, WorkloadDetails
+from optsweep.verdict.workloads import compared_key, workload_keys
+
+_CONFIRM = "confirm=5"  # what is advised
 
 
 def judge(sweep: SweepRecord) -> Verdict:
     """The verdict on a sweep, whatever became of its runs."""
     found = candidates(sweep)
-    splits = ranking_splits(
-        configuration for each in found for configuration in each.configurations
-    )
+    splits = ranking_splits(each for one in found for each in one.configurations)
     judged_on = _judging_split(sweep, splits)
-    standings = [_standing(each, judged_on, sweep) for each in found]
-    comparisons = [
-        compare(first, second, judged_on, sweep.intervals) for first, second in _pairs(found)
-    ]
-    timed = [each for each in standings if each.times_to_target]
+    answer = judge_table(
+        rows_of(sweep, found, judged_on),
+        margin=sweep.margin,
+        lost={name: chance(_runs(found, name)) for name in {each.workload for each in found}},
+        looks=sweep.looks,
+    )
+    workloads = [_details(sweep, workload, found) for workload in answer.workloads]
+    counts = [candidate.counts() for candidate in found]
     return Verdict(
-        key=candidate_key(sweep.grid),
+        answer=answer,
+        key=compared_key(sweep.grid, sweep.compare),
         chosen_on=splits or [judged_on],
         judged_on=judged_on,
-        intervals=sweep.intervals,
-        seeds=distinct(seed_of(run) for run in sweep.runs),
+        seeds=distinct(run.swept.get("seed", run.params.get("seed", 0)) for run in sweep.runs),
+        confirm_seeds=list(sweep.confirm_seeds),
         runs=len(sweep.runs),
-        diverged=sum(each.all_diverged for each in standings),
-        failed=sum(each.all_failed for each in standings),
+        diverged=sum(diverged for _, diverged, _ in counts),
+        failed=sum(failed for *_, failed in counts),
         pruned=sum(run.pruned for run in sweep.runs),
-        standings=standings,
-        comparisons=corrected(comparisons),
-        edges=[edge for each in found for edge in boundaries(each, sweep.search)],
+        workloads=workloads,
         target=sweep.target,
-        fastest=[each.name for each in sorted(timed, key=lambda e: speed(e.times_to_target[0]))],
         extended=list(sweep.extended),
         search=dict(sweep.search),
+        confirming=_confirming(sweep),
+        profile=_profile(answer, workloads, sweep.target),
     )
+
+
+def _runs(found: Sequence[Candidate], workload: str) -> list[RunRecord]:
+    own = [each for each in found if each.workload == workload]
+    return [run for one in own for each in one.configurations for run in each.runs]
 
 
 def _judging_split(sweep: SweepRecord, splits: Sequence[str]) -> str:
@@ -58,23 +70,73 @@ def _judging_split(sweep: SweepRecord, splits: Sequence[str]) -> str:
     return "test" if tested or not splits else splits[0]
 
 
-def _standing(candidate: Candidate, judged_on: str, sweep: SweepRecord) -> Standing:
-    best = candidate.best
-    values = list(by_seed(best, f"{judged_on}/accuracy").values()) if best else []
-    runs, diverged, failed = candidate.counts()
-    times = time_to_target(candidate, sweep.target) if sweep.target is not None else []
-    return Standing(
-        name=candidate.name,
-        swept=dict(best.swept) if best else {},
-        run_ids=[run.run_id for run in best.runs] if best else [],
-        chosen_by=best.mean(f"{best.split}/accuracy") if best else None,
-        score=estimate(values, sweep.intervals) if values else None,
-        runs=len(best.runs) if best else 0,
-        diverged=best.diverged if best else 0,
-        failed=best.failed if best else 0,
-        all_runs=runs,
-        all_diverged=diverged,
-        all_failed=failed,
-        sensitivity=sensitivity(candidate),
-        times_to_target=times,
+def _details(sweep: SweepRecord, workload: Workload, found: Sequence[Candidate]) -> WorkloadDetails:
+    own = {each.name: each for each in found if each.workload == workload.name}
+    details = [_detail(sweep, own[each.name], each.chosen) for each in workload.candidates]
+    timed = [each for each in details if each.times_to_target]
+    hidden = {"seed", *workload_keys(sweep), compared_key(sweep.grid, sweep.compare)}
+    tuned = [key for key, choices in sweep.grid.items() if len(choices) > 1 and key not in hidden]
+    return WorkloadDetails(
+        name=workload.name,
+        tuning="learning rate" if tuned == ["lr"] else "configuration",
+        runs=sum(each.runs for each in details),
+        diverged=sum(each.diverged for each in details),
+        failed=sum(each.failed for each in details),
+        pruned=sum(each.pruned for each in details),
+        candidates=details,
+        fastest=[each.name for each in sorted(timed, key=lambda e: speed(e.times_to_target[0]))],
     )
+
+
+def _detail(sweep: SweepRecord, candidate: Candidate, text: str | None) -> Details:
+    chosen = by_text(sweep, candidate)[text] if text is not None else None
+    others = [each for each in candidate.configurations if each is not chosen]
+    first = replace(candidate, configurations=[chosen, *others] if chosen else others)
+    runs, diverged, failed = candidate.counts()
+    return Details(
+        name=candidate.name,
+        swept=dict(chosen.swept) if chosen else {},
+        run_ids=[run.run_id for run in _judging(sweep, candidate, chosen)],
+        runs=runs,
+        diverged=diverged,
+        failed=failed,
+        pruned=sum(each.pruned for each in candidate.configurations),
+        edges=boundaries(first, sweep.search),
+        sensitivity=sensitivity(candidate),
+        times_to_target=time_to_target(candidate, sweep.target) if sweep.target is not None else [],
+    )
+
+
+def _judging(
+    sweep: SweepRecord, candidate: Candidate, chosen: Configuration | None
+) -> list[RunRecord]:
+    """The runs of the chosen configuration that judge it: those at fresh seeds, if any."""
+    if chosen is None:
+        return []
+    fresh = set(map(identity, sweep.confirm_seeds))
+    confirming = [run for run in chosen.runs if seed_of(run) in fresh]
+    return confirming if confirming and len(candidate.configurations) > 1 else list(chosen.runs)
+
+
+def _confirming(sweep: SweepRecord) -> str:
+    """The sweep's command with what confirms its choice, which reuses all that is finished."""
+    if isinstance(sweep, MergedRecord):
+        return ""
+    typed = [each for each in sweep.overrides if not each.lstrip("+").startswith("resume=")]
+    asked = any(each.lstrip("+").startswith("confirm=") for each in typed)
+    more = ["resume=true"] if asked else [_CONFIRM, "resume=true"]
+    return replace(sweep, overrides=[*typed, *more]).command
+
+
+def _profile(
+    answer: Answer, details: Sequence[WorkloadDetails], target: float | None
+) -> Profile | None:
+    """By the time to the target where one was asked for, else by the error."""
+    if target is not None:
+        times = [{c.name: c.times_to_target[0].epochs for c in own.candidates} for own in details]
+        return profile("epochs to the target", times)
+    errors = [
+        {each.name: 1 - each.score.mean if each.score else None for each in own.candidates}
+        for own in answer.workloads
+    ]
+    return profile("error", errors)

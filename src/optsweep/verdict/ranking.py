@@ -1,9 +1,12 @@
 """Which runs and configurations are best: by the accuracy that ranks, ties by its loss."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from optsweep.records.grouping import Configuration, _identity, _unseeded
+from optsweep.records.grouping import Configuration, _identity, _unseeded, chance, seed_of
 from optsweep.records.run import RunRecord, ranking_split
+from optsweep.records.values import identity
 
 
 def ranked_runs(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -35,19 +38,27 @@ def best_run(runs: Sequence[RunRecord]) -> RunRecord | None:
     return ranked_runs(sound)[0] if sound else None
 
 
-def ranked_configurations(runs: Iterable[RunRecord]) -> list[Configuration]:
+def ranked_configurations(
+    runs: Iterable[RunRecord], confirm_seeds: Iterable[Any] = ()
+) -> list[Configuration]:
     """The configurations of the runs, the best first, equal ones in their order.
 
-    They are ranked by the mean accuracy over seeds, where a diverged run counts as 0: it speaks
-    against a configuration, while a killed run says nothing. Those without a sound run are
-    last, of these the pruned ones first, the longest before the others.
+    They are ranked by the mean accuracy over seeds, where a run that diverged or failed counts as
+    chance: it speaks against a configuration, while a killed run says nothing. Runs at
+    `confirm_seeds` do not count where there are others. Those without a sound run are last, of
+    these the pruned ones first, the longest before the others.
     """
+    fresh = set(map(identity, confirm_seeds))
     gathered: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for run in runs:
         gathered.setdefault(_identity(run), []).append(run)
-    return sorted(
-        (Configuration(_unseeded(own[0]), own) for own in gathered.values()), key=_standing
-    )
+    found = [Configuration(_unseeded(own[0]), own) for own in gathered.values()]
+    return sorted(found, key=lambda each: _standing(_without(each, fresh)))
+
+
+def _without(configuration: Configuration, fresh: set[str]) -> Configuration:
+    others = [run for run in configuration.runs if seed_of(run) not in fresh] if fresh else []
+    return replace(configuration, runs=others) if others else configuration
 
 
 def ranking_splits(configurations: Iterable[Configuration]) -> list[str]:
@@ -66,5 +77,7 @@ def _standing(configuration: Configuration) -> tuple[int, float, float]:
     if not configuration.sound:
         return (2 if configuration.diverged else 3), 0.0, 0.0
     accuracies = configuration.values(f"{configuration.split}/accuracy")
-    accuracy = sum(accuracies) / max(len(accuracies) + configuration.diverged, 1)
+    lost = sum(run.diverged or run.status == "FAILED" for run in configuration.runs)
+    total = sum(accuracies) + lost * chance(configuration.runs)
+    accuracy = total / max(len(accuracies) + lost, 1)
     return 0, -accuracy, configuration.mean(f"{configuration.split}/loss") or 0.0

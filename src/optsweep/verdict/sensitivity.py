@@ -8,8 +8,6 @@ from optsweep.records.grouping import Configuration
 from optsweep.records.values import is_number
 from optsweep.verdict.candidates import Candidate
 
-POINT = 0.01  # of accuracy
-
 
 @dataclass(frozen=True)
 class RatePoint:
@@ -32,13 +30,11 @@ class RatePoint:
 class Sensitivity:
     """A candidate over the learning rate.
 
-    `range` holds the ends of the widest run of neighbouring swept rates at which no seed diverged
-    and the mean is within a point of the best; `largest_stable` the largest at which all runs
-    finished and none diverged, None where there is no such rate.
+    `largest_stable` is the largest rate at which all runs finished and none diverged, None where
+    there is no such rate.
     """
 
     points: Sequence[RatePoint]
-    range: tuple[float, float] | None
     largest_stable: float | None
 
 
@@ -55,7 +51,7 @@ def sensitivity(candidate: Candidate) -> Sensitivity | None:
     stable = [
         point.lr for point in points if point.runs and not point.diverged and not point.failed
     ]
-    return Sensitivity(points, _widest(points), max(stable, default=None))
+    return Sensitivity(points, max(stable, default=None))
 
 
 def _point(rate: float, configurations: Sequence[Configuration]) -> RatePoint:
@@ -69,22 +65,4 @@ def _point(rate: float, configurations: Sequence[Configuration]) -> RatePoint:
         runs=sum(len(configuration.runs) for configuration in configurations),
         diverged=sum(configuration.diverged for configuration in configurations),
         failed=sum(configuration.failed for configuration in configurations),
-    )
-
-
-def _widest(points: Sequence[RatePoint]) -> tuple[float, float] | None:
-    best = max((point.mean for point in points if point.mean is not None), default=None)
-    if best is None:
-        return None
-    ranges: list[tuple[float, float]] = []
-    open_range = False
-    for point in points:
-        # A hair more than a point, lest 0.97 - 0.96 count as 0.010000000000000009.
-        near = point.mean is not None and point.mean >= best - POINT - 1e-9 and not point.diverged
-        if near:
-            ranges.append((ranges.pop()[0] if open_range else point.lr, point.lr))
-        open_range = near
-    ratio = all(point.lr > 0 for point in points)
-    return max(
-        ranges, key=lambda ends: ends[1] / ends[0] if ratio else ends[1] - ends[0], default=None
     )

@@ -1,203 +1,192 @@
-"""A verdict in words: for the terminal, the report and MLflow.
+"""A sweep's verdict in words: for the terminal, the report and MLflow.
 
-`sentences` is given a verdict and hands on plain sentences, the most important first. Differences
-are in points, hundredths of accuracy; scores are fractions of 1, as everywhere else.
+`sentences` is given a verdict and hands on plain sentences for each workload, the answer first.
+Differences are in points, hundredths of accuracy; scores are fractions of 1, as everywhere else.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from optsweep.records.values import SPLIT_NAMES, label, named, printable
+from optsweep.records.values import SPLIT_NAMES, label
 from optsweep.verdict.boundaries import Boundary
-from optsweep.verdict.verdict import LEVEL, MOST_SEEDS, Comparison, Estimate, Standing, Verdict
+from optsweep.verdict.scores.answer import Candidate, Workload
+from optsweep.verdict.scores.phrases import counted, plain
+from optsweep.verdict.scores.words import answer_lines, further_lines, what_next
+from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
-_MOST = 5  # comparisons and candidates that a terminal or a page shows as sentences
-_FEW_SEEDS = 4  # below which an interval is said to be wide
-_FEW_FOR_BOOTSTRAP = 10  # below which a bootstrap has too few values to draw from
+_MOST = 6  # names on one line
+_CONFIRM = "add confirm=5 resume=true to the command."
 
 
-def sentences(verdict: Verdict, most: int | None = None) -> list[str]:
-    """All that the verdict says, a sentence or two each; of a kind at most `most`.
-
-    Empty where no run finished without diverging.
-    """
-    if verdict.leader is None:
-        return []
-    lines = [
-        *_limited([comparison(e, verdict) for e in verdict.comparisons], most, "comparisons"),
-        _chance(verdict),
-        *_limited([score(e, verdict) for e in verdict.standings if e.score], most, "scores"),
-        _unsound(verdict),
-        _pruned(verdict),
-        f"The grid was extended by {', '.join(verdict.extended)}." if verdict.extended else "",
-        _edges(verdict),
-        _rates(verdict, most),
-        _target(verdict, most),
-        _method(verdict),
-    ]
-    return [printable(line) for line in lines if line]
+def sentences(verdict: Verdict) -> dict[str, list[str]]:
+    """All that the verdict says, by workload: the answer, what to type next, warnings, the rest."""
+    return {
+        workload.name: [
+            *answer_of(verdict, workload, details),
+            *advice_of(verdict, workload, details),
+            *reasons_of(verdict, workload, details),
+        ]
+        for workload, details in verdict.parts
+    }
 
 
 def few_sentences(verdict: Verdict) -> list[str]:
-    """The sentences as a terminal and a page show them: of many candidates only the first."""
-    return sentences(verdict, _MOST)
+    """The sentences as a terminal shows them: of several workloads the answer and the advice.
+
+    With the whole command that confirms the choice.
+    """
+    if len(verdict.parts) == 1:
+        lines = [line for own in sentences(verdict).values() for line in own]
+        return [with_command(verdict, line) for line in lines]
+    lines = []
+    for workload, details in verdict.parts:
+        said = [*answer_of(verdict, workload, details), *advice_of(verdict, workload, details)]
+        lines += [f"{workload.name}:", *(f"  {line}" for line in said)]
+    if verdict.confirming and any(_CONFIRM in line for line in lines):
+        lines += plain([with_command(verdict, f"To confirm at fresh seeds, {_CONFIRM}")])
+    return lines + outcome_lines(verdict)
+
+
+def with_command(verdict: Verdict, line: str) -> str:
+    """The line, and if it is that which says how to confirm, with the whole command."""
+    return line.replace(_CONFIRM, f"type: {verdict.confirming}") if verdict.confirming else line
 
 
 def headline(verdict: Verdict) -> str:
-    """The one sentence that counts most; empty where there is nothing to say."""
-    return next(iter(sentences(verdict)), "")
+    """What counts most, one workload after the other; empty where nothing finished."""
+    said = [
+        (f"{workload.name}: " if workload.name else "") + answer_of(verdict, workload, details)[0]
+        for workload, details in verdict.parts
+        if workload.best
+    ]
+    return " | ".join(said)
 
 
-def _limited(lines: Sequence[str], most: int | None, what: str) -> list[str]:
-    said = [line for line in lines if line]
-    if most is None or len(said) <= most + 1:
-        return said
-    return [*said[:most], f"And {len(said) - most} more {what}, in verdict.json."]
+def answer_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) -> list[str]:
+    """The answer for one workload, in three lines."""
+    return answer_lines(verdict.answer, workload, details.tuning) if workload.best else []
 
 
-def at(standing: Standing, key: str | None) -> str:
-    """A candidate with the values that were chosen for it: `adam at 0.001`."""
-    return f"{standing.name}{chosen(standing.swept, key)}"
+def advice_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) -> list[str]:
+    """What to type next for one workload, and what to beware of."""
+    if not workload.best:
+        return []
+    return plain(
+        [
+            what_next(verdict.answer, workload, _CONFIRM) or _more_seeds(verdict, workload),
+            _edges(details, bool(verdict.search), bool(verdict.extended)),
+            _unsound(details),
+            _pruned(details),
+        ]
+    )
 
 
-def chosen(swept: Mapping[str, Any], key: str | None) -> str:
-    """A configuration's values but the candidate's own: ` at 0.001`, ` at lr=0.1 batch_size=64`."""
-    values = {name: value for name, value in swept.items() if name != key}
-    if list(values) == ["lr"]:
-        return f" at {label(values['lr'])}"
-    return f" at {named(values)}" if values else ""
+def reasons_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) -> list[str]:
+    """What the answer for one workload rests on."""
+    if not workload.best:
+        return []
+    extended = ", ".join(verdict.extended)
+    rest = [
+        f"The grid was extended by {extended}." if extended else "",
+        _stable(details),
+        _target(verdict, details),
+        _method(verdict),
+    ]
+    return [*further_lines(verdict.answer, workload), *plain(rest)]
 
 
-def comparison(pair: Comparison, verdict: Verdict) -> str:
-    """What one comparison says; empty where there is only one seed, of which `_chance` speaks."""
-    first, second = verdict.standing(pair.first), verdict.standing(pair.second)
-    winner, other = at(first, verdict.key), at(second, verdict.key)
-    difference = f"{points(pair.difference or 0.0)} points"
-    if pair.outcome == "too few seeds":
-        if len(verdict.seeds) < 2:
-            return ""
-        return f"Not enough shared seeds to compare {winner} and {other}: {_seeds(pair.seeds)}."
-    if pair.outcome == "no spread":
-        said = f"{winner} is ahead of {other} by {difference}"
-        said = f"{winner} and {other} score the same" if not pair.difference else said
-        return f"Undecided: {said} at each of {_seeds(pair.seeds)}, no spread to judge chance by."
-    interval = f"interval {points(pair.low or 0.0)} to {points(pair.high or 0.0)}"
-    chance = f"{_seeds(pair.seeds)}, {probability(pair.p_holm or 0.0)}"
-    if pair.outcome == "beats":
-        return (
-            f"{winner} beats {other} by {difference} ({100 * LEVEL:.0f} % {interval}, {chance})"
-            f"{_but(pair, verdict)}."
+def outcome_lines(verdict: Verdict) -> list[str]:
+    """Over several workloads: how often each candidate is best, and how close to the best."""
+    names = list(dict.fromkeys(c.name for own in verdict.answer.workloads for c in own.candidates))
+    if len(verdict.parts) < 2 or len(names) < 2:
+        return []
+    count = len(verdict.parts)
+    best = [
+        f"{name} {sum(name in own.best for own in verdict.answer.workloads)}"
+        for name in names[:_MOST]
+    ]
+    lines = [f"Workloads (of {count}) in which no other is ahead: {', '.join(best)}."]
+    if verdict.profile:
+        close = [
+            f"{name} {label(own[verdict.profile.factors.index(1.1)], 2)}"
+            for name, own in list(verdict.profile.shares.items())[:_MOST]
+        ]
+        lines.append(
+            f"Share of workloads within 1.1 times the lowest {verdict.profile.cost}, a description "
+            f"and no test: {', '.join(close)}."
         )
-    many = pair.seeds_to_decide is None
-    needed = f"more than {MOST_SEEDS:,}" if many else f"about {pair.seeds_to_decide:,}"
-    if (pair.low or 0.0) > 0:
-        interval += ", which leaves out zero, but not after correction"
-    return (
-        f"Undecided between {winner} and {other}: {difference}, {interval} ({chance}); "
-        f"{needed} seeds would decide a difference of this size{_but(pair, verdict)}."
-    )
+    return plain(lines)
 
 
-def _but(pair: Comparison, verdict: Verdict) -> str:
-    """What a reader has to know beside a comparison: lost seeds, and a choice that was wrong."""
-    first, second = verdict.standing(pair.first), verdict.standing(pair.second)
-    words = [
-        f"{standing.name} lost {lost} of its {standing.runs} seeds"
-        for standing in (first, second)
-        if (lost := standing.diverged + standing.failed)
-    ]
-    order = [each.name for each in verdict.standings]
-    if pair.outcome == "beats" and order.index(first.name) > order.index(second.name):
-        words.append(f"{_split(verdict.chosen_on)} had {second.name} ahead")
-    return f", though {' and '.join(words)}" if words else ""
+def outcome(workload: Workload, candidate: Candidate) -> str:
+    """One candidate's part in a workload's answer, in a word or three."""
+    if candidate.score is None:
+        return "not finished"
+    if candidate.name in workload.best:
+        return "best" if len(workload.best) == 1 else "one of the best"
+    behind = [pair for pair in workload.comparisons if pair.second == candidate.name]
+    return "worse" if any(pair.outcome == "beats" for pair in behind) else "behind"
 
 
-def score(standing: Standing, verdict: Verdict) -> str:
-    """A candidate's judged score with its interval."""
-    assert standing.score is not None
-    lost = standing.diverged + standing.failed
-    return (
-        f"{at(standing, verdict.key)}: {SPLIT_NAMES[verdict.judged_on]} accuracy "
-        f"{standing.score.mean:.4f}{_interval(standing.score)}"
-        f"{f'; lost {lost} of its {standing.runs} seeds' if lost else ''}."
-    )
+def at(name: str, chosen: str | None) -> str:
+    """A candidate with the configuration that was chosen for it: `adam at 0.001`."""
+    return f"{name} at {chosen}" if chosen else name
 
 
-def _interval(found: Estimate) -> str:
-    if found.seeds < 2:
+def _more_seeds(verdict: Verdict, workload: Workload) -> str:
+    """What gives one candidate's configurations a chance to differ beyond luck."""
+    if len(verdict.seeds) > 1 or sum(each.configurations for each in workload.candidates) < 2:
         return ""
-    if found.low is None or found.high is None:
-        return f" (the same at {_seeds(found.seeds)})"
-    level = f"{100 * LEVEL:.0f} % interval"
-    return f" ({level} {found.low:.4f} to {found.high:.4f}, {_seeds(found.seeds)})"
+    first = verdict.seeds[0] if verdict.seeds and isinstance(verdict.seeds[0], int) else 0
+    return f"Add seed={','.join(str(first + place) for place in range(5))}."
 
 
-def _chance(verdict: Verdict) -> str:
-    """How far the number of seeds allows a statement."""
-    if len(verdict.seeds) < 2:
-        first = verdict.seeds[0] if verdict.seeds and isinstance(verdict.seeds[0], int) else 0
-        add = ",".join(str(first + n) for n in range(5))
-        if verdict.search and verdict.leader:
-            best = " ".join(f"{key}={label(each)}" for key, each in verdict.leader.swept.items())
-            return (
-                "One seed is not enough to decide; repeat the best, with all else as it was, "
-                f"by -m {best} seed={add}."
-            )
-        return f"One seed is not enough to decide; add seed={add}."
-    most = max((each.score.seeds for each in verdict.standings if each.score), default=0)
-    if 2 <= most < _FEW_FOR_BOOTSTRAP and verdict.intervals == "bootstrap":
-        return f"A bootstrap over {_seeds(most)} makes intervals too narrow; intervals=t is honest."
-    if 2 <= most < _FEW_SEEDS:
-        return f"{_seeds(most).capitalize()} make wide intervals; more seeds narrow them."
-    return ""
-
-
-def _unsound(verdict: Verdict) -> str:
+def _unsound(details: WorkloadDetails) -> str:
     """How many runs diverged or did not finish, and whose they were."""
-    if not verdict.diverged and not verdict.failed:
-        return ""
-    kinds = {"diverged": verdict.diverged, "did not finish": verdict.failed}
-    counted = " and ".join(f"{count:,} {what}" for what, count in kinds.items() if count)
-    whose = [
-        f"{each.name} {each.all_diverged + each.all_failed:,}"
-        for each in verdict.standings
-        if each.all_diverged or each.all_failed
+    kinds = [
+        _counted_by_candidate(details, "diverged", "diverged"),
+        _counted_by_candidate(details, "failed", "did not finish"),
     ]
-    of = f" ({', '.join(whose)})" if len(verdict.standings) > 1 else ""
-    return f"Of {verdict.runs:,} runs {counted}{of}."
+    counts = " and ".join(filter(None, kinds))
+    return f"Of {counted(details.runs, 'run')} {counts}." if counts else ""
 
 
-def _pruned(verdict: Verdict) -> str:
+def _counted_by_candidate(details: WorkloadDetails, kind: str, what: str) -> str:
+    counts = {each.name: int(getattr(each, kind)) for each in details.candidates}
+    whose = [f"{name} {count:,}" for name, count in counts.items() if count]
+    of = f" ({', '.join(whose)})" if len(counts) > 1 else ""
+    return f"{sum(counts.values()):,} {what}{of}" if whose else ""
+
+
+def _pruned(details: WorkloadDetails) -> str:
     """How many runs a search ended early."""
-    if not verdict.pruned:
+    if not details.pruned:
         return ""
-    were = "was pruned, as it looked" if verdict.pruned == 1 else "were pruned, as they looked"
-    return (
-        f"Of {verdict.runs:,} runs {verdict.pruned:,} {were} hopeless early; no score holds them."
-    )
+    were = "was pruned, as it looked" if details.pruned == 1 else "were pruned, as they looked"
+    of = f"Of {counted(details.runs, 'run')} {details.pruned:,}"
+    return f"{of} {were} hopeless early; no score holds them."
 
 
-def _edges(verdict: Verdict) -> str:
+def _edges(details: WorkloadDetails, is_search: bool, is_extended: bool) -> str:
     """The best values on an edge of what was tried, and what to type to go beyond."""
-    if not verdict.edges:
+    edges, several = details.edges, len(details.candidates) > 1
+    if not edges:
         return ""
-    several = len(verdict.standings) > 1
-    if verdict.search and any(edge.searched for edge in verdict.edges):
-        return _ends(verdict, several)
+    if is_search and any(edge.searched for edge in edges):
+        return _ends(edges, several)
     parts = [
         f"{f'{edge.contender} at ' if several else ''}{edge.key}={label(edge.value)} "
         f"({'lowest' if edge.side == 'low' else 'highest'} tried)"
-        for edge in verdict.edges
+        for edge in edges
     ]
     line = f"On the edge of the grid: {', '.join(parts)}; a better value may lie beyond"
-    typed = wider(verdict.edges)
-    by_itself = "raise extend" if verdict.extended else "extend=3"
+    typed = wider(edges)
+    by_itself = "raise extend" if is_extended else "extend=3"
     return f"{line}. Type {typed}, or {by_itself}." if typed else f"{line}."
 
 
-def _ends(verdict: Verdict, several: bool) -> str:
+def _ends(edges: Sequence[Boundary], several: bool) -> str:
     """The best values near an end of what was searched, and what to search instead."""
-    near = [edge for edge in verdict.edges if edge.searched]
+    near = [edge for edge in edges if edge.searched]
     parts = [
         f"{f'{edge.contender} at ' if several else ''}{edge.key}={label(edge.value)} "
         f"(the {edge.side} end of {edge.searched})"
@@ -220,71 +209,44 @@ def wider(edges: Sequence[Boundary]) -> str:
     )
 
 
-def _rates(verdict: Verdict, most: int | None) -> str:
-    """How wide the good learning rates are, and the largest that did not diverge."""
-    parts = []
-    for standing in verdict.standings[:most]:
-        found = standing.sensitivity
-        if found is None or found.range is None:
-            continue
-        low, high = map(label, found.range)
-        words = f"{standing.name} {low}" + (f" to {high}" if low != high else " alone")
-        if any(point.diverged or point.failed for point in found.points):
-            largest = found.largest_stable
-            words += f" (largest stable {label(largest)})" if largest else ""
-        parts.append(words)
-    return f"Learning rates within a point of the best: {', '.join(parts)}." if parts else ""
+def _stable(details: WorkloadDetails) -> str:
+    """The largest learning rate of each candidate at which nothing was lost, if anything was."""
+    parts = [
+        f"{each.name} {label(each.sensitivity.largest_stable)}"
+        for each in details.candidates[:_MOST]
+        if each.sensitivity
+        and each.sensitivity.largest_stable
+        and any(point.diverged or point.failed for point in each.sensitivity.points)
+    ]
+    return f"Largest learning rate without a lost run: {', '.join(parts)}." if parts else ""
 
 
-def _target(verdict: Verdict, most: int | None) -> str:
-    """Who reached the target first, by epochs and seconds, and who did not."""
-    if verdict.target is None:
-        return ""
+def _target(verdict: Verdict, details: WorkloadDetails) -> str:
+    """How soon each reaches the target, where a run that does not is started again."""
     parts = []
-    for name in verdict.fastest[:most]:
-        time = verdict.standing(name).times_to_target[0]
+    for name in details.fastest[:_MOST]:
+        time = details.candidate(name).times_to_target[0]
         if time.epochs is None or time.seconds is None:
             parts.append(f"{name} never")
             continue
         of = f", {time.reached} of {time.runs} seeds" if time.runs > 1 else ""
+        if time.epochs_low is not None:
+            high = "no end" if time.epochs_high is None else f"{time.epochs_high:.3g}"
+            of = f", 95 % interval {time.epochs_low:.3g} to {high}{of}"
         epochs = f"{time.epochs:.3g} epoch{'' if time.epochs == 1 else 's'}"
-        where = chosen(time.swept, verdict.key)
-        parts.append(f"{name}{where} after {epochs} ({time.seconds:.1f} s{of})")
-    reached = f"{_split(verdict.chosen_on).capitalize()} accuracy {label(verdict.target)}"
-    return f"{reached} was reached by {', '.join(parts)}."
+        parts.append(f"{name} in {epochs} ({time.seconds:.1f} s{of})")
+    split = _splits(verdict.chosen_on).capitalize()
+    what = f"{split} accuracy {label(verdict.target)} takes, runs that miss it included"
+    return f"{what}: {', '.join(parts)}." if parts else ""
 
 
 def _method(verdict: Verdict) -> str:
-    """Which split did what, and what the numbers mean."""
-    chosen, judged = _split(verdict.chosen_on), SPLIT_NAMES[verdict.judged_on]
+    """Which split did what."""
+    chosen, judged = _splits(verdict.chosen_on), SPLIT_NAMES[verdict.judged_on]
     if verdict.judged_on in verdict.chosen_on:
-        line = f"Chosen and judged on {judged} alike, as val_fraction=0: the scores flatter"
-    else:
-        line = f"Chosen on {chosen}, judged on {judged}"
-    tested = sum(each.p is not None for each in verdict.comparisons)
-    if tested:
-        line += "; compared by paired differences at shared seeds (t test"
-        line += f", corrected by Holm for {tested} comparisons)" if tested > 1 else ")"
-    line += "; intervals by bootstrap" if verdict.intervals == "bootstrap" else ""
-    return f"{line}."
+        return f"Chosen and judged on {judged} alike, as val_fraction=0: the scores flatter."
+    return f"Chosen on {chosen}, judged on {judged}."
 
 
-def _split(splits: Sequence[str]) -> str:
+def _splits(splits: Sequence[str]) -> str:
     return " or ".join(SPLIT_NAMES[split] for split in splits)
-
-
-def _seeds(count: int) -> str:
-    return "one seed" if count == 1 else f"{count} seeds"
-
-
-def points(difference: float) -> str:
-    """A difference of accuracies in points, one digit behind the point, two below a tenth."""
-    value = 100 * difference
-    digits = 1 if abs(value) >= 0.095 or abs(value) < 5e-10 else 2
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def probability(p: float) -> str:
-    """A p value as papers write it: two significant digits, none below a thousandth."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -271,3 +271,20 @@ def test_a_search_is_drawn_as_points_hollow_where_pruned() -> None:
 
 def test_a_search_has_no_map_of_two_values() -> None:
     assert set(sweep_figures(SEARCH)) == {"learning_curves", "learning_rates"}
+
+
+def test_rates_that_may_be_the_best_have_a_bar_at_the_foot() -> None:
+    able = {"adam": ["0.001", "0.01"], "sgd": ["0.1"]}
+    figure = learning_rates(SIXTY, able)
+    assert_legible(figure)
+    feet = [line for line in figure.axes[0].lines if line.get_linewidth() == 2.5]
+    drawn = [
+        np.asarray(line.get_xdata())[~np.isnan(np.asarray(line.get_ydata()))].tolist()
+        for line in feet
+    ]
+    assert sorted(drawn) == [[0.001, 0.01], [0.1]]
+    heights = [np.nanmax(np.asarray(line.get_ydata())) for line in feet]
+    low, high = figure.axes[0].get_ylim()
+    lowest = min(run.metrics["val/accuracy"] for run in SIXTY.runs if run.sound)
+    assert max(heights) < (lowest - low) / (high - low)
+    assert "may be the best" in words(figure)

@@ -8,7 +8,18 @@ from rich.console import Console
 from optsweep.records.run import SweepRecord
 from optsweep.report.terminal_table import counts, score, sentence, terminal_table
 from optsweep.verdict.ranking import best_run, ranked_configurations
-from support.records import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
+from support.records import (
+    FOUR,
+    LRS,
+    OPTIMIZERS,
+    SEARCH,
+    SIXTY,
+    TWELVE,
+    confirmed,
+    failed,
+    sweep,
+    with_runs,
+)
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [bold]b[/] :smile: \udcff \x00"
 
@@ -157,3 +168,30 @@ def test_pruned_runs_come_after_the_sound_ones_and_say_when_they_ended() -> None
     assert notes[sound : sound + 2] == ["pruned after 3 epochs", "pruned after 1 epoch"]
     assert set(notes[:sound]) == {""}
     assert counts(SEARCH)["pruned"] == 2
+
+
+def test_each_workload_is_ranked_by_itself() -> None:
+    record = sweep({"dataset": ["b", "a"], "optimizer": OPTIMIZERS, "lr": LRS, "seed": [0, 1]})
+    datasets = [
+        line.split()[0] for line in shown(record, 120) if line.split()[:1] in (["a"], ["b"])
+    ]
+    assert datasets == ["b"] * 12 + ["a"] * 12
+    first, second = sentence(record).splitlines()
+    assert first.startswith("dataset=b: Best of 12 configurations: adam dataset=b lr=0.001")
+    assert second.startswith("dataset=a: Best of 12 configurations: adam dataset=a lr=0.001")
+
+
+def test_a_share_of_the_rows_is_for_each_workload() -> None:
+    record = sweep({"dataset": ["b", "a"], "lr": LRS, "batch_size": list(range(10))})
+    lines = shown(record, 120)
+    assert sum(line.startswith("b ") for line in lines) == 15
+    assert sum(line.startswith("a ") for line in lines) == 15
+    assert lines[-1].strip() == "and 50 more runs, in table.csv"
+
+
+def test_what_was_confirmed_is_ranked_by_the_seeds_that_chose() -> None:
+    record = confirmed(SIXTY)
+    assert ranked_configurations(record.runs, record.confirm_seeds)[0].name == "adam lr=0.001"
+    order = [each.name for each in ranked_configurations(SIXTY.runs)]
+    assert [e.name for e in ranked_configurations(record.runs, record.confirm_seeds)] == order
+    assert "ranked by the seeds that chose" in "\n".join(shown(record, 120))

@@ -21,16 +21,16 @@ from optsweep.verdict.scores.judge import judge_table
 from optsweep.verdict.scores.looks import LOOKS
 from optsweep.verdict.scores.means import over_seeds, over_seeds_and_samples
 from optsweep.verdict.scores.rows import PHASES, STATUSES, Row
-from optsweep.verdict.scores.running_time import running_time
 from optsweep.verdict.scores.settling import samples_to_settle, seeds_to_settle
 from optsweep.verdict.scores.words import sentences
+from optsweep.verdict.time_to_target import running_time, running_time_interval
 from support.command import ROOT
 
 # Student's own data (Biometrika, 1908): hours of sleep gained by ten patients under two drugs.
 ONE = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 TWO = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 SCHEMA = jsonschema.Draft202012Validator(
-    json.loads((ROOT / "docs" / "scores.schema.json").read_text())
+    json.loads((ROOT / "docs" / "verdict.schema.json").read_text())
 )
 
 
@@ -250,12 +250,13 @@ def test_where_test_samples_limit_no_seeds_settle_it() -> None:
 
 
 def test_the_running_time_counts_all_that_was_spent() -> None:
-    quick = running_time([1, 1, 50], [True, True, False])
-    slow = running_time([50, 50, 50], [True, True, True])
-    assert (quick.expected, slow.expected) == (26, 50)
-    assert quick.low is not None and quick.low <= 26 and quick.reached == 2
-    assert (slow.low, slow.high) == (50, 50)
-    assert running_time([5, 5], [False, False]).expected is None
+    assert running_time([1, 1, 50], [True, True, False]) == 26
+    assert running_time([50, 50, 50], [True, True, True]) == 50
+    assert running_time([5, 5], [False, False]) is None
+    low, _ = running_time_interval([1, 1, 50], [True, True, False])
+    assert low is not None and low <= 26
+    assert running_time_interval([50, 50, 50], [True, True, True]) == (50, 50)
+    assert running_time_interval([5, 5], [False, False]) == (None, None)
 
 
 def in_looks(means: dict[str, tuple[float, int]]) -> list[Row]:

@@ -8,7 +8,7 @@ from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.verdict.candidates import candidates
 from optsweep.verdict.judge import judge
 from optsweep.verdict.sensitivity import Sensitivity, sensitivity
-from optsweep.verdict.sentences import sentences
+from optsweep.verdict.sentences import few_sentences
 from optsweep.verdict.time_to_target import TargetTime, time_to_target
 from support.records import Scores, failed, scored, sweep, with_runs
 
@@ -25,17 +25,7 @@ def found(record: SweepRecord) -> Sensitivity:
     return answer
 
 
-def test_the_range_holds_what_is_within_a_point_of_the_best() -> None:
-    rates: dict[float, float | None] = {1e-5: 0.5, 1e-4: 0.96, 1e-3: 0.97, 1e-2: 0.965, 1e-1: 0.95}
-    assert found(over_rates(rates)).range == (1e-4, 1e-2)
-
-
-def test_the_range_is_contiguous_and_the_widest() -> None:
-    rates: dict[float, float | None] = {1e-5: 0.97, 1e-4: 0.5, 1e-3: 0.965, 1e-2: 0.965, 1e-1: None}
-    assert found(over_rates(rates)).range == (1e-3, 1e-2)
-
-
-def test_a_rate_at_which_a_seed_diverged_is_in_no_range_and_not_stable() -> None:
+def test_a_rate_at_which_a_seed_diverged_is_not_stable() -> None:
     rows: Scores = {(0.01,): [(0.9, 0.9), (0.9, 0.9)], (0.1,): [(0.95, 0.9), None]}
     answer = found(scored(rows, "lr"))
     assert answer.largest_stable == 0.01
@@ -61,12 +51,11 @@ def test_beside_another_value_the_best_counts_at_each_rate() -> None:
     }
     answer = found(scored(rows, "lr", "batch_size"))
     assert [point.mean for point in answer.points] == [0.9, 0.895]
-    assert answer.range == (0.01, 0.1)
 
 
 def test_where_all_diverged_nothing_is_stable() -> None:
     answer = found(over_rates({0.1: None, 1.0: None}))
-    assert (answer.range, answer.largest_stable) == (None, None)
+    assert answer.largest_stable is None
 
 
 def test_one_rate_has_no_sensitivity() -> None:
@@ -122,18 +111,44 @@ def test_misses_are_misses_and_optimizers_are_ranked() -> None:
         }
     )
     verdict = judge(replace(record, target=0.85))
-    assert list(verdict.fastest) == ["fast", "slow", "lucky", "never"]
-    (line,) = [each for each in sentences(verdict) if "was reached" in each]
+    (details,) = verdict.workloads
+    assert list(details.fastest) == ["fast", "slow", "lucky", "never"]
+    times = {each.name: each.times_to_target[0] for each in details.candidates}
+    # All epochs over the runs that reached it: 2 + 3 over 2, 3 + 3 over 2, 1 + 3 over 1.
+    assert {name: time.epochs for name, time in times.items()} == {
+        "fast": 2.5, "slow": 3.0, "lucky": 4.0, "never": None,
+    }  # fmt: skip
+    assert (times["slow"].epochs_low, times["slow"].epochs_high) == (3.0, 3.0)
+    assert (times["lucky"].epochs_low, times["lucky"].epochs_high) == (1.0, None)
+    (line,) = [each for each in few_sentences(verdict) if "accuracy 0.85" in each]
     assert line == (
-        "Validation accuracy 0.85 was reached by fast after 2.5 epochs (5.0 s, 2 of 2 seeds), "
-        "slow after 3 epochs (6.0 s, 2 of 2 seeds), "
-        "lucky after 1 epoch (2.0 s, 1 of 2 seeds), never never."
+        "Validation accuracy 0.85 takes, runs that miss it included: "
+        "fast in 2.5 epochs (5.0 s, 95 % interval 2 to 3, 2 of 2 seeds), "
+        "slow in 3 epochs (6.0 s, 95 % interval 3 to 3, 2 of 2 seeds), "
+        "lucky in 4 epochs (8.0 s, 95 % interval 1 to no end, 1 of 2 seeds), never never."
     )
+
+
+def test_a_candidate_that_is_quick_in_most_seeds_is_not_behind_a_slow_one() -> None:
+    record = of_runs(
+        {
+            "quick": [
+                learning(0.9, *[0.9] * 49),
+                learning(0.9, *[0.9] * 49),
+                learning(*[0.1] * 50),
+            ],
+            "slow": [learning(*[0.1] * 49, 0.9)] * 3,
+        }
+    )
+    (details,) = judge(replace(record, target=0.85)).workloads
+    assert list(details.fastest) == ["quick", "slow"]
+    assert [details.candidate(n).times_to_target[0].epochs for n in details.fastest] == [26, 50]
 
 
 def test_without_a_target_nothing_is_timed() -> None:
     verdict = judge(of_runs({"sgd": [learning(0.9)]}))
-    assert verdict.fastest == [] and verdict.standings[0].times_to_target == []
+    (details,) = verdict.workloads
+    assert details.fastest == [] and details.candidates[0].times_to_target == []
 
 
 def test_a_run_that_failed_is_a_miss() -> None:

@@ -5,11 +5,24 @@ from dataclasses import replace
 import pytest
 
 from optsweep.records.run import SweepRecord
-from optsweep.records.values import label
+from optsweep.records.values import label, points
 from optsweep.tracking.verdict_tags import metrics, tags
 from optsweep.verdict.judge import judge
-from optsweep.verdict.sentences import few_sentences, headline, points, probability, sentences
-from support.records import FOUR, LRS, SEARCH, Scores, failed, pruned, scored, sweep, with_runs
+from optsweep.verdict.sentences import few_sentences, headline
+from support.records import (
+    FOUR,
+    LRS,
+    OPTIMIZERS,
+    SEARCH,
+    SIXTY,
+    Scores,
+    confirmed,
+    failed,
+    pruned,
+    scored,
+    sweep,
+    with_runs,
+)
 
 
 def of_scores(seeds: int = 5, **test: list[float]) -> SweepRecord:
@@ -23,65 +36,95 @@ def of_scores(seeds: int = 5, **test: list[float]) -> SweepRecord:
 
 CLEAR = of_scores(adam=[0.97, 0.96, 0.972, 0.968, 0.975], sgd=[0.951, 0.944, 0.953, 0.946, 0.954])
 CLOSE = of_scores(adam=[0.97, 0.96, 0.972, 0.968, 0.975], sgd=[0.968, 0.962, 0.967, 0.971, 0.967])
+OPEN = of_scores(adam=[0.97, 0.96, 0.972, 0.968, 0.975], sgd=[0.94, 0.975, 0.967, 0.951, 0.97])
+DATASETS = sweep(
+    {"dataset": ["x", "y", "z"], "optimizer": OPTIMIZERS, "lr": LRS, "seed": [0, 1, 2]}
+)
 
 
-def test_a_winner_is_named_with_difference_interval_seeds_and_p() -> None:
-    assert headline(judge(CLEAR)) == (
-        "adam at 0.1 beats sgd at 0.01 by 1.9 points "
-        "(95 % interval 1.7 to 2.2, 5 seeds, p < 0.001)."
+def said(record: SweepRecord) -> list[str]:
+    return few_sentences(judge(record))
+
+
+def test_three_lines_answer_and_the_rest_follows_by_importance() -> None:
+    lines = said(CLEAR)
+    assert lines[:3] == [
+        "adam is best. sgd is worse by 1.7 to 2.2 points.",
+        "Each candidate has one learning rate.",
+        "How sure: 95 %, at 5 seeds, on these test samples, not on new ones.",
+    ]
+    assert lines[3] == (
+        "adam at 0.1 beats sgd at 0.01 by 1.9 points (95 % interval 1.7 to 2.2 points, p = 4.7e-5)."
+    )
+    assert lines[-1] == "Chosen on validation, judged on test."
+
+
+def test_what_is_undecided_is_said_with_a_range_of_seeds_that_would_settle_it() -> None:
+    lines = said(OPEN)
+    assert lines[0] == "Undecided between adam and sgd."
+    (line,) = [line for line in lines if "fresh seeds would settle" in line]
+    assert line == (
+        "Undecided between adam at 0.1 and sgd at 0.01: 0.8 points (95 % interval -1.2 to 2.9 "
+        "points, p = 0.32); 11 to 198 fresh seeds would settle a difference of 1 point."
     )
 
 
-def test_what_is_undecided_is_said_with_the_seeds_that_would_decide() -> None:
-    assert headline(judge(CLOSE)) == (
-        "Undecided between adam at 0.1 and sgd at 0.01: 0.2 points, interval -0.4 to 0.8 "
-        "(5 seeds, p = 0.39); about 45 seeds would decide a difference of this size."
+def test_what_makes_no_practical_difference_is_said_to_be_so() -> None:
+    lines = said(CLOSE)
+    assert lines[0] == "adam or sgd: no practical difference (within 1 point, 5 seeds)."
+    assert lines[3].startswith("adam at 0.1 and sgd at 0.01 are equivalent within 1 point (p = 0.0")
+    wide = replace(CLOSE, margin=0.002)
+    assert said(wide)[0] == "Undecided between adam and sgd."
+
+
+def test_the_rates_that_may_be_the_best_are_named_with_one_candidate_too() -> None:
+    lines = said(sweep({"lr": LRS, "seed": list(range(5))}))
+    assert (
+        lines[0] == "Best learning rate for sgd: 0.1 (95 %); 0.01, 0.001 and 0.0001 are excluded."
+    )
+    assert lines[1] == "How sure: 95 % that the best is named, on the data that chose."
+    lines = said(sweep({"lr": LRS}))
+    assert lines[0] == "Best learning rate for sgd: any of 4 (95 %), chosen 0.1."
+    assert lines[1].startswith("How sure: not at all, one seed for each learning rate")
+    assert lines[2] == "Add seed=0,1,2,3,4."
+
+
+def test_what_was_not_confirmed_comes_with_the_command_that_confirms() -> None:
+    lines = said(SIXTY)
+    assert lines[2] == "How sure: not yet, the runs that chose a configuration also judge it."
+    assert lines[3] == (f"To confirm at fresh seeds, type: {SIXTY.command} confirm=5 resume=true")
+    typed = replace(SIXTY, overrides=["lr=1", "confirm=auto", "resume=true"])
+    assert said(typed)[3].endswith("-m lr=1 confirm=auto resume=true")
+    after = said(confirmed(SIXTY))
+    assert not any("To confirm" in line for line in after)
+    assert after[2] == (
+        "How sure: 95 % for 3 comparisons together, at 5 seeds, on these test samples, "
+        "not on new ones."
     )
 
 
-def test_a_tiny_difference_would_take_more_than_a_thousand_seeds() -> None:
-    record = of_scores(a=[0.9, 0.8, 0.85, 0.83], b=[0.89, 0.81, 0.84, 0.8399])
-    assert "more than 1,000 seeds would decide" in headline(judge(record))
-
-
-def test_an_interval_that_leaves_zero_out_without_deciding_is_explained() -> None:
-    record = of_scores(
-        4,
-        a=[0.90, 0.92, 0.91, 0.93],
-        b=[0.89, 0.90, 0.905, 0.907],
-        c=[0.895, 0.93, 0.90, 0.92],
-        d=[0.88, 0.92, 0.93, 0.91],
-    )
-    lines = [line for line in sentences(judge(record)) if "leaves out zero" in line]
-    assert lines and all(line.startswith("Undecided between a at") for line in lines)
-
-
-def test_the_end_says_which_split_did_what_and_how() -> None:
-    assert sentences(judge(CLEAR))[-1] == (
-        "Chosen on validation, judged on test; compared by paired differences at shared seeds "
-        "(t test)."
-    )
+def test_several_workloads_have_an_answer_each_and_a_summary() -> None:
+    lines = said(DATASETS)
+    names = [line for line in lines if line.endswith(":")]
+    assert names == ["dataset=x:", "dataset=y:", "dataset=z:"]
+    assert sum(line.strip().startswith("Best learning rate (95 %): ") for line in lines) == 3
+    assert lines[-2].startswith("Workloads (of 3) in which no other is ahead: ")
+    assert "1.1 times the lowest error, a description and no test: " in lines[-1]
+    command = f"{DATASETS.command} confirm=5 resume=true"
+    assert f"To confirm at fresh seeds, type: {command}" in lines
+    assert headline(judge(DATASETS)).count(" | ") == 2
 
 
 def test_of_many_candidates_a_terminal_shows_the_first() -> None:
     names = [f"optimizer{number}" for number in range(9)]
-    verdict = judge(sweep({"optimizer": names, "lr": LRS, "seed": [0, 1, 2]}))
-    assert len(verdict.comparisons) == 36
-    said = few_sentences(verdict)
-    assert "And 31 more comparisons, in verdict.json." in said and len(said) < 18
-    assert len(sentences(verdict)) > 36
-
-
-def test_candidates_beyond_twenty_are_ranked_and_not_compared() -> None:
-    names = [f"optimizer{number}" for number in range(25)]
-    verdict = judge(sweep({"optimizer": names, "seed": [0, 1]}))
-    assert len(verdict.standings) == 25
-    assert len(verdict.comparisons) == 20 * 19 / 2
+    record = sweep({"optimizer": names, "lr": LRS, "seed": [0, 1, 2]})
+    assert len(judge(record).answer.workloads[0].comparisons) == 36
+    assert "More comparisons are in the file." in said(record) and len(said(record)) < 24
 
 
 def test_names_that_would_steer_a_terminal_are_made_plain() -> None:
     rows: Scores = {("\x1b[31mred",): [(0.9, 0.9)] * 2, ("b",): [(0.8, 0.8)] * 2}
-    assert not any("\x1b" in line for line in sentences(judge(scored(rows, "optimizer"))))
+    assert not any("\x1b" in line for line in said(scored(rows, "optimizer")))
 
 
 @pytest.mark.parametrize(
@@ -92,11 +135,6 @@ def test_differences_are_in_points(difference: float, expected: str) -> None:
     assert points(difference) == expected
 
 
-@pytest.mark.parametrize(("p", "expected"), [(0.0004, "p < 0.001"), (0.0123, "p = 0.012")])
-def test_p_values_are_written_as_in_papers(p: float, expected: str) -> None:
-    assert probability(p) == expected
-
-
 def test_mlflow_holds_the_lead_and_what_is_decided() -> None:
     verdict = judge(CLEAR)
     found = metrics(verdict)
@@ -105,15 +143,17 @@ def test_mlflow_holds_the_lead_and_what_is_decided() -> None:
     assert found["verdict/seeds"] == 5 and found["verdict/diverged"] == 0
     assert tags(verdict)["verdict.decided"] == "true"
     assert tags(verdict)["verdict.best"] == "adam at 0.1"
-    assert tags(judge(CLOSE))["verdict.decided"] == "false"
+    assert tags(verdict)["verdict"] == "adam is best. sgd is worse by 1.7 to 2.2 points."
+    assert tags(judge(CLOSE))["verdict.decided"] == "true"
+    assert tags(judge(OPEN))["verdict.decided"] == "false"
+    assert tags(judge(SIXTY))["verdict.decided"] == "false"
 
 
-def test_a_leader_that_is_behind_on_test_has_a_negative_lead() -> None:
-    verdict = judge(of_scores(sgd=[0.94, 0.95, 0.951], adam=[0.96, 0.971, 0.97]))
-    found = metrics(verdict)
-    assert found["verdict/lead"] < 0
-    assert found["verdict/lead_low"] < found["verdict/lead"] < found["verdict/lead_high"]
-    assert tags(verdict)["verdict.decided"] == "false"
+def test_mlflow_holds_no_score_of_several_workloads_at_once() -> None:
+    verdict = judge(DATASETS)
+    assert set(metrics(verdict)) == {f"verdict/{name}" for name in ("edges", "diverged", "failed")}
+    assert tags(verdict)["verdict.best"].startswith("dataset=x: ")
+    assert tags(verdict)["verdict.best"].count(" | ") == 2
 
 
 def test_one_seed_gives_mlflow_no_p() -> None:
@@ -131,36 +171,27 @@ def test_a_sweep_without_a_sound_run_gives_mlflow_its_losses() -> None:
     assert tags(judge(gone))["verdict.best"] == ""
 
 
-def test_a_search_says_what_it_pruned_and_how_to_repeat_its_best() -> None:
-    verdict = judge(SEARCH)
-    said = sentences(verdict)
-    leader = verdict.leader
-    assert leader is not None
-    rate = label(leader.swept["lr"])
-    assert said[0] == (
-        "One seed is not enough to decide; repeat the best, with all else as it was, by "
-        f"-m optimizer={leader.name} lr={rate} seed=0,1,2,3,4."
-    )
-    assert "Of 9 runs 2 were pruned, as they looked hopeless early; no score holds them." in said
-    assert not any("extend" in line or "edge" in line for line in said)
-    assert metrics(verdict)["verdict/pruned"] == 2
+def test_a_search_says_what_it_pruned_and_how_to_confirm_its_best() -> None:
+    lines = said(SEARCH)
+    assert lines[3] == f"To confirm at fresh seeds, type: {SEARCH.command} confirm=5 resume=true"
+    assert "Of 9 runs 2 were pruned, as they looked hopeless early; no score holds them." in lines
+    assert not any("extend" in line or "edge" in line for line in lines)
+    assert metrics(judge(SEARCH))["verdict/pruned"] == 2
 
 
-def test_a_pruned_run_is_no_finished_seed() -> None:
-    record = of_scores(adam=[0.97, 0.96, 0.972], sgd=[0.951, 0.944, 0.953])
+def test_a_pruned_configuration_is_no_candidates_choice() -> None:
+    rows: Scores = {("a", 0.1): [(0.99, 0.99)], ("a", 0.01): [(0.9, 0.9)]}
+    record = scored(rows, "optimizer", "lr")
     record = with_runs(record, {0: pruned(record.runs[0], 1)})
     verdict = judge(record)
-    score = verdict.standing("adam").score
-    assert score is not None and score.seeds == 2
-    assert verdict.comparisons[0].seeds == 2
+    (candidate,) = verdict.answer.workloads[0].candidates
+    assert (candidate.chosen, candidate.pruned) == ("0.01", ["0.1"])
     assert (verdict.pruned, verdict.failed, verdict.diverged) == (1, 0, 0)
 
 
 def test_a_best_near_the_end_of_an_interval_is_named_with_a_wider_one() -> None:
-    best = judge(SEARCH).leader
-    assert best is not None
-    rate = float(best.swept["lr"])
+    rate = float(judge(SEARCH).workloads[0].candidates[0].swept["lr"])
     narrow = replace(SEARCH, search={"lr": f"interval({rate / 50:g},{rate * 1.01:g})"})
-    (line,) = [line for line in sentences(judge(narrow)) if "Near the end" in line]
+    (line,) = [line for line in said(narrow) if "Near the end" in line]
     assert f"lr={label(rate)} (the high end of interval(" in line
     assert f"Type lr=interval({rate / 50:g},{float(f'{rate * 1.01:g}') * 10:g})" in line

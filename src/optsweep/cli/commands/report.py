@@ -82,7 +82,8 @@ def report(options: dict[str, str]) -> None:
     verdict = judge(sweep)
     files = write(sweep, folder, verdict)
     console = Console()
-    console.print(terminal_table(sweep, console.width))
-    for line in (sentence(sweep), *few_sentences(verdict)):
+    for line in few_sentences(verdict):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(terminal_table(sweep, console.width))
+    console.print(sentence(sweep), markup=False, highlight=False, soft_wrap=True)
     console.print(f"report  {files[-1]}", markup=False, highlight=False, soft_wrap=True)

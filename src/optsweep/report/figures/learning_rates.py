@@ -18,13 +18,13 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import SweepRecord
 from optsweep.records.values import is_number, label
+from optsweep.report.figures.best_rates import draw_best_rates
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, space_apart, width_of
 from optsweep.report.figures.style import DIVERGED, MANY, PALETTE, quieten, split_words, write_title
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 _MOST_LINES = 2 * len(PALETTE)
-_WIDTH, _LEFT, _PLOT, _TALL, _LANE = 11.0, 0.75, 7.7, 3.1, 0.16  # inches
-_STRIP_TO_PLOT = 0.12
+_WIDTH, _LEFT, _PLOT, _TALL, _LANE, _STRIP_TO_PLOT = 11.0, 0.75, 7.7, 3.1, 0.16, 0.12  # inches
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,19 @@ def accuracy(configuration: Configuration) -> float:
     return nan if mean is None else mean
 
 
-def learning_rates(sweep: SweepRecord) -> Figure:
+def learning_rates(
+    sweep: SweepRecord, not_excluded: Mapping[str, Sequence[str]] | None = None
+) -> Figure:
     """Accuracy over the learning rate: a line for each optimizer, a point for each run.
 
     Where more was swept, a line follows the best of it at each rate. In the strip below, a cross
     marks a rate at which runs diverged. Of more than fourteen lines the best are drawn. Of a search
-    the points are drawn alone, hollow where a run was pruned.
+    the points are drawn alone, hollow where a run was pruned. `not_excluded` are the rates of each
+    line that may be the best, as they are typed: they get a bar below.
     """
     configurations = [
         configuration
-        for configuration in ranked_configurations(sweep.runs)
+        for configuration in ranked_configurations(sweep.runs, sweep.confirm_seeds)
         if is_number(configuration.swept.get("lr"))
     ]
     lines = _lines(sweep, configurations)
@@ -101,8 +104,10 @@ def learning_rates(sweep: SweepRecord) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     else:
         axes.set_yticks([])
-        centre: dict[str, Any] = {"ha": "center", "color": "0.35", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "no run finished without diverging", **centre)
+        style: dict[str, Any] = {"ha": "center", "color": "0.35", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "no run finished without diverging", **style)
+    rates = [(line.colour, line.name, list(line.configurations)) for line in lines]
+    draw_best_rates(axes, rates, not_excluded or {})
     axes.tick_params(labelsize=9, color="0.7", which="both")
     axes.set_ylabel("accuracy", fontsize=9)
     axes.set_xlabel("learning rate", fontsize=9)

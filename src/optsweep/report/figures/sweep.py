@@ -5,7 +5,7 @@ The curves are in `curves.py` and `learning_rates.py`; here are the map of two s
 the ranking, which stands in where no learning rate was swept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -44,7 +44,8 @@ CAPTIONS = {
         "Sensitivity to the learning rate",
         "Accuracy over the learning rate, with each line's peak. Where a point stands for several "
         "runs, these are the small points, and the band reaches from the lowest to the highest "
-        "seed. A cross below marks a rate at which runs diverged.",
+        "seed. A bar at the foot covers the rates that are not excluded as the best (95 %). A "
+        "cross below marks a rate at which runs diverged.",
     ),
     "heat_map": (
         "Both swept values",
@@ -80,8 +81,10 @@ def captions(sweep: SweepRecord) -> dict[str, tuple[str, str]]:
     return CAPTIONS | (_OF_A_SEARCH if sweep.search else {})
 
 
-def sweep_figures(sweep: SweepRecord) -> dict[str, Figure]:
-    """The pictures that make sense for this sweep, by name.
+def sweep_figures(
+    sweep: SweepRecord, not_excluded: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Figure]:
+    """The pictures that make sense for this sweep, of one workload, by name.
 
     Learning curves where a run has two epochs; the learning rates where several were swept, else
     the ranking; the heat map where exactly two values were swept beside the seed.
@@ -95,7 +98,7 @@ def sweep_figures(sweep: SweepRecord) -> dict[str, Figure]:
     if any(len(points) > 1 for run in sweep.runs for points in run.history.values()):
         figures["learning_curves"] = learning_curves(sweep)
     if len(rates) > 1 and scored:
-        figures["learning_rates"] = learning_rates(sweep)
+        figures["learning_rates"] = learning_rates(sweep, not_excluded)
     elif len(sweep.runs) > 1 and scored:
         figures["ranking"] = ranking(sweep)
     drawn = any(map(read_interval, sweep.search.values()))  # a map of them would be empty

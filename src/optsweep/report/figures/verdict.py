@@ -1,8 +1,9 @@
-"""The verdict as one picture: each candidate's score, and what lies between them.
+"""A workload's answer as one picture: each candidate's score, and what lies between them.
 
 Left, the candidates' judged accuracies with their intervals and a point for each seed; right, the
-differences of every pair with theirs. An interval that leaves zero out is not yet a decision:
-colour marks what holds after the correction for the number of comparisons.
+differences of every pair with theirs, between the lines of the margin that matters. Colour marks
+what is decided: an interval leaves zero out where the corrected test decides, but what chose a
+configuration decides nothing.
 """
 
 from collections.abc import Sequence
@@ -13,47 +14,52 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from optsweep.records.run import SweepRecord
+from optsweep.records.values import points
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
-from optsweep.verdict.sentences import at, points
-from optsweep.verdict.verdict import Comparison, Standing, Verdict
+from optsweep.verdict.scores.answer import Candidate, Comparison, Workload
+from optsweep.verdict.sentences import at
+from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
 _SCORES = (
     "Each candidate's accuracy on the data that judges, at its chosen configuration: mean and "
     "95 % interval over seeds. Small points are single seeds."
 )
 _DIFFERENCES = (
-    " Right: differences paired by seed, with their 95 % intervals; blue where one beats the other "
-    "after correction for the number of comparisons, grey where that is undecided."
+    " Right: differences paired by seed, with intervals that hold for all pairs together; blue "
+    "where one beats the other, green where they are equivalent, grey where that is open. Dotted "
+    "lines are the margin within which a difference does not matter."
 )
 
-_BLUE, _GREY = PALETTE[0], "0.55"
+_BLUE, _GREEN, _GREY = PALETTE[0], PALETTE[2], "0.55"
 _MOST_ROWS = 20
 _ROW, _ABOVE, _BELOW = 0.27, 0.6, 0.55  # inches
 _WIDTH, _NAMES = 11.0, 165  # inches, and points for a name
 
 
-def has_picture(verdict: Verdict) -> bool:
+def has_picture(workload: Workload) -> bool:
     """Whether there is anything to be seen: two candidates, or two seeds."""
-    scored = [each.score for each in verdict.standings if each.score]
+    scored = [each.score for each in workload.candidates if each.score]
     return len(scored) > 1 or any(each.seeds > 1 for each in scored)
 
 
-def caption(verdict: Verdict) -> tuple[str, str]:
+def caption(workload: Workload) -> tuple[str, str]:
     """The picture's title, and what there is to see in it."""
-    if any(each.low is not None for each in verdict.comparisons):
+    if any(each.low is not None for each in workload.comparisons):
         return "Scores and differences", f"Left: {_SCORES[0].lower()}{_SCORES[1:]}{_DIFFERENCES}"
     return "Scores", _SCORES
 
 
-def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
+def picture(
+    verdict: Verdict, workload: Workload, details: WorkloadDetails, sweep: SweepRecord
+) -> Figure:
     """The scores and, where there are several seeds, the differences; twenty of each at most."""
-    standings = [each for each in verdict.standings if each.score][:_MOST_ROWS]
-    pairs = [each for each in verdict.comparisons if each.low is not None][:_MOST_ROWS]
+    standings = [each for each in workload.candidates if each.score][:_MOST_ROWS]
+    pairs = [each for each in workload.comparisons if each.low is not None][:_MOST_ROWS]
     rows = max(len(standings), len(pairs))
     height = _ABOVE + _ROW * rows + _BELOW
     figure = new_figure(_WIDTH, height)
-    names = [fitted(at(each, verdict.key), _NAMES, 9) for each in standings]
+    names = [fitted(at(each.name, each.chosen), _NAMES, 9) for each in standings]
     left = max(width_of(name, 9) for name in names) / INCH + 0.35
     versus = [fitted(f"{each.first} - {each.second}", _NAMES, 9) for each in pairs]
     beside = max((width_of(name, 9) for name in versus), default=0.0) / INCH + 0.3
@@ -75,24 +81,26 @@ def picture(verdict: Verdict, sweep: SweepRecord) -> Figure:
 
     axes = panel(left, names)
     axes.set_xlabel("accuracy", fontsize=9)
-    for row, standing in enumerate(standings):
-        _draw_score(axes, row, standing, _scores(standing, verdict, sweep))
+    for row, each in enumerate(standings):
+        ids = details.candidate(each.name).run_ids
+        _draw_score(axes, row, each, _scores(ids, f"{verdict.judged_on}/accuracy", sweep))
     if pairs:
         axes = panel(left + wide + 0.75 + beside, versus)
         axes.set_xlabel("difference in points", fontsize=9)
         axes.axvline(0, color="0.4", linewidth=1)
+        for margin in (-verdict.answer.margin, verdict.answer.margin):
+            axes.axvline(100 * margin, color="0.6", linewidth=1, linestyle=":")
         for row, pair in enumerate(pairs):
             _draw_difference(axes, row, pair)
     return figure
 
 
-def _scores(standing: Standing, verdict: Verdict, sweep: SweepRecord) -> list[float]:
-    metric, ids = f"{verdict.judged_on}/accuracy", set(standing.run_ids)
-    own = [run for run in sweep.runs if run.run_id in ids and run.sound]
+def _scores(run_ids: Sequence[str], metric: str, sweep: SweepRecord) -> list[float]:
+    own = [run for run in sweep.runs if run.run_id in run_ids and run.sound]
     return [run.metrics[metric] for run in own if metric in run.metrics]
 
 
-def _draw_score(axes: Axes, row: int, standing: Standing, seeds: Sequence[float]) -> None:
+def _draw_score(axes: Axes, row: int, standing: Candidate, seeds: Sequence[float]) -> None:
     assert standing.score is not None
     if len(seeds) > 1:
         axes.scatter(seeds, [row] * len(seeds), 14, _BLUE, alpha=0.35, linewidths=0)
@@ -104,7 +112,8 @@ def _draw_score(axes: Axes, row: int, standing: Standing, seeds: Sequence[float]
 
 def _draw_difference(axes: Axes, row: int, pair: Comparison) -> None:
     assert pair.low is not None and pair.high is not None and pair.difference is not None
-    colour = _BLUE if pair.outcome == "beats" else _GREY
+    decided = {"beats": _BLUE, "beats_within_margin": _BLUE, "equivalent": _GREEN}
+    colour = decided.get(pair.outcome, _GREY)
     axes.plot([100 * pair.low, 100 * pair.high], [row, row], color=colour, linewidth=2)
     axes.scatter([100 * pair.difference], [row], 40, colour, zorder=3)
     _beside(axes, row, points(pair.difference))

@@ -157,7 +157,7 @@ class Answer:
 
 
 def as_json(answer: Answer, sentences: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The answer as NAME.verdict.json holds it; `docs/scores.schema.json` describes it."""
+    """The answer as NAME.verdict.json holds it; `docs/verdict.schema.json` describes it."""
     content = asdict(answer)
     for workload in content["workloads"]:
         workload["sentences"] = list(sentences[workload["name"]])

@@ -4,7 +4,7 @@ Each workload is judged by itself. The chosen configurations of each pair of can
 by their differences at shared seeds, and all pairs of all workloads are decided together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, combinations, takewhile
 
@@ -35,15 +35,16 @@ def judge_table(
     *,
     margin: float = MARGIN,
     higher: bool = True,
-    lost: float | None = None,
+    lost: float | Mapping[str, float] | None = None,
     looks: Sequence[int] = (),
 ) -> Answer:
     """The answer that rows of scores give, one for each workload.
 
     Differences below `margin` do not matter in practice. Where `higher` is false, lower scores are
-    better. `lost` is what a run counts that did not finish: chance accuracy, as a rule; without
-    it, the worst finished score of its workload. Where seeds were added in `looks`, these and not
-    Holm's steps decide about the pairs that were confirmed; seeds are in the order of the rows.
+    better. `lost` is what a run counts that did not finish, one for each workload or the same for
+    all: chance accuracy, as a rule; without it, the worst finished score of its workload. Where
+    seeds were added in `looks`, these and not Holm's steps decide about the pairs that were
+    confirmed; seeds are in the order of the rows.
 
     Raises:
         RowError: a run is given twice, or is to confirm at a seed that has chosen.
@@ -52,7 +53,10 @@ def judge_table(
     for index, row in enumerate(rows):
         numbered.setdefault(row.workload, []).append((index, row))
     scales = {
-        name: scale_of([row for _, row in own], higher, lost) for name, own in numbered.items()
+        name: scale_of(
+            [row for _, row in own], higher, lost[name] if isinstance(lost, Mapping) else lost
+        )
+        for name, own in numbered.items()
     }
     found = {name: entrants(own, scales[name]) for name, own in numbered.items()}
     pairs = {

@@ -6,11 +6,19 @@ Each workload has sentences of its own. Every number in them stands in the answe
 from collections.abc import Sequence
 from itertools import combinations
 
-from optsweep.records.values import label, printable
+from optsweep.records.values import label
 from optsweep.verdict.scores.answer import Answer, Candidate, Comparison, Workload
-from optsweep.verdict.scores.intervals import LEVEL
+from optsweep.verdict.scores.phrases import (
+    SURE,
+    Amounts,
+    be_excluded,
+    counted,
+    listed,
+    p_value,
+    plain,
+    seed_count,
+)
 from optsweep.verdict.scores.settling import MOST_SEEDS
-from optsweep.verdict.sentences import points
 
 _MOST = 6  # names, and sentences of a kind, on one line or page
 _UNFAIR = 2.0  # times as many runs or configurations as another has, beyond which it is said first
@@ -19,58 +27,46 @@ _NO_MORE = {
     "dropped": "no more seeds were run, as another candidate beats one of the two",
     "beyond seeds": "more seeds cannot decide it on these test samples",
 }
-_SURE = f"{100 * LEVEL:.0f} %"
 
 
-def answer_lines(answer: Answer, workload: Workload) -> list[str]:
+def answer_lines(answer: Answer, workload: Workload, tuning: str = "configuration") -> list[str]:
     """The answer in three lines: which candidate, which configurations, how sure.
 
     Where candidates were given very different numbers of configurations or runs, a warning stands
-    before them.
+    before them. `tuning` is what a configuration is called: a learning rate, perhaps.
     """
     if not workload.best:
         return ["No run finished: there is nothing to judge."]
-    said = _Words(answer, workload)
-    return _plain([said.unequal(), said.which(), said.configurations(), said.how_sure()])
+    said = _Words(answer, workload, tuning)
+    return plain([said.unequal(), said.which(), said.configurations(), said.how_sure()])
 
 
 def sentences(answer: Answer, workload: Workload) -> list[str]:
     """All that the answer says about one workload, the most important first."""
+    next_one = plain([what_next(answer, workload)]) if workload.best else []
+    return [*answer_lines(answer, workload), *next_one, *further_lines(answer, workload)]
+
+
+def what_next(answer: Answer, workload: Workload, confirming: str = "") -> str:
+    """What to run next, where that would help; `confirming` says how a sweep does it."""
+    return _Words(answer, workload).what_next(confirming)
+
+
+def further_lines(answer: Answer, workload: Workload) -> list[str]:
+    """What stands behind the answer: comparisons, scores, what each was given and lost."""
     if not workload.best:
-        return answer_lines(answer, workload)
+        return []
     said = _Words(answer, workload)
-    rest = [said.what_next(), *said.comparisons(), *said.scores(), said.given(), said.lost()]
-    return [*answer_lines(answer, workload), *_plain(rest)]
+    return plain([*said.comparisons(), *said.scores(), said.given(), said.lost()])
 
 
-def _plain(lines: Sequence[str]) -> list[str]:
-    return [printable(" ".join(line.split())) for line in lines if line]
-
-
-class _Words:
+class _Words(Amounts):
     """The sentences about one workload."""
 
-    def __init__(self, answer: Answer, workload: Workload) -> None:
-        self.answer = answer
-        self.workload = workload
+    def __init__(self, answer: Answer, workload: Workload, tuning: str = "configuration") -> None:
+        super().__init__(answer, workload)
+        self.tuning = tuning
         self.scored = [each for each in workload.candidates if each.score]
-
-    def difference(self, value: float) -> str:
-        """A difference without its unit: points of accuracy, or the score's own unit."""
-        if not self.workload.is_share:
-            return label(value, 3)
-        return points(value)
-
-    def amount(self, value: float) -> str:
-        """A difference with its unit."""
-        return f"{self.difference(value)} points" if self.workload.is_share else label(value, 3)
-
-    @property
-    def margin(self) -> str:
-        if not self.workload.is_share:
-            return label(self.answer.margin)
-        value = label(100 * self.answer.margin)
-        return f"{value} point{'' if value == '1' else 's'}"
 
     def unequal(self) -> str:
         """A warning that stands first: some had far more chances than others."""
@@ -85,10 +81,10 @@ class _Words:
         """Which candidate is best, and by how much the others are worse."""
         best = self.workload.best
         if len(self.workload.candidates) == 1:
-            return f"{best[0]} is the only candidate."
+            return "" if self.scored[0].configurations > 1 else f"{best[0]} is the only candidate."
         parts = [self._best(best), *self._worse(best)]
         if lost := [each.name for each in self.workload.candidates if not each.score]:
-            parts.append(f"No run of {_listed(lost)} finished.")
+            parts.append(f"No run of {listed(lost)} finished.")
         return " ".join(parts)
 
     def _best(self, best: Sequence[str]) -> str:
@@ -100,10 +96,10 @@ class _Words:
             return f"{best[0]} leads, not confirmed." if is_led else f"{best[0]} is best."
         if all(pair.outcome in ("equivalent", "beats_within_margin") for pair in pairs):
             return (
-                f"{_listed(best, 'or')}: no practical difference (within {self.margin}, "
-                f"{_seeds(min(pair.seeds for pair in pairs))})."
+                f"{listed(best, 'or')}: no practical difference (within {self.margin}, "
+                f"{seed_count(min(pair.seeds for pair in pairs))})."
             )
-        return f"Undecided between {_listed(best)}."
+        return f"Undecided between {listed(best)}."
 
     def _worse(self, best: Sequence[str]) -> list[str]:
         """The others, each beside the first of the best that is better."""
@@ -130,40 +126,61 @@ class _Words:
         """Which configurations may be the best of each candidate."""
         several = [each for each in self.scored if each.configurations > 1]
         if not several:
-            return "Each candidate has one configuration."
+            return f"Each candidate has one {self.tuning}." if len(self.scored) > 1 else ""
+        if len(self.workload.candidates) == 1:
+            (only,) = several
+            if self._is_any(only):
+                able = f"any of {only.configurations:,} ({SURE}), chosen {only.chosen}"
+            else:
+                able = f"{self._may_be_best(only)} ({SURE}){be_excluded(only.excluded[:_MOST])}"
+            return f"Best {self.tuning} for {only.name}: {able}."
         parts = [f"{each.name} {self._may_be_best(each)}" for each in several[:_MOST]]
         more = "; for others see the file" if len(several) > _MOST else ""
-        return f"Best configuration ({_SURE}): {'; '.join(parts)}{more}."
+        return f"Best {self.tuning} ({SURE}): {'; '.join(parts)}{more}."
 
     def _may_be_best(self, candidate: Candidate) -> str:
         able = candidate.not_excluded
-        if len(able) == candidate.configurations and len(able) > 2:
+        if self._is_any(candidate):
             return f"any of {len(able):,} (chosen {candidate.chosen})"
-        return _listed([*able[:_MOST], *(["others"] if len(able) > _MOST else [])], "or")
+        return listed([*able[:_MOST], *(["others"] if len(able) > _MOST else [])], "or")
+
+    def _is_any(self, candidate: Candidate) -> bool:
+        return len(candidate.not_excluded) == candidate.configurations > 2
 
     def how_sure(self) -> str:
         """How sure the first line is, and of what."""
         pairs = self.workload.comparisons
         if not pairs:
-            return "There is no other candidate to compare with."
+            return self._how_sure_alone()
         if max(pair.seeds for pair in pairs) < 2:
             return "How sure: not at all, one shared seed is not enough to decide."
         if not all(pair.outcome != "leads" and pair.reason != "not confirmed" for pair in pairs):
             return "How sure: not yet, the runs that chose a configuration also judge it."
-        seeds = [pair.seeds for pair in pairs]
-        at = _seeds(min(seeds)) if len(set(seeds)) == 1 else f"{min(seeds)} to {_seeds(max(seeds))}"
+        few, many = min(pair.seeds for pair in pairs), max(pair.seeds for pair in pairs)
+        at = seed_count(many) if few == many else f"{few} to {seed_count(many)}"
         new = all(pair.samples for pair in pairs)
         on = "on new test samples" if new else "on these test samples, not on new ones"
-        many = f" for {self.answer.pairs:,} comparisons together" if self.answer.pairs > 1 else ""
-        looks = f" in looks at {_listed(list(map(str, self.answer.looks)))}"
+        family = f" for {self.answer.pairs:,} comparisons together" if self.answer.pairs > 1 else ""
+        looks = f" in looks at {listed(list(map(str, self.answer.looks)))}"
         at += looks if self.answer.looks else ""
-        return f"How sure: {_SURE}{many}, at {at}, {on}."
+        return f"How sure: {SURE}{family}, at {at}, {on}."
 
-    def what_next(self) -> str:
+    def _how_sure_alone(self) -> str:
+        (only, *others) = self.scored
+        if others or only.configurations < 2:
+            return "There is no other candidate to compare with."
+        if only.runs_to_tune <= only.configurations:
+            return f"How sure: not at all, one seed for each {self.tuning} is not enough to decide."
+        return f"How sure: {SURE} that the best is named, on the data that chose."
+
+    def what_next(self, confirming: str) -> str:
         """What to run next, where that would help."""
         chose = [e for e in self.scored if not e.is_confirmed]
+        pairs = self.workload.comparisons
+        if confirming and pairs and (chose or max(pair.seeds for pair in pairs) < 2):
+            return f"To confirm at fresh seeds, {confirming}"
         if chose and len(self.scored) > 1:
-            named = _listed([f"{e.name} {e.chosen}".strip() for e in chose[:_MOST]])
+            named = listed([f"{e.name} {e.chosen}".strip() for e in chose[:_MOST]])
             return f"To confirm, run {named} at fresh seeds, as rows of the phase confirm."
         open_pairs = [pair for pair in self.workload.comparisons if pair.outcome == "undecided"]
         if not open_pairs:
@@ -194,15 +211,15 @@ class _Words:
         if pair.low is None or pair.high is None or pair.p_holm is None:
             has_none = pair.reason == "no spread"
             why = "no spread to judge chance by" if has_none else "it hangs on runs that failed"
-            return f"{undecided}: {by} at {_seeds(pair.seeds)}, {why}."
+            return f"{undecided}: {by} at {seed_count(pair.seeds)}, {why}."
         between = f"{self.difference(pair.low)} to {self.amount(pair.high)}"
-        chance = f"{100 * pair.interval_level:.3g} % interval {between}, {_p(pair.p_holm)}"
+        chance = f"{100 * pair.interval_level:.3g} % interval {between}, {p_value(pair.p_holm)}"
         words = {
             "beats": f"{first} beats {second} by {by} ({chance})",
             "beats_within_margin": f"{first} beats {second} by {by}, by less than the margin of "
             f"{self.margin} ({chance})",
             "equivalent": f"{first} and {second} are equivalent within {self.margin} "
-            f"({_p(pair.p_equivalent_holm or 0.0)}): {by} ({chance})",
+            f"({p_value(pair.p_equivalent_holm or 0.0)}): {by} ({chance})",
             "leads": f"{first} leads {second} by {by}, not confirmed ({chance})",
             "undecided": f"{undecided}: {by} ({chance})",
         }[pair.outcome]
@@ -228,7 +245,7 @@ class _Words:
         if here is None or here.low is None or here.high is None:
             return ""
         between = f"{self.difference(here.low)} to {self.amount(here.high)}"
-        return f" On these {pair.samples:,} test samples alone: {between} ({_p(here.p)})."
+        return f" On these {pair.samples:,} test samples alone: {between} ({p_value(here.p)})."
 
     def _networks(self, pair: Comparison) -> str:
         if pair.networks is None:
@@ -237,7 +254,7 @@ class _Words:
         return (
             f" Of these two networks alone, {pair.first}'s has {found.only_first:,} samples right "
             f"that the other has wrong, {pair.second}'s {found.only_second:,} (McNemar, "
-            f"{_p(found.p)})."
+            f"{p_value(found.p)})."
         )
 
     def scores(self) -> list[str]:
@@ -248,18 +265,18 @@ class _Words:
             score, digits = each.score, 4
             value = label(score.mean, digits)
             if score.low is None or score.high is None:
-                lines.append(f"{self._at(each.name)}: {value} ({_seeds(score.seeds)}).")
+                lines.append(f"{self._at(each.name)}: {value} ({seed_count(score.seeds)}).")
                 continue
             between = f"{label(score.low, digits)} to {label(score.high, digits)}"
-            interval = f"{_SURE} interval {between}, {_seeds(score.seeds)}"
+            interval = f"{SURE} interval {between}, {seed_count(score.seeds)}"
             lines.append(f"{self._at(each.name)}: {value} ({interval}).")
         return lines
 
     def given(self) -> str:
         """How many configurations and runs each candidate had."""
         parts = [
-            f"{each.name} {_count(each.configurations, 'configuration')} and "
-            f"{_count(each.runs, 'run')}"
+            f"{each.name} {counted(each.configurations, 'configuration')} and "
+            f"{counted(each.runs, 'run')}"
             for each in self.workload.candidates[:_MOST]
         ]
         more = ", others in the file" if len(self.workload.candidates) > _MOST else ""
@@ -269,30 +286,14 @@ class _Words:
         """The runs that were lost among those that judge, and what they count."""
         parts = []
         for each in self.workload.candidates:
-            runs = _count(each.judged_runs, "run")
+            runs = counted(each.judged_runs, "run")
             if each.diverged and each.diverged_low is not None and each.diverged_high is not None:
                 rate = f"{each.diverged_low:.2f} to {each.diverged_high:.2f}"
-                of = f"{each.diverged:,} of {runs} ({_SURE} interval {rate})"
+                of = f"{each.diverged:,} of {runs} ({SURE} interval {rate})"
                 parts.append(f"{each.name} diverged in {of}")
             if each.failed:
                 parts.append(f"{each.name} failed in {each.failed:,} of {runs}")
         if not parts:
             return ""
-        counted = label(self.workload.lost_counts_as, 4)
-        return f"{', '.join(parts[:_MOST])}; each counts as {counted}."
-
-
-def _seeds(count: int) -> str:
-    return "one seed" if count == 1 else f"{count:,} seeds"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _listed(names: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _p(p: float) -> str:
-    return f"p = {label(p, 2)}"
+        worth = label(self.workload.lost_counts_as, 4)
+        return f"{', '.join(parts[:_MOST])}; each counts as {worth}."
