@@ -234,7 +234,8 @@ def _target(verdict: Verdict, details: WorkloadDetails) -> str:
             high = "no end" if time.epochs_high is None else f"{time.epochs_high:.3g}"
             of = f", 95 % interval {time.epochs_low:.3g} to {high}{of}"
         epochs = f"{time.epochs:.3g} epoch{'' if time.epochs == 1 else 's'}"
-        parts.append(f"{name} in {epochs} ({time.seconds:.1f} s{of})")
+        where = at(name, label(time.swept["lr"]) if details.tuning == "learning rate" else None)
+        parts.append(f"{where} in {epochs} ({time.seconds:.1f} s{of})")
     split = _splits(verdict.chosen_on).capitalize()
     what = f"{split} accuracy {label(verdict.target)} takes, runs that miss it included"
     return f"{what}: {', '.join(parts)}." if parts else ""
