@@ -50,7 +50,7 @@ class RunRecord:
     error: str = ""
     output: str = ""
     classes: int | None = None
-    correct: "NDArray[np.bool_] | None" = None
+    correct: "NDArray[np.bool_] | None" = field(default=None, compare=False, repr=False)
 
     @property
     def sound(self) -> bool:

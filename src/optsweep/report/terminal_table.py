@@ -92,7 +92,7 @@ def _sentence(sweep: SweepRecord) -> str:
     split = ranking_split(winner.metrics)
     if repeated(sweep):
         configurations = ranked_configurations(sweep.runs, sweep.confirm_seeds)
-        words = _best_configuration(configurations[0], len(configurations), winner)
+        words = _best_configuration(configurations, winner, bool(sweep.confirm_seeds))
     else:
         words = _best_run(winner, len(sweep.runs))
     if split == "test":
@@ -110,7 +110,10 @@ def _best_run(winner: RunRecord, count: int) -> str:
     return f"{first}: {winner.name}, {', '.join(judged)}."
 
 
-def _best_configuration(configuration: Configuration, count: int, winner: RunRecord) -> str:
+def _best_configuration(
+    configurations: Sequence[Configuration], winner: RunRecord, is_confirmed: bool
+) -> str:
+    configuration, count = configurations[0], len(configurations)
     judged = [
         f"{SPLIT_NAMES[split]} accuracy "
         f"{mean_and_deviation(configuration, f'{split}/accuracy', ' ± ')}"
@@ -121,6 +124,7 @@ def _best_configuration(configuration: Configuration, count: int, winner: RunRec
     over = f"over {seeds} seed{'s' * (seeds > 1)}"
     over = f"mean ± standard deviation {over}" if seeds > 1 else over
     first = f"Best of {count} configurations" if count > 1 else "The only configuration"
+    first += " by the seeds that chose" if is_confirmed and count > 1 else ""
     first += f": {configuration.name}" if configuration.name else ""
     value = winner.metrics[f"{ranking_split(winner.metrics)}/accuracy"]
     return f"{first}, {', '.join(judged)} ({over}). Best single run: {winner.name}, {value:.4f}."

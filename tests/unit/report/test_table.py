@@ -194,4 +194,5 @@ def test_what_was_confirmed_is_ranked_by_the_seeds_that_chose() -> None:
     assert ranked_configurations(record.runs, record.confirm_seeds)[0].name == "adam lr=0.001"
     order = [each.name for each in ranked_configurations(SIXTY.runs)]
     assert [e.name for e in ranked_configurations(record.runs, record.confirm_seeds)] == order
+    assert sentence(record).startswith("Best of 12 configurations by the seeds that chose: adam ")
     assert "ranked by the seeds that chose" in "\n".join(shown(record, 120))
