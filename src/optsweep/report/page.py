@@ -30,6 +30,7 @@ from optsweep.report.terminal_table import (
     sentence,
 )
 from optsweep.system import files
+from optsweep.verdict.candidates import workloads
 from optsweep.verdict.judge import judge
 from optsweep.verdict.ranking import best_run
 from optsweep.verdict.scores.answer import Comparison, Score, Workload
@@ -45,7 +46,6 @@ from optsweep.verdict.sentences import (
     with_command,
 )
 from optsweep.verdict.verdict import Details, Verdict, WorkloadDetails, verdict_json
-from optsweep.verdict.workloads import workloads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

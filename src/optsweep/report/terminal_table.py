@@ -19,8 +19,8 @@ from rich.text import Text
 from optsweep.records.grouping import Configuration
 from optsweep.records.run import SCORES, RunRecord, SweepRecord, ranking_split
 from optsweep.records.values import SPLIT_NAMES, label, printable
+from optsweep.verdict.candidates import workloads
 from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
-from optsweep.verdict.workloads import workloads
 
 MOST_ROWS, MOST_FAILURES = 30, 10
 

@@ -1,17 +1,22 @@
-"""Who competes in a sweep: the optimizers, or what else is compared, workload by workload.
+"""Who competes in a sweep, and on what: candidates are compared within a workload, never across.
 
+A workload is what an optimizer is tuned on: dataset, model and loss with their options, epochs,
+val_fraction and precision, as far as they are swept. What is compared is never part of it.
 `candidates` is given a sweep and hands on its configurations by candidate, the best first, ranked
 by validation as the table ranks them. Nothing here looks at test data where there is validation.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from optsweep.records.grouping import Configuration, optimizer_of
-from optsweep.records.run import SweepRecord
-from optsweep.records.values import identity, is_number, label
+from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.values import distinct, identity, is_number, label, named
 from optsweep.verdict.ranking import ranked_configurations
-from optsweep.verdict.workloads import compared_key, workloads
+
+_COMPARABLE = ("model", "loss", "precision")
+_WORKLOAD = ("dataset", "epochs", "val_fraction", *_COMPARABLE)
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,65 @@ def neighbours(
 
 def _without(swept: Mapping[str, object], key: str) -> dict[str, str]:
     return {name: identity(value) for name, value in swept.items() if name != key}
+
+
+def compared_key(grid: Mapping[str, Sequence[Any]], typed: str | None = None) -> str | None:
+    """The key whose values are compared: `compare=KEY` as typed, else `optimizer` where swept.
+
+    Else the first swept key of words, those last that are part of the workload otherwise; else the
+    first swept option of the model or the loss. None where nothing is compared: one candidate.
+    """
+    if typed:
+        return typed
+    if len(grid.get("optimizer", ())) > 1:
+        return "optimizer"
+    several = [key for key, choices in grid.items() if key != "seed" and len(choices) > 1]
+    own = [key for key in several if not _is_of(key, _WORKLOAD)]
+    others = [key for key in several if _is_of(key, _COMPARABLE)]
+    words = [key for key in [*own, *others] if not all(map(is_number, grid[key]))]
+    return next(iter([*words, *others]), None)
+
+
+def workload_keys(sweep: SweepRecord) -> list[str]:
+    """The swept keys that make workloads, in the order of the grid."""
+    compared = compared_key(sweep.grid, sweep.compare)
+    return [
+        key
+        for key, choices in sweep.grid.items()
+        if len(choices) > 1
+        and _is_of(key, _WORKLOAD)
+        and not (compared and _is_of(key, (compared,)))
+    ]
+
+
+def workloads(sweep: SweepRecord) -> dict[str, SweepRecord]:
+    """The sweep's part for each workload, in the order of its runs; one without a name is whole.
+
+    A part's grid has no workload keys, and the choices that its own runs have.
+    """
+    keys = workload_keys(sweep)
+    if not keys:
+        return {"": sweep}
+    found: dict[str, list[RunRecord]] = {}
+    for run in sweep.runs:
+        found.setdefault(named({key: run.swept.get(key) for key in keys}), []).append(run)
+    compare = compared_key(sweep.grid, sweep.compare)
+    return {
+        name: replace(sweep, runs=own, grid=_narrowed(sweep, keys, own), compare=compare)
+        for name, own in found.items()
+    }
+
+
+def _narrowed(
+    sweep: SweepRecord, keys: Sequence[str], runs: Sequence[RunRecord]
+) -> dict[str, Sequence[Any]]:
+    grid: dict[str, Sequence[Any]] = {}
+    for key, choices in sweep.grid.items():
+        own = {identity(run.swept.get(key)) for run in runs if key in run.swept}
+        if key not in keys:
+            grid[key] = distinct(choice for choice in choices if identity(choice) in own)
+    return grid
+
+
+def _is_of(key: str, groups: Sequence[str]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)

@@ -12,7 +12,7 @@ from optsweep.records.merging import MergedRecord
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import distinct, identity
 from optsweep.verdict.boundaries import boundaries
-from optsweep.verdict.candidates import Candidate, candidates
+from optsweep.verdict.candidates import Candidate, candidates, compared_key, workload_keys
 from optsweep.verdict.profile import Profile, profile
 from optsweep.verdict.ranking import ranking_splits
 from optsweep.verdict.run_rows import by_text, rows_of
@@ -21,7 +21,6 @@ from optsweep.verdict.scores.judge import judge_table
 from optsweep.verdict.sensitivity import sensitivity
 from optsweep.verdict.time_to_target import speed, time_to_target
 from optsweep.verdict.verdict import Details, Verdict, WorkloadDetails
-from optsweep.verdict.workloads import compared_key, workload_keys
 
 _CONFIRM = "confirm=5"  # what is advised
 

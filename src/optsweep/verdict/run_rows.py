@@ -7,9 +7,8 @@ from typing import Any
 from optsweep.records.grouping import Configuration, seed_of
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import identity, label, named
-from optsweep.verdict.candidates import Candidate
+from optsweep.verdict.candidates import Candidate, compared_key, workload_keys
 from optsweep.verdict.scores.rows import Row, Status
-from optsweep.verdict.workloads import compared_key, workload_keys
 
 
 def rows_of(sweep: SweepRecord, found: Sequence[Candidate], judged_on: str) -> list[Row]:

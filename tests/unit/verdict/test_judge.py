@@ -17,13 +17,12 @@ from statsmodels.stats.multitest import multipletests
 
 from optsweep.records.merging import merge
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.verdict.candidates import candidates
+from optsweep.verdict.candidates import candidates, compared_key, workloads
 from optsweep.verdict.judge import judge
 from optsweep.verdict.profile import profile
 from optsweep.verdict.scores.answer import Comparison
 from optsweep.verdict.sentences import sentences
 from optsweep.verdict.verdict import Verdict, verdict_json
-from optsweep.verdict.workloads import compared_key, workloads
 from support.command import ROOT
 from support.records import (
     FOUR,
