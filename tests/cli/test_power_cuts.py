@@ -34,6 +34,7 @@ KINDS = [
     "unsent.jsonl",
     "0/.optsweep",
     "0/history.jsonl",
+    "0/correct.safetensors",
     "0/weights.safetensors",
     "0/figures/samples.png",
     "0/optsweep.log",

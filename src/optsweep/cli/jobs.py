@@ -21,6 +21,9 @@ from optsweep.system.redaction import redacted
 if TYPE_CHECKING:
     from optsweep.runs.job import Job
 
+# What is asked of a sweep as a whole.
+_OF_A_SWEEP = ("target", "extend", "confirm", "max_seeds", "margin", "compare")
+
 
 @dataclass(frozen=True)
 class JobMaker:
@@ -120,11 +123,28 @@ def refuse_swept(keys: Iterable[str], settings: Sequence[Settings]) -> None:
         SettingsError: it was given several.
     """
     for key in keys:
-        if key in ("target", "extend", "intervals"):
+        if key in _OF_A_SWEEP:
             values = list(dict.fromkeys(str(getattr(given, key)) for given in settings))
             raise SettingsError(
                 f"{key}={','.join(values)}: a sweep has one {key}; type {key}={values[0]}"
             )
+
+
+def refuse_compared(compare: str | None, keys: Sequence[str]) -> None:
+    """Makes sure that what is to be compared is swept, and can be.
+
+    Raises:
+        SettingsError: it is not, or its values are no candidates for one task.
+    """
+    others = [key for key in keys if key != "seed" and not key.startswith("dataset")]
+    if compare is not None and compare not in others:
+        why = "it is not swept"
+        if compare == "seed":
+            why = "seeds repeat a run, and are no candidates"
+        elif compare.startswith("dataset"):
+            why = "accuracies on different data are not compared"
+        instead = f"compare={others[0]}" if others else "-m optimizer=sgd,adam"
+        raise SettingsError(f"compare={compare}: {why}; type {instead}")
 
 
 def swept_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:

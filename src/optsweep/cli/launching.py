@@ -120,7 +120,7 @@ class PlannedLauncher(Launcher):
         self, job_overrides: list[list[str]], first: int, search: "Search | None"
     ) -> Sequence["RunRecord"]:
         """Checks and runs the jobs; `extend` adds to `job_overrides`, a search replaces them."""
-        from optsweep.cli.jobs import JobMaker, refuse_swept, swept_keys
+        from optsweep.cli.jobs import JobMaker, refuse_compared, refuse_swept, swept_keys
         from optsweep.cli.main import printing_resume_command
         from optsweep.cli.searching import begin
 
@@ -132,29 +132,31 @@ class PlannedLauncher(Launcher):
         with process.importing():
             import optsweep.runs.preflight  # noqa: F401
         refuse_swept(keys, settings)
+        refuse_compared(asked.compare, keys)
         make = JobMaker(self._composed, keys, partial(self.device, launch), folder, first)
         jobs = make.checked(composed, settings)
         with process.importing():
             from rich.console import Console
 
-            from optsweep.sweep.extension import Extension
             from optsweep.sweep.resume import earlier_sweeps, refuse_others
+            from optsweep.sweep.stages.confirmation import confirmed_as_begun
+            from optsweep.sweep.stages.stages import stages_of
             from optsweep.sweep.sweep import run_sweep
             from optsweep.tracking.store import Store
 
             store = Store.open(asked.tracking_uri, asked.experiment)
         sweep, console = self._described(asked, jobs, folder, launch), Console()
-        more: More | None = None
+        searching: More | None = None
         if search:
             make.composed.clear()
             job_overrides.clear()
-            sweep, more = begin(search, sweep, store, job_overrides, make)
+            sweep, searching = begin(search, sweep, store, job_overrides, make)
         elif asked.resume and not first:
             earlier = earlier_sweeps(store, sweep.identity)[:1]
             refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
-        if asked.extend:
-            say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-            more = Extension(sweep.grid, asked.extend, job_overrides, make, say)
+        sweep = confirmed_as_begun(sweep, store)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        more = stages_of(sweep, searching, job_overrides, make, say)
         with printing_resume_command():
             return run_sweep(
                 sweep, store, console, lambda place, folder: make.composed[place].keep(folder), more
@@ -193,9 +195,11 @@ class PlannedLauncher(Launcher):
         """The sweep of the jobs; `asked` is what is asked of it as a whole."""
         from optsweep.cli.composing import plain
         from optsweep.cli.yaml import to_yaml
+        from optsweep.sweep.stages.confirmation import plan
         from optsweep.sweep.sweep import Sweep
         from optsweep.system.redaction import redacted
 
+        seeds, looks = plan(asked.confirm, asked.max_seeds, {job.settings.seed for job in jobs})
         return Sweep(
             overrides=list(self._config.hydra.overrides.task),
             jobs=jobs,
@@ -204,8 +208,11 @@ class PlannedLauncher(Launcher):
             resume=asked.resume,
             figures=asked.figures,
             target=asked.target,
-            intervals=asked.intervals,
             extend=asked.extend,
+            confirm_seeds=seeds,
+            looks=looks,
+            margin=asked.margin,
+            compare=asked.compare,
             config=to_yaml(redacted(plain(self._config))),
         )
 

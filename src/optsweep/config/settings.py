@@ -20,6 +20,8 @@ from optsweep.config.validators import (
     folder,
     fraction,
     integer,
+    integer_or,
+    margin,
     one_of,
     optional,
     positive,
@@ -83,7 +85,10 @@ class Settings:
     resume: bool = _checked(yes_or_no)
     target: float | None = _checked(optional(share))
     extend: int = _checked(integer(0, "3"))
-    intervals: str = _checked(one_of("t", "bootstrap"))
+    confirm: int | str | None = _checked(optional(integer_or("auto", 2, "5")))
+    max_seeds: int = _checked(integer(3, "20"))
+    margin: float = _checked(margin)
+    compare: str | None = _checked(optional(text("optimizer")))
     data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(text("optsweep"))
     tracking_uri: str = _checked(check_address)

@@ -58,6 +58,26 @@ def integer(least: int, example: str) -> Check:
     return check
 
 
+def integer_or(word: str, least: int, example: str) -> Check:
+    """A check for `word`, or an integer from `least` on."""
+
+    def check(name: str, value: Any) -> int | str:
+        if value == word:
+            return word
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise refuse(name, value, f"must be {word} or an integer >= {least}", example)
+        return value
+
+    return check
+
+
+def margin(name: str, value: Any) -> float:
+    """A number above 0 and below 1, as a float: a difference of accuracies."""
+    if not is_number(value) or not 0 < value < 1:
+        raise refuse(name, value, "must be a number above 0 and below 1", "0.01")
+    return float(value)
+
+
 def optional(check: Check) -> Check:
     """A check that lets null pass too."""
     return lambda name, value: None if value is None else check(name, value)

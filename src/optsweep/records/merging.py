@@ -45,7 +45,6 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
         environment=_joined(sweep.environment for sweep in sweeps),
         common=common(runs, keys),
         target=_agreed([sweep.target for sweep in sweeps], None),
-        intervals=_agreed([sweep.intervals for sweep in sweeps], "t"),
         confirm_seeds=_agreed([tuple(sweep.confirm_seeds) for sweep in sweeps], ()),
         looks=_agreed([tuple(sweep.looks) for sweep in sweeps], ()),
         margin=_agreed([sweep.margin for sweep in sweeps], SweepRecord.margin),

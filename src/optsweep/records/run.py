@@ -82,8 +82,8 @@ class SweepRecord:
     """A sweep: the overrides as typed, its runs in the order of the grid, and where it ran.
 
     `grid` maps each swept value to its choices in the order in which they were typed; `common` are
-    the settings that all runs share; `environment` says versions and hardware. `target` and
-    `intervals` are what was asked of the verdict: an accuracy to reach, and "t" or "bootstrap".
+    the settings that all runs share; `environment` says versions and hardware. `target` is
+    an accuracy to reach, if one was asked for.
     `extended` names the configurations by which the sweep extended its grid itself. Of a search,
     `search` maps each value that was searched to what it was drawn from, as typed. Runs at
     `confirm_seeds` confirm what the others chose, in `looks` at so many of these seeds where there
@@ -98,7 +98,6 @@ class SweepRecord:
     environment: Mapping[str, str] = field(default_factory=dict)
     common: Mapping[str, Any] = field(default_factory=dict)
     target: float | None = None
-    intervals: str = "t"
     extended: Sequence[str] = ()
     confirm_seeds: Sequence[int] = ()
     looks: Sequence[int] = ()

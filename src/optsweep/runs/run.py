@@ -10,12 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from optsweep.config.settings import Settings
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.errors import StackFailed
 from optsweep.models.build import build_model
+from optsweep.records.correct import CORRECT, packed
 from optsweep.records.run import RunRecord
 from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights
 from optsweep.runs.build import build_run, build_stack
@@ -30,7 +33,7 @@ from optsweep.system.exceptions import describe
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, UnusableCheckpoint
 from optsweep.training.device import computing, ran_out_of_memory
-from optsweep.training.evaluation import evaluate_splits
+from optsweep.training.evaluation import classified_right, evaluate_splits
 from optsweep.training.loop import train
 from optsweep.training.stack import Stack
 from optsweep.training.stacked_model import StackedModel
@@ -122,7 +125,9 @@ def _run_together(
         progress.started({member.job.folder: member.tracked.run_id for member in members})
         with _left_open(len(members)):
             stack = _train(stack, members, data, progress)
+            right = classified_right(stack, data, data.test).numpy()
             for place, member in enumerate(members):
+                _keep_correct(member, right[place], len(data.classes))
                 _keep_results(stack, place, member, data, context.figures)
     for member in members:  # a run that had to wait for MLflow has its id by now
         member.record.run_id = member.tracked.run_id
@@ -248,6 +253,15 @@ def _restored(stack: Stack, members: Sequence[StackMember], data: Dataset) -> tu
         log.warning("%s is left aside as %s: %s; starting over", path, aside.name, reason)
         return _build([member.job for member in members], (), data), 0
     return stack, done
+
+
+def _keep_correct(member: StackMember, correct: NDArray[np.bool_], classes: int) -> None:
+    """Which test samples a run had right, bool `[N]`, in its record and in its folder."""
+    record = member.record
+    record.classes = classes
+    if not record.diverged:
+        record.correct = correct
+        files.write(member.job.folder / CORRECT, packed(correct, classes), durable=False)
 
 
 def _keep_results(

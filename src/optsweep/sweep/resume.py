@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optsweep.records.correct import CORRECT, read_correct
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches
@@ -97,4 +98,6 @@ def reuse_finished(
     for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
         own = records[place]
         records[place] = replace(record, name=own.name, params=own.params, swept=own.swept)
+        if (kept := folder_of(reused[place])) and records[place].correct is None:
+            read_correct(records[place], kept / CORRECT)
     return jobs, records, todo

@@ -5,11 +5,12 @@ interrupted.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from optsweep.records.correct import CORRECT
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
 from optsweep.report.terminal_table import sentence, terminal_table
@@ -24,8 +25,8 @@ from optsweep.verdict.ranking import best_run
 from optsweep.verdict.sentences import few_sentences
 
 
-def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Console) -> None:
-    """Prints, writes and logs what became of a sweep.
+def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Console) -> set[str]:
+    """Prints, writes and logs what became of a sweep; returns the ids of the runs that judge.
 
     Raises:
         OSError: the folder cannot be written.
@@ -52,6 +53,8 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     for path in written:
         inside = path.parent.relative_to(folder)
         parent.log_file(path, None if inside == Path() else str(inside))
+    details = [each for workload in verdict.workloads for each in workload.candidates]
+    return {run_id for each in details for run_id in each.run_ids}
 
 
 def draw_best(
@@ -66,6 +69,18 @@ def draw_best(
             keep_best_figures(job, first, store)
         except UnusableWeights as reason:
             _say(console, f"no pictures of {first.name}: {' '.join(str(reason).split())}")
+
+
+def keep_correct(
+    judging: Collection[str], runs: Sequence[RunRecord], jobs: Sequence[Job], store: Store
+) -> None:
+    """Keeps in MLflow which test samples the runs that judge, by their ids, had right."""
+    for job, run in zip(jobs, runs, strict=True):
+        path = job.folder / CORRECT
+        if run.run_id in judging and not run.reused and path.exists():
+            tracked = TrackedRun(store, run.run_id, job.folder)
+            tracked.log_file(path)
+            tracked.tag(correct="true")
 
 
 def _say(console: Console, line: str) -> None:

@@ -6,6 +6,7 @@ sweep. With `resume`, runs that an earlier sweep finished are reused and unfinis
 
 import functools
 import hashlib
+import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_
 from optsweep.sweep.rounds import Growth, More, Planner, Round
 from optsweep.sweep.scheduler import Scheduler
 from optsweep.sweep.stack_planner import plan_stacks
-from optsweep.sweep.summary import draw_best, summarize
+from optsweep.sweep.summary import draw_best, keep_correct, summarize
 from optsweep.system import environment, folders
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import Store
@@ -46,8 +47,10 @@ from optsweep.training.checkpoint import forget_stacks
 class Sweep:
     """What is to be swept: the overrides as typed, the jobs, the folder, and how.
 
-    `target` and `intervals` are what is asked of the verdict, `extend` is how many steps the
-    sweep may go beyond its grid. Of a `search` the jobs are those that it begins with.
+    `target` is an accuracy to reach, `extend` is how many steps the
+    sweep may go beyond its grid. Runs at `confirm_seeds` judge what the others chose, in `looks`
+    at so many of these seeds, where there are several. Of a `search` the jobs are those that it
+    begins with.
     """
 
     overrides: Sequence[str]
@@ -57,9 +60,12 @@ class Sweep:
     resume: bool
     figures: str
     target: float | None = None
-    intervals: str = "t"
     extend: int = 0
     search: Search | None = None
+    confirm_seeds: Sequence[int] = ()
+    looks: Sequence[int] = ()
+    margin: float = 0.01
+    compare: str | None = None
     config: str = ""  # of the sweep as a whole, for `multirun.yaml`
 
     @property
@@ -198,7 +204,8 @@ def _conclude(
         learn_ids(records, parent.store)
     finally:
         record = _record(replace(sweep, jobs=jobs), parent.run_id, records, len(sweep.jobs))
-        summarize(record, sweep.folder, parent, console)
+        judging = summarize(record, sweep.folder, parent, console)
+        keep_correct(judging, records, jobs, parent.store)
         if sweep.figures == "best":
             draw_best(records, jobs, parent.store, console)
     return record
@@ -224,14 +231,22 @@ def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
         "optsweep.folder": str(sweep.folder),
         "optsweep.owner": owner.name,
         "optsweep.target": "" if sweep.target is None else str(sweep.target),
-        "optsweep.intervals": sweep.intervals,
+        "optsweep.confirm_seeds": json.dumps(list(sweep.confirm_seeds)),
+        "optsweep.looks": json.dumps(list(sweep.looks)),
+        "optsweep.margin": str(sweep.margin),
+        "optsweep.compare": sweep.compare or "",
         **source_tags(),
     }
 
 
+def record_of(sweep: Sweep, records: Sequence[RunRecord]) -> SweepRecord:
+    """What is known of a sweep while it runs."""
+    return _record(sweep, "", records, len(sweep.jobs))
+
+
 def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int) -> SweepRecord:
     """What became of the sweep, of whose jobs the first `typed` are those of the grid as typed."""
-    first = records[0].params
+    first, confirming = records[0].params, set(sweep.confirm_seeds)
     common = {
         key: value
         for key, value in first.items()
@@ -245,9 +260,16 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         environment=environment.describe(),
         common=common,
         target=sweep.target,
-        intervals=sweep.intervals,
-        extended=list(dict.fromkeys(map(configuration_name, records[typed:])))
-        if sweep.extend
-        else [],
+        extended=list(
+            dict.fromkeys(
+                configuration_name(record)
+                for record in records[typed:]
+                if sweep.extend and record.params["seed"] not in confirming
+            )
+        ),
         search=redacted(sweep.search.texts) if sweep.search else {},
+        confirm_seeds=sweep.confirm_seeds,
+        looks=sweep.looks,
+        margin=sweep.margin,
+        compare=sweep.compare,
     )

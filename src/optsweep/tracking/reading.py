@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from optsweep.errors import SettingsError, TrackingError
+from optsweep.records.correct import CORRECT, read_correct
 from optsweep.records.merging import common
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
@@ -73,8 +74,11 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
         environment=_environment(parent.data.tags),
         common=common(records, grid),
         target=target if isinstance(target, float) else None,
-        intervals=parent.data.tags.get("optsweep.intervals", "t"),
         extended=_extended(parent.data.tags),
+        confirm_seeds=confirm_seeds_of(parent.data.tags),
+        looks=looks_of(parent.data.tags),
+        margin=_margin(parent.data.tags),
+        compare=parent.data.tags.get("optsweep.compare") or None,
         search={key[7:]: text for key, text in params.items() if key.startswith("search.")},
     )
 
@@ -136,6 +140,30 @@ def _environment(tags: Mapping[str, str]) -> dict[str, str]:
     return found if commit is None else {**found, "commit": commit}
 
 
+def confirm_seeds_of(tags: Mapping[str, str]) -> list[int]:
+    """The seeds that confirm, in a sweep's tags."""
+    return _numbers(tags, "confirm_seeds")
+
+
+def looks_of(tags: Mapping[str, str]) -> list[int]:
+    """The numbers of seeds at which it is looked, in a sweep's tags."""
+    return _numbers(tags, "looks")
+
+
+def _numbers(tags: Mapping[str, str], name: str) -> list[int]:
+    """The integers in a tag that a sweep wrote; none where others wrote it."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(tags.get(f"optsweep.{name}", "[]"))
+        if isinstance(found, list) and all(isinstance(each, int) for each in found):
+            return found
+    return []
+
+
+def _margin(tags: Mapping[str, str]) -> float:
+    found = value_of(tags.get("optsweep.margin", ""))
+    return found if isinstance(found, float) and 0 < found < 1 else 0.01
+
+
 def _extended(tags: Mapping[str, str]) -> list[str]:
     with contextlib.suppress(ValueError):  # where MLflow has cut the tag
         return [str(name) for name in json.loads(tags.get("optsweep.extended", "[]"))]
@@ -176,6 +204,13 @@ def _records(
     points = histories(store, [run.info.run_id for run in runs], names)
     ordered = sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
     records = [_record(run, points[run.info.run_id], grid, reused) for run in ordered]
+    for record, run in zip(records, ordered, strict=True):
+        if "optsweep.correct" in run.data.tags:
+            with (
+                contextlib.suppress(TrackingError, OSError),
+                _fetched(store, run.info.run_id, CORRECT) as path,
+            ):
+                read_correct(record, path)
     for record in [record for record in records if record.status == "FAILED"][:_FAILURES]:
         record.output = record.output or _output(store, record)
     return records
@@ -222,8 +257,22 @@ def _fill(history: dict[str, list[tuple[int, float]]]) -> None:
 
 def _output(store: Store, record: RunRecord) -> str:
     """The last lines that a failed run printed, or its traceback, from its artifacts."""
-    with contextlib.suppress(TrackingError, OSError), tempfile.TemporaryDirectory() as folder:
-        path = store.download(record.run_id, "", "error.txt", Path(folder))
+    with (
+        contextlib.suppress(TrackingError, OSError),
+        _fetched(store, record.run_id, "error.txt") as path,
+    ):
         text = path.read_text(encoding="utf-8", errors="replace")
         return text.removeprefix(record.error).strip()
     return ""
+
+
+@contextlib.contextmanager
+def _fetched(store: Store, run_id: str, name: str) -> Iterator[Path]:
+    """One of a run's artifacts, for as long as the block runs.
+
+    Raises:
+        FileNotFoundError: the store has no such file.
+        TrackingError: it fails, or does not answer.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield store.download(run_id, "", name, Path(folder))

@@ -35,6 +35,7 @@ _GRACE = 1.0  # seconds that an interrupt leaves a call under way, which is most
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST))
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("PGCONNECT_TIMEOUT", "5")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own is shown
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -36,6 +36,18 @@ def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tens
 
 
 @torch.inference_mode()
+def classified_right(stack: Stack, dataset: Dataset, split: Split) -> Tensor:
+    """Which samples of a split each run has right, bool `[K, N]` on the CPU."""
+    stack.model.eval()
+    size = evaluation_batch(dataset)
+    right = [
+        stack.model(dataset.scale(images)).argmax(dim=-1).view(-1, len(labels)) == labels
+        for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True)
+    ]
+    return torch.cat(right, dim=-1).cpu()
+
+
+@torch.inference_mode()
 def predict(model: nn.Module, dataset: Dataset, split: Split) -> Tensor:
     """The class that one model gives each sample of a split, int64 `[N]` on the CPU."""
     model.eval()

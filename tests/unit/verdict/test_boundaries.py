@@ -9,7 +9,7 @@ import pytest
 from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
-from optsweep.sweep.extension import Extension, changed
+from optsweep.sweep.stages.extension import Extension, changed
 from optsweep.verdict.boundaries import boundaries, next_steps, next_value
 from optsweep.verdict.candidates import candidates
 from support.records import Scores, failed, scored, with_runs
