@@ -1,5 +1,7 @@
 """Awkward names, and where a drawn text lies."""
 
+import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 
@@ -19,3 +21,14 @@ AWKWARD = [
 
 def box(text: Text) -> BboxBase:
     return Text.get_window_extent(text)  # an annotation's own has its arrow in it
+
+
+def refuse_crossing(figure: Figure, texts: list[Text]) -> None:
+    """No two of the texts overlap, and none leaves the figure, by more than a pixel."""
+    boxes = np.array([box(text).extents for text in texts])
+    low, high = boxes[:, :2] + 1, boxes[:, 2:] - 1
+    outside = (low < 0).any(axis=1) | (high > figure.bbox.max).any(axis=1)
+    assert not outside.any(), [texts[i].get_text() for i in np.flatnonzero(outside)]
+    crossing = ((low[:, None] < high[None]) & (low[None] < high[:, None])).all(axis=2)
+    pairs = np.argwhere(np.triu(crossing, 1))
+    assert not len(pairs), [(texts[a].get_text(), texts[b].get_text()) for a, b in pairs]

@@ -130,7 +130,7 @@ class PlannedLauncher(Launcher):
         asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
         self._refuse_early(launch, asked, folder, first, search)
         with process.importing():
-            import optsweep.runs.preflight  # noqa: F401
+            import optsweep.runs.preflight  # noqa: F401 (torch, while the collector is off)
         refuse_swept(keys, settings)
         refuse_compared(asked.compare, keys)
         make = JobMaker(self._composed, keys, partial(self.device, launch), folder, first)
@@ -151,10 +151,10 @@ class PlannedLauncher(Launcher):
             make.composed.clear()
             job_overrides.clear()
             sweep, searching = begin(search, sweep, store, job_overrides, make)
-        elif asked.resume and not first:
-            earlier = earlier_sweeps(store, sweep.identity)[:1]
+        earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
+        if sweep.resume and not search and not first:
             refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
-        sweep = confirmed_as_begun(sweep, store)
+        sweep = confirmed_as_begun(sweep, earlier)
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         more = stages_of(sweep, searching, job_overrides, make, say)
         with printing_resume_command():

@@ -64,7 +64,7 @@ class Sweep:
     search: Search | None = None
     confirm_seeds: Sequence[int] = ()
     looks: Sequence[int] = ()
-    margin: float = 0.01
+    margin: float = SweepRecord.margin
     compare: str | None = None
     config: str = ""  # of the sweep as a whole, for `multirun.yaml`
 

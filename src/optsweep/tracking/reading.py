@@ -161,7 +161,7 @@ def _numbers(tags: Mapping[str, str], name: str) -> list[int]:
 
 def _margin(tags: Mapping[str, str]) -> float:
     found = value_of(tags.get("optsweep.margin", ""))
-    return found if isinstance(found, float) and 0 < found < 1 else 0.01
+    return found if isinstance(found, float) and 0 < found < 1 else SweepRecord.margin
 
 
 def _extended(tags: Mapping[str, str]) -> list[str]:

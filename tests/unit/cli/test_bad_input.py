@@ -5,7 +5,6 @@ shows is refused before torch and mlflow are imported. The same for the real com
 tests/cli/test_refusals.py, for one case of each kind.
 """
 
-import shlex
 import shutil
 import socket
 import sqlite3
@@ -13,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -25,34 +25,12 @@ from PIL import Image
 from optsweep.cli.input_errors import in_one_line
 from optsweep.tracking.store import Store
 from support.in_process import run_here
+from support.refusals import case
+from support.refusals import refusal as refused_by
+
+refusal = partial(refused_by, run_here)
 
 SOON = 15.0  # seconds within which what does not answer has to be named
-
-
-def refusal(project: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """The line by which the command refuses these arguments, when it does so as it should."""
-    done = run_here(project, *arguments, env=env)
-    assert done.returncode == 2, done.stdout + done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
-    assert done.stdout == ""
-    assert runs_in(project / "mlflow.db") == 0
-    return lines[0]
-
-
-def runs_in(store: Path) -> int:
-    if not store.exists():
-        return 0
-    with closing(sqlite3.connect(store)) as database:
-        (table,) = database.execute(
-            "select count(*) from sqlite_master where name = 'runs'"
-        ).fetchone()
-        return int(database.execute("select count(*) from runs").fetchone()[0]) if table else 0
-
-
-def case(command: str, *words: str) -> object:
-    """A command line and words that the message about it has to hold."""
-    return pytest.param(shlex.split(command), words, id=command)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from optsweep.report.figures import run as figures
-from support.figures import AWKWARD, box
+from support.figures import AWKWARD, box, refuse_crossing
 
 # A glyph that no font has, an overflow, a division by zero: nothing passes unnoticed.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -48,15 +48,7 @@ def words(figure: Figure) -> list[str]:
 
 
 def assert_legible(figure: Figure) -> None:
-    """No two texts overlap, and none leaves the figure, by more than a pixel."""
-    texts = drawn_texts(figure)
-    boxes = np.array([box(text).extents for text in texts])
-    low, high = boxes[:, :2] + 1, boxes[:, 2:] - 1
-    outside = (low < 0).any(axis=1) | (high > figure.bbox.max).any(axis=1)
-    assert not outside.any(), [texts[i].get_text() for i in np.flatnonzero(outside)]
-    crossing = ((low[:, None] < high[None]) & (low[None] < high[:, None])).all(axis=2)
-    pairs = np.argwhere(np.triu(crossing, 1))
-    assert not len(pairs), [(texts[a].get_text(), texts[b].get_text()) for a, b in pairs]
+    refuse_crossing(figure, drawn_texts(figure))
 
 
 def noise(count: int, channels: int = 1, height: int = 8, width: int = 8) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from optsweep.records.run import SweepRecord
 from optsweep.report.figures.learning_rates import learning_rates
 from optsweep.report.figures.run import save
 from optsweep.report.figures.sweep import CAPTIONS, heat_map, ranking, sweep_figures
-from support.figures import AWKWARD, box
+from support.figures import AWKWARD, refuse_crossing
 from support.records import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 
 # A glyph that no font has, an overflow, a mean of nothing: nothing passes unnoticed.
@@ -82,15 +82,7 @@ def words(figure: Figure) -> list[str]:
 
 
 def assert_legible(figure: Figure) -> None:
-    """No two texts overlap, and none leaves the figure, by more than a pixel."""
-    texts = drawn_texts(figure)
-    boxes = np.array([box(text).extents for text in texts])
-    low, high = boxes[:, :2] + 1, boxes[:, 2:] - 1
-    outside = (low < 0).any(axis=1) | (high > figure.bbox.max).any(axis=1)
-    assert not outside.any(), [texts[i].get_text() for i in np.flatnonzero(outside)]
-    crossing = ((low[:, None] < high[None]) & (low[None] < high[:, None])).all(axis=2)
-    pairs = np.argwhere(np.triu(crossing, 1))
-    assert not len(pairs), [(texts[a].get_text(), texts[b].get_text()) for a, b in pairs]
+    refuse_crossing(figure, drawn_texts(figure))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -19,7 +19,7 @@ def resumed(folder: Path, *losses: float) -> StackMember:
     tracked = SimpleNamespace(log_epoch=lambda entry: None, tag=lambda **tags: None)
     job = SimpleNamespace(hopeless=None)
     record = RunRecord(name="a run", run_id="", status="RUNNING", params={}, swept={})
-    member = StackMember(job, record, tracked, journal)  # type: ignore[arg-type]
+    member = StackMember(job, record, tracked, journal)  # type: ignore[arg-type]  # stand-ins
     member.resume(len(losses) - 1)
     return member
 

@@ -11,7 +11,7 @@ import pytest
 from optsweep.config.launchers import Launch
 from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord
-from optsweep.sweep.stages import confirmation
+from optsweep.sweep.stages.added_jobs import AddedJobs
 from optsweep.sweep.stages.confirmation import Confirmation, at_seed, confirmed_as_begun, plan
 from optsweep.sweep.stages.stages import Stages
 from optsweep.sweep.sweep import Sweep
@@ -58,10 +58,10 @@ def test_another_seed_is_typed_whether_one_was_typed_or_not() -> None:
     assert at_seed(["lr=1"], 7) == ["lr=1", "seed=7"]
 
 
-def begun(monkeypatch: pytest.MonkeyPatch, **tags: str) -> Any:
+def begun(**tags: str) -> Any:
+    """An earlier start of a sweep with these tags."""
     run = Made(data=Made(tags={f"optsweep.{key}": value for key, value in tags.items()}))
-    monkeypatch.setattr(confirmation, "earlier_sweeps", lambda store, identity: [run])
-    return None
+    return [run]
 
 
 def sweep_of(**changes: Any) -> Any:
@@ -69,24 +69,24 @@ def sweep_of(**changes: Any) -> Any:
     return replace(made, **changes)
 
 
-def test_a_sweep_is_confirmed_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = begun(monkeypatch, confirm_seeds="[3, 4]", looks="[]")
-    assert confirmed_as_begun(sweep_of(), store).confirm_seeds == [3, 4]
+def test_a_sweep_is_confirmed_as_it_was_begun() -> None:
+    earlier = begun(confirm_seeds="[3, 4]", looks="[]")
+    assert confirmed_as_begun(sweep_of(), earlier).confirm_seeds == [3, 4]
     same = sweep_of(confirm_seeds=[3, 4])
-    assert confirmed_as_begun(same, store).confirm_seeds == [3, 4]
+    assert confirmed_as_begun(same, earlier).confirm_seeds == [3, 4]
     with pytest.raises(SettingsError, match=r"begun with confirm=2; .* type confirm=2, or"):
-        confirmed_as_begun(sweep_of(confirm_seeds=[3, 4, 5]), store)
+        confirmed_as_begun(sweep_of(confirm_seeds=[3, 4, 5]), earlier)
 
 
-def test_looks_that_were_taken_are_not_planned_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = begun(monkeypatch, confirm_seeds="[3, 4, 5]", looks="[3]")
+def test_looks_that_were_taken_are_not_planned_anew() -> None:
+    earlier = begun(confirm_seeds="[3, 4, 5]", looks="[3]")
     with pytest.raises(SettingsError, match=r"type confirm=auto max_seeds=3, or"):
-        confirmed_as_begun(sweep_of(confirm_seeds=[3, 4, 5, 6], looks=[3, 4]), store)
+        confirmed_as_begun(sweep_of(confirm_seeds=[3, 4, 5, 6], looks=[3, 4]), earlier)
 
 
-def test_a_sweep_that_was_not_confirmed_may_be_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = begun(monkeypatch, confirm_seeds="[]", looks="[]")
-    assert confirmed_as_begun(sweep_of(confirm_seeds=[3]), store).confirm_seeds == [3]
+def test_a_sweep_that_was_not_confirmed_may_be_now() -> None:
+    earlier = begun(confirm_seeds="[]", looks="[]")
+    assert confirmed_as_begun(sweep_of(confirm_seeds=[3]), earlier).confirm_seeds == [3]
 
 
 SCORES = {
@@ -114,7 +114,7 @@ def added(
         return list(given)
 
     said: list[str] = []
-    stage = Confirmation(describe, overrides, compose, said.append)
+    stage = Confirmation(describe, AddedJobs(overrides, compose, said.append))
     assert stage(record.runs, running=1) == []
     stage([*record.runs, *further], 0)
     return wanted

@@ -9,6 +9,7 @@ import pytest
 from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
+from optsweep.sweep.stages.added_jobs import AddedJobs
 from optsweep.sweep.stages.extension import Extension, changed
 from optsweep.verdict.boundaries import boundaries, next_steps, next_value
 from optsweep.verdict.candidates import candidates
@@ -136,7 +137,8 @@ def extension(
 ) -> tuple[Extension, Composer, list[list[str]], list[str]]:
     overrides = [[f"{key}={value}" for key, value in run.swept.items()] for run in record.runs]
     composer, said = Composer(), list[str]()
-    return Extension(record.grid, most, overrides, composer, said.append), composer, overrides, said
+    added = AddedJobs(overrides, composer, said.append)
+    return Extension(record.grid, most, added), composer, overrides, said
 
 
 def test_every_seed_of_the_best_configuration_goes_a_step_further() -> None:

@@ -10,20 +10,17 @@ from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from optsweep.config.overrides import key_of
-from optsweep.errors import OptsweepError, SettingsError
+from optsweep.errors import SettingsError
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
-from optsweep.sweep.resume import earlier_sweeps
-from optsweep.system.redaction import redact
+from optsweep.sweep.stages.added_jobs import AddedJobs
 from optsweep.tracking.reading import confirm_seeds_of, looks_of
-from optsweep.tracking.store import Store
+from optsweep.tracking.store import Run
 from optsweep.verdict.fresh_seeds import seeds_to_add
 
 if TYPE_CHECKING:
     from optsweep.runs.job import Job
     from optsweep.sweep.sweep import Sweep
-
-Compose = Callable[[Sequence[Sequence[str]]], "list[Job]"]
 
 
 def plan(
@@ -43,15 +40,14 @@ def plan(
     return list(islice(fresh, looks[-1] if looks else int(confirm))), looks
 
 
-def confirmed_as_begun(sweep: "Sweep", store: Store) -> "Sweep":
-    """The sweep, to be confirmed by the seeds and looks that an earlier start of it had, if any.
+def confirmed_as_begun(sweep: "Sweep", earlier: Sequence[Run]) -> "Sweep":
+    """The sweep, to be confirmed by the seeds and looks that its `earlier` start had, if any.
 
     To look again at more seeds would be a second chance to find a difference by luck.
 
     Raises:
         SettingsError: others were typed now.
     """
-    earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
     seeds = [seed for run in earlier for seed in confirm_seeds_of(run.data.tags)]
     looks = [look for run in earlier for look in looks_of(run.data.tags)]
     if not seeds:
@@ -68,22 +64,14 @@ def confirmed_as_begun(sweep: "Sweep", store: Store) -> "Sweep":
 class Confirmation:
     """Asked once all other jobs are done: those that confirm, until nothing is left to decide.
 
-    `describe` makes a sweep's record of the records so far. `overrides` are those of the jobs so
-    far, to which the new ones' are added; `compose` turns overrides into checked jobs; `say`
-    prints what is confirmed.
+    `describe` makes a sweep's record of the records so far.
     """
 
     def __init__(
-        self,
-        describe: Callable[[Sequence[RunRecord]], SweepRecord],
-        overrides: list[list[str]],
-        compose: Compose,
-        say: Callable[[str], None],
+        self, describe: Callable[[Sequence[RunRecord]], SweepRecord], added: AddedJobs
     ) -> None:
         self._describe = describe
-        self._overrides = overrides
-        self._compose = compose
-        self._say = say
+        self._added = added
 
     def __call__(self, records: Sequence[RunRecord], running: int = 0) -> "list[Job]":
         """The next jobs, given the records of all jobs so far, in their order."""
@@ -92,18 +80,12 @@ class Confirmation:
         places = {id(record): place for place, record in enumerate(records)}
         jobs: list[Job] = []
         for run, seeds in seeds_to_add(self._describe(records)):
-            base = self._overrides[places[id(run)]]
-            jobs += self._jobs(configuration_name(run), [at_seed(base, seed) for seed in seeds])
-        return jobs
-
-    def _jobs(self, name: str, wanted: list[list[str]]) -> "list[Job]":
-        try:
-            jobs = self._compose(wanted)
-        except OptsweepError as error:
-            self._say(f"confirm: {name} is not confirmed: {redact(' '.join(str(error).split()))}")
-            return []
-        self._overrides += wanted
-        self._say(f"confirm: {name} at {len(wanted)} fresh seeds")
+            base, name = self._added.overrides[places[id(run)]], configuration_name(run)
+            jobs += self._added.make(
+                [at_seed(base, seed) for seed in seeds],
+                tried=f"confirm: {name} at {len(seeds)} fresh seeds",
+                refused=f"confirm: {name} is not confirmed",
+            )
         return jobs
 
 

@@ -5,21 +5,18 @@ lie, and takes the overrides of the best configuration's own jobs with the next 
 place.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optsweep.config.overrides import key_of
-from optsweep.errors import OptsweepError
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import label, named
-from optsweep.system.redaction import redact
+from optsweep.sweep.stages.added_jobs import AddedJobs
 from optsweep.verdict.boundaries import NextStep, next_steps
 from optsweep.verdict.candidates import candidates
 
 if TYPE_CHECKING:
     from optsweep.runs.job import Job
-
-Compose = Callable[[Sequence[Sequence[str]]], "list[Job]"]
 
 
 class Extension:
@@ -27,23 +24,13 @@ class Extension:
 
     While runs are under way there are none yet.
 
-    `overrides` are those of the jobs so far, to which each round's are added; `compose` turns
-    overrides into checked jobs; `say` prints which steps are tried, and which cannot be.
+    `grid` is the sweep's own, `most` the steps beyond it on any side.
     """
 
-    def __init__(
-        self,
-        grid: Mapping[str, Sequence[Any]],
-        most: int,
-        overrides: list[list[str]],
-        compose: Compose,
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, grid: Mapping[str, Sequence[Any]], most: int, added: AddedJobs) -> None:
         self._grid = grid
         self._most = most
-        self._overrides = overrides
-        self._compose = compose
-        self._say = say
+        self._added = added
         self._refused: set[str] = set()
 
     def __call__(self, records: Sequence[RunRecord], running: int = 0) -> "list[Job]":
@@ -62,18 +49,16 @@ class Extension:
         own = {id(run) for run in step.base.runs}
         wanted = [
             changed(overrides, step.key, step.value)
-            for overrides, record in zip(self._overrides, records, strict=False)
+            for overrides, record in zip(self._added.overrides, records, strict=False)
             if id(record) in own
         ]
-        try:
-            jobs = self._compose(wanted)
-        except OptsweepError as error:
+        jobs = self._added.make(
+            wanted,
+            tried=f"extend: the best lies on the edge of the grid; trying {name}",
+            refused=f"extend: {step.key}={label(step.value)} is not tried",
+        )
+        if not jobs:
             self._refused.add(name)
-            said = redact(" ".join(str(error).split()))
-            self._say(f"extend: {step.key}={label(step.value)} is not tried: {said}")
-            return []
-        self._overrides += wanted
-        self._say(f"extend: the best lies on the edge of the grid; trying {name}")
         return jobs
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.rounds import More
+from optsweep.sweep.stages.added_jobs import AddedJobs
 from optsweep.sweep.stages.confirmation import Confirmation
 from optsweep.sweep.stages.extension import Extension
 from optsweep.sweep.sweep import Sweep, record_of
@@ -43,8 +44,9 @@ def stages_of(
     overrides into checked jobs; `say` prints what is added.
     """
     stages: list[More] = [searching] if searching else []
+    added = AddedJobs(overrides, compose, say)
     if sweep.extend:
-        stages.append(Extension(sweep.grid, sweep.extend, overrides, compose, say))
+        stages.append(Extension(sweep.grid, sweep.extend, added))
     if sweep.confirm_seeds:
-        stages.append(Confirmation(partial(record_of, sweep), overrides, compose, say))
+        stages.append(Confirmation(partial(record_of, sweep), added))
     return Stages(stages) if stages else None
