@@ -1,7 +1,5 @@
 """Intervals of one quantity: a share of runs, a spread over seeds, a score within [0, 1]."""
 
-import math
-
 from scipy import special
 
 NO_SPREAD = 1e-12  # scores closer than this are the same
@@ -35,18 +33,15 @@ def t_quantile(level: float, df: float) -> float:
     return float(special.stdtrit(df, (1 + level) / 2))
 
 
-def score_interval(
-    mean: float, variance: float, df: float, is_share: bool, level: float = LEVEL
-) -> tuple[float, float] | None:
-    """The interval of a mean score whose variance was estimated with `df` degrees of freedom.
+def score_interval(mean: float, reach: float, is_share: bool) -> tuple[float, float] | None:
+    """The interval of a mean score which chance may move by `reach` to either side.
 
-    Student's. Of a share, as an accuracy is, it is computed on the scale of log odds, where the
-    standard error is that of the delta method, so that it stays within [0, 1] (as `logit` in
-    Newcombe, Statistics in Medicine, 1998). None where there is no spread, or no odds.
+    Of a share, as an accuracy is, it is computed on the scale of log odds, where the reach is that
+    of the delta method, so that it stays within [0, 1] (as `logit` in Newcombe, Statistics in
+    Medicine, 1998). None where there is no spread, or no odds.
     """
-    if variance <= 0 or (is_share and not 0 < mean < 1):
+    if reach <= 0 or (is_share and not 0 < mean < 1):
         return None
-    reach = t_quantile(level, df) * math.sqrt(variance)
     if not is_share:
         return mean - reach, mean + reach
     odds, reach = special.logit(mean), reach / (mean * (1 - mean))

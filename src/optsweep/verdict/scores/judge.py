@@ -251,6 +251,6 @@ def _score(runs: Sequence[Row], scale: Scale) -> Score:
         mean = over_seeds_and_samples(right(runs, scale))
     else:
         mean = over_seeds(np.array([scale.sign * scale.score(row) for row in runs]))
-    ends = score_interval(mean.mean, mean.variance, mean.df, scale.is_share)
+    ends = score_interval(mean.mean, mean.reach(LEVEL), scale.is_share)
     low, high = ends or (None, None)
     return Score(mean.mean, low, high, mean.seeds, mean.samples)

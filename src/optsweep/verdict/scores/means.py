@@ -5,6 +5,7 @@ give a `Mean`, from which every test and interval is computed, so that none cont
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ class Mean:
     `variance` is that of the mean, with `df` degrees of freedom (Student's t). `seed_variance` is
     the variance between seeds, on the same test samples, with `seeds` - 1 degrees of freedom;
     `sample_variance` between samples, where each is averaged over many seeds, 0 where unknown.
+
+    Every test and interval is the wider of two: that of `variance`, and Student's over the seeds.
+    So nothing is surer about new test samples than about those that were used.
     """
 
     mean: float
@@ -38,6 +42,11 @@ class Mean:
         return self.variance > NO_SPREAD**2
 
     @property
+    def errors(self) -> Sequence[tuple[float, float]]:
+        """The two variances of the mean that count, each with its degrees of freedom."""
+        return (self.variance, self.df), (self.seed_variance / self.seeds, self.seeds - 1)
+
+    @property
     def floor(self) -> float:
         """The variance of the mean that any number of seeds leaves."""
         return self.sample_variance / self.samples if self.samples else 0.0
@@ -46,7 +55,7 @@ class Mean:
         """The two-sided p value of no difference (Student's t test); 1 without any spread."""
         if not self.has_spread:
             return 1.0
-        return float(2 * special.stdtr(self.df, -abs(self.mean) / math.sqrt(self.variance)))
+        return 2 * self._tail(abs(self.mean))
 
     def p_equivalent(self, margin: float) -> float:
         """The p value of a difference of `margin` or more; 1 without any spread.
@@ -55,15 +64,26 @@ class Mean:
         """
         if not self.has_spread:
             return 1.0
-        inside = (margin - abs(self.mean)) / math.sqrt(self.variance)
-        return float(special.stdtr(self.df, -inside))
+        return self._tail(margin - abs(self.mean))
+
+    def _tail(self, distance: float) -> float:
+        """The larger probability of an error beyond `distance` on one side."""
+        return max(
+            float(special.stdtr(df, -distance / math.sqrt(variance)))
+            for variance, df in self.errors
+            if variance > 0
+        )
 
     def interval(self, level: float) -> tuple[float, float] | None:
-        """Student's interval, which leaves out 0 where `p_differs` is below 1 - level."""
+        """The interval, which leaves out 0 where `p_differs` is below 1 - level."""
         if not self.has_spread:
             return None
-        reach = t_quantile(level, self.df) * math.sqrt(self.variance)
+        reach = self.reach(level)
         return self.mean - reach, self.mean + reach
+
+    def reach(self, level: float) -> float:
+        """How far chance may move the mean to either side."""
+        return max(t_quantile(level, df) * math.sqrt(variance) for variance, df in self.errors)
 
 
 def over_seeds(values: NDArray[np.float64]) -> Mean:
