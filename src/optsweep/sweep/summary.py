@@ -20,8 +20,8 @@ from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
+from optsweep.verdict.candidates import best_runs
 from optsweep.verdict.judge import judge
-from optsweep.verdict.ranking import best_run
 from optsweep.verdict.sentences import few_sentences
 
 
@@ -44,10 +44,11 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     _say(console, f"MLflow  {ui_command(parent.store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
-    if (first := best_run(record.runs)) is not None:
-        parent.tag(best_run_id=first.run_id, best_run=first.name)
-        parent.tag(**{f"best.{key}": str(value) for key, value in first.params.items()})
-        parent.log_metrics({f"best/{name}": value for name, value in first.metrics.items()})
+    if best := best_runs(record):
+        parent.tag(**verdict_tags.best_tags(best))
+        if len(best) == 1:
+            (first,) = best.values()
+            parent.log_metrics({f"best/{name}": value for name, value in first.metrics.items()})
         parent.tag(**verdict_tags.tags(verdict))
         parent.log_metrics(verdict_tags.metrics(verdict))
     for path in written:
@@ -57,18 +58,15 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     return {run_id for each in details for run_id in each.run_ids}
 
 
-def draw_best(
-    runs: Sequence[RunRecord], jobs: Sequence[Job], store: Store, console: Console
-) -> None:
-    """Draws the figures of the best of the `runs`, which `jobs` gave, in their order."""
-    if (first := best_run(runs)) is None:
-        return
-    job = next(job for job, run in zip(jobs, runs, strict=True) if run is first)
-    if (job.folder / WEIGHTS).exists():
-        try:
-            keep_best_figures(job, first, store)
-        except UnusableWeights as reason:
-            _say(console, f"no pictures of {first.name}: {' '.join(str(reason).split())}")
+def draw_best(record: SweepRecord, jobs: Sequence[Job], store: Store, console: Console) -> None:
+    """Draws the figures of each workload's best run; `jobs` gave the sweep's runs, in order."""
+    best = set(map(id, best_runs(record).values()))
+    for job, run in zip(jobs, record.runs, strict=True):
+        if id(run) in best and (job.folder / WEIGHTS).exists():
+            try:
+                keep_best_figures(job, run, store)
+            except UnusableWeights as reason:
+                _say(console, f"no pictures of {run.name}: {' '.join(str(reason).split())}")
 
 
 def keep_correct(

@@ -207,7 +207,7 @@ def _conclude(
         judging = summarize(record, sweep.folder, parent, console)
         keep_correct(judging, records, jobs, parent.store)
         if sweep.figures == "best":
-            draw_best(records, jobs, parent.store, console)
+            draw_best(record, jobs, parent.store, console)
     return record
 
 

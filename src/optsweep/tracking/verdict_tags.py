@@ -1,5 +1,8 @@
 """What MLflow shows of a verdict on the sweep's own run: tags to read, metrics to sort by."""
 
+from collections.abc import Mapping
+
+from optsweep.records.run import RunRecord
 from optsweep.verdict.scores.answer import Comparison, Workload
 from optsweep.verdict.sentences import at, headline
 from optsweep.verdict.verdict import Verdict, WorkloadDetails
@@ -14,11 +17,23 @@ def tags(verdict: Verdict) -> dict[str, str]:
     parts = [(workload, details) for workload, details in verdict.parts if workload.best]
     return {
         "verdict": headline(verdict),
-        "verdict.best": _of_each([(w, _best(w)) for w, _ in parts]),
+        "verdict.best": _of_each([(w.name, _best(w)) for w, _ in parts]),
         "verdict.decided": str(bool(parts) and all(_is_decided(w) for w, _ in parts)).lower(),
-        "verdict.edges": _of_each([(w, _edges(details)) for w, details in parts]),
-        "verdict.fastest": _of_each([(w, _fastest(details)) for w, details in parts]),
+        "verdict.edges": _of_each([(w.name, _edges(details)) for w, details in parts]),
+        "verdict.fastest": _of_each([(w.name, _fastest(details)) for w, details in parts]),
     }
+
+
+def best_tags(best: Mapping[str, RunRecord]) -> dict[str, str]:
+    """Tags that name the best run of each workload; with its settings, where there is one."""
+    names = {
+        "best_run_id": _of_each([(name, run.run_id) for name, run in best.items()]),
+        "best_run": _of_each([(name, run.name) for name, run in best.items()]),
+    }
+    if len(best) > 1:
+        return names
+    (run,) = best.values()
+    return names | {f"best.{key}": str(value) for key, value in run.params.items()}
 
 
 def metrics(verdict: Verdict) -> dict[str, float]:
@@ -46,11 +61,11 @@ def metrics(verdict: Verdict) -> dict[str, float]:
     return {f"verdict/{name}": value for name, value in found.items() if value is not None}
 
 
-def _of_each(texts: list[tuple[Workload, str]]) -> str:
+def _of_each(texts: list[tuple[str, str]]) -> str:
     """One text, or of several workloads each with its name."""
     if len(texts) == 1:
         return texts[0][1]
-    return " | ".join(f"{workload.name}: {text}" for workload, text in texts if text)
+    return " | ".join(f"{workload}: {text}" for workload, text in texts if text)
 
 
 def _best(workload: Workload) -> str:

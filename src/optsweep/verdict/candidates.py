@@ -13,7 +13,7 @@ from typing import Any
 from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import distinct, identity, is_number, label, named
-from optsweep.verdict.ranking import ranked_configurations
+from optsweep.verdict.ranking import best_run, ranked_configurations
 
 _COMPARABLE = ("model", "loss", "precision")
 _WORKLOAD = ("dataset", "epochs", "val_fraction", *_COMPARABLE)
@@ -117,6 +117,12 @@ def workloads(sweep: SweepRecord) -> dict[str, SweepRecord]:
         name: replace(sweep, runs=own, grid=_narrowed(sweep, keys, own), compare=compare)
         for name, own in found.items()
     }
+
+
+def best_runs(sweep: SweepRecord) -> dict[str, RunRecord]:
+    """The best run of each workload that has one."""
+    found = {name: best_run(part.runs) for name, part in workloads(sweep).items()}
+    return {name: run for name, run in found.items() if run is not None}
 
 
 def _narrowed(

@@ -6,7 +6,8 @@ import pytest
 
 from optsweep.records.run import SweepRecord
 from optsweep.records.values import label, points
-from optsweep.tracking.verdict_tags import metrics, tags
+from optsweep.tracking.verdict_tags import best_tags, metrics, tags
+from optsweep.verdict.candidates import best_runs
 from optsweep.verdict.judge import judge
 from optsweep.verdict.sentences import few_sentences, headline
 from support.records import (
@@ -154,6 +155,12 @@ def test_mlflow_holds_no_score_of_several_workloads_at_once() -> None:
     assert set(metrics(verdict)) == {f"verdict/{name}" for name in ("edges", "diverged", "failed")}
     assert tags(verdict)["verdict.best"].startswith("dataset=x: ")
     assert tags(verdict)["verdict.best"].count(" | ") == 2
+    best = best_runs(DATASETS)
+    found = best_tags(best)
+    assert set(found) == {"best_run", "best_run_id"}
+    assert found["best_run"] == " | ".join(f"{name}: {run.name}" for name, run in best.items())
+    alone = best_tags(best_runs(FOUR))
+    assert alone["best.optimizer"] in alone["best_run"] and " | " not in alone["best_run_id"]
 
 
 def test_one_seed_gives_mlflow_no_p() -> None:
