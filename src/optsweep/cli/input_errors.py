@@ -138,7 +138,7 @@ def _no_such_part(config: Config, owner: str, lacking: str, key: str, value: str
     node, group = at(config, owner), owner.replace(".", "/")
     if not isinstance(node, dict):
         return f"{owner} is a single value; type {assign(owner, value)}"
-    there = [name for name in node if name != "_target_"]
+    there = [name for name in node if not name.startswith("_")]
     option = chosen(config).get(group)
     place = f"{group}={option}" if option else owner
     has = f"{place} has no {lacking}, only {', '.join(there) or 'its name'}"

@@ -25,6 +25,7 @@ from optsweep.config.validators import (
     one_of,
     optional,
     positive,
+    rate_range,
     share,
     text,
     yes_or_no,
@@ -52,11 +53,16 @@ def _checked(check: Check) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """One file of a config group: the option's name, what it builds, and with which arguments."""
+    """One file of a config group: the option's name, what it builds, and with which arguments.
+
+    `rates` are the lowest and the highest learning rate that an optimizer is usually tried at
+    (`_rates_` of its file): advice for a grid, which changes nothing about a run.
+    """
 
     name: str
     target: str
     arguments: Mapping[str, Any]
+    rates: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +220,9 @@ def _option(group: str, node: Any, choices: Mapping[str, Any]) -> Option:
             f"{group} is given several options; type one, or for a sweep over them "
             f"{command()} -m {group}=NAME,NAME"
         )
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    return Option(chosen.removesuffix(".yaml"), node["_target_"], arguments)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_rates_")}
+    rates = rate_range(f"{group}._rates_", node.get("_rates_"))
+    return Option(chosen.removesuffix(".yaml"), node["_target_"], arguments, rates)
 
 
 def _check_dataset_options(arguments: Mapping[str, Any]) -> None:

@@ -78,6 +78,17 @@ def margin(name: str, value: Any) -> float:
     return float(value)
 
 
+def rate_range(name: str, value: Any) -> tuple[float, float] | None:
+    """The lowest and the highest of a range of learning rates; None for null."""
+    if value is None:
+        return None
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+    if not is_pair or not 0 < value[0] < value[1]:
+        shown = f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else value
+        raise refuse(name, shown, "must be two numbers above 0, the lower first", "[1e-3,1]")
+    return float(value[0]), float(value[1])
+
+
 def optional(check: Check) -> Check:
     """A check that lets null pass too."""
     return lambda name, value: None if value is None else check(name, value)

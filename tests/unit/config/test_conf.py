@@ -102,6 +102,14 @@ def test_every_schedule_goes_with_every_optimizer(shape: str, moves: str) -> Non
     check_schedule(settings, build_optimizer(settings, network))
 
 
+@pytest.mark.parametrize("name", NAMES["optimizer"])
+def test_every_optimizer_has_a_range_of_rates_with_its_source(name: str) -> None:
+    low, high = composed(f"optimizer={name}").optimizer.rates or (0, 0)
+    assert 0 < low < high
+    (line,) = re.findall(r"^_rates_: .*", (CONF / f"optimizer/{name}.yaml").read_text(), re.M)
+    assert " # " in line
+
+
 @pytest.mark.parametrize("name", NAMES["dataset"])
 def test_every_dataset_has_the_common_options(name: str) -> None:
     arguments = composed(f"dataset={name}", *COMPANY.get(name, [])).dataset.arguments

@@ -32,9 +32,8 @@ def test_a_config_becomes_typed_values() -> None:
     assert (settings.lr, type(settings.lr)) == (1.0, float)
     assert settings.threads == 2
     assert settings.data_dir == Path.home() / "data"
-    assert settings.optimizer == Option(
-        "sgd", "torch.optim.SGD", {k: v for k, v in CONFIG["optimizer"].items() if k != "_target_"}
-    )
+    arguments = {k: v for k, v in CONFIG["optimizer"].items() if not k.startswith("_")}
+    assert settings.optimizer == Option("sgd", "torch.optim.SGD", arguments, (1e-2, 1.0))
     assert settings.preset is None
     assert Settings.from_config(CONFIG, {**CHOICES, "preset": "quickstart"}).preset == "quickstart"
 
@@ -135,6 +134,23 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: Any) -> None:
 def test_good_values_come_out_as_they_went_in(**values: Any) -> None:
     settings = changed(**values)
     assert {name: getattr(settings, name) for name in values} == values
+
+
+@pytest.mark.parametrize(
+    "rates", [0.1, [0.1], [0.1, 1, 2], [1, 0.1], [0, 1], ["a", "b"], [1, True], [1, float("inf")]]
+)
+def test_a_range_of_rates_is_two_positive_numbers_the_lower_first(rates: Any) -> None:
+    message = refused(optimizer={**CONFIG["optimizer"], "_rates_": rates})
+    assert message.startswith("optimizer._rates_=") and "type for example" in message
+
+
+def test_a_range_of_rates_changes_nothing_about_a_run() -> None:
+    settings = changed()
+    for rates in (None, [1e-4, 1]):
+        other = changed(optimizer={**CONFIG["optimizer"], "_rates_": rates})
+        assert other.optimizer.rates == (rates and tuple(rates))
+        assert other.params() == settings.params()
+        assert other.fingerprint("") == settings.fingerprint("")
 
 
 # What MLflow shows.
