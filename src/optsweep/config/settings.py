@@ -174,6 +174,8 @@ def _as_floats(value: Any) -> Any:
 
 def _identity(option: Option) -> dict[str, Any]:
     kept = {key: value for key, value in option.arguments.items() if key not in _PLACES}
+    if kept.get("augment") == "none":  # as datasets were before there was a choice
+        del kept["augment"]
     return {"target": option.target, **kept}
 
 
@@ -231,6 +233,8 @@ def _check_dataset_options(arguments: Mapping[str, Any]) -> None:
         yes_or_no("dataset.shuffle", arguments["shuffle"])
     if "normalize" in arguments:
         yes_or_no("dataset.normalize", arguments["normalize"])
+    if "augment" in arguments:
+        one_of("none", "flip", "crop_flip")("dataset.augment", arguments["augment"])
     for name, example in (("limit", "1000"), ("resize", "32"), ("size", "32")):
         if arguments.get(name) is not None:
             integer(1, example)(f"dataset.{name}", arguments[name])

@@ -1,28 +1,45 @@
-"""The order of an epoch's samples, from a run's seed and the epoch alone."""
+"""The order of an epoch's samples, and how each is seen, from a run's seed and the epoch alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
-def batch_order(seeds: Sequence[int], epoch: int, count: int, shuffle: bool) -> Tensor:
+def batch_order(
+    seeds: Sequence[int], epoch: int, count: int, shuffle: bool, views: int = 1
+) -> Tensor:
     """The order of an epoch's samples: int64 `[N]` where all runs share it, else `[K, N]`.
 
     It depends on a run's seed and the epoch alone, so that runs which differ in their optimizer
-    see the same batches, and a resumed run sees those that it would have seen.
+    see the same batches, and a resumed run sees those that it would have seen. Where a sample has
+    several `views`, one is drawn for each, from random numbers of its own; what is returned is
+    then the number of the sample times `views`, plus that of the view (`augmentation.py`).
     """
-    if not shuffle:
-        return torch.arange(count)
-    drawing = {seed: torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in seeds}
-    orders = {seed: torch.randperm(count, generator=each) for seed, each in drawing.items()}
-    if len(orders) == 1:
-        return orders[seeds[0]]
-    return torch.stack([orders[seed] for seed in seeds])
+    order = torch.arange(count)
+    if shuffle:
+        order = _of_each(seeds, epoch, "", lambda drawn: torch.randperm(count, generator=drawn))
+    if views == 1:
+        return order
+    return order * views + _of_each(
+        seeds, epoch, "views", lambda drawn: torch.randint(views, (count,), generator=drawn)
+    )
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of 63 bits for one epoch of one run; neighbouring seeds and epochs share nothing."""
-    hashed = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
+def _of_each(
+    seeds: Sequence[int], epoch: int, purpose: str, draw: Callable[[Generator], Tensor]
+) -> Tensor:
+    """What is drawn for each run, `[K, N]`; `[N]` where all have one seed."""
+    drawing = {seed: Generator().manual_seed(epoch_seed(seed, epoch, purpose)) for seed in seeds}
+    drawn = {seed: draw(each) for seed, each in drawing.items()}
+    return drawn[seeds[0]] if len(drawn) == 1 else torch.stack([drawn[seed] for seed in seeds])
+
+
+def epoch_seed(seed: int, epoch: int, purpose: str = "") -> int:
+    """A seed of 63 bits for one epoch of one run; neighbouring seeds and epochs share nothing.
+
+    Nor do the purposes that random numbers are drawn for.
+    """
+    hashed = hashlib.sha256(f"{seed} {epoch} {purpose}".rstrip().encode()).digest()
     return int.from_bytes(hashed[:8], "big") >> 1

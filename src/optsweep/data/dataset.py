@@ -15,13 +15,14 @@ from torch import Tensor
 
 from optsweep.config.instantiate import call, check_arguments, resolve
 from optsweep.config.settings import Option, Settings
+from optsweep.data.augmentation import VIEWS, check_augment, seen
 from optsweep.data.builtin import Source, torchvision_source
 from optsweep.data.cache import cached
 from optsweep.data.splits import Split, hold_out, stratified
 from optsweep.errors import SettingsError
 
 # Arguments of every dataset option, used here and in the training loop; the rest is the source's.
-_COMMON = ("shuffle", "limit", "resize", "normalize")
+_COMMON = ("shuffle", "limit", "resize", "normalize", "augment")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Dataset:
 
     `val` is None where `val_fraction` is 0. `peak` is the value of white. `mean` and `std`, float32
     `[C, 1, 1]` of pixels in [0, 1], are None unless the option `normalize` is set. `digest`
-    identifies the source's content before `limit` and `resize`.
+    identifies the source's content before `limit` and `resize`. `augment` says in which views
+    training images are seen; all others are seen as they are.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Dataset:
     digest: str
     mean: Tensor | None = None
     std: Tensor | None = None
+    augment: str = "none"
 
     @property
     def device(self) -> torch.device:
@@ -54,10 +57,28 @@ class Dataset:
         channels, height, width = self.train.pool.shape[1:]
         return channels, height, width
 
+    @property
+    def views(self) -> int:
+        """In how many views a training image may be seen."""
+        return VIEWS[self.augment]
+
     def inputs(self, chosen: Tensor) -> Tensor:
-        """Training images at `chosen`, int64 `[..., B]`, scaled: float32 `[..., B, C, H, W]`."""
-        images = self.train.take(chosen.flatten())
+        """Training images at `chosen`, int64 `[..., B]`, scaled: float32 `[..., B, C, H, W]`.
+
+        Where images have several views, `chosen` says which, as `batch_order` does.
+        """
+        samples = self._samples(chosen).flatten()
+        images = self.train.take(samples)
+        if self.views > 1:
+            images = seen(images, chosen.flatten() - samples * self.views, self.augment)
         return self.scale(images.view(*chosen.shape, *self.input_shape))
+
+    def targets(self, chosen: Tensor) -> Tensor:
+        """The labels of training images, `chosen` as for `inputs`: int64 `[..., B]`."""
+        return self.train.labels[self._samples(chosen)]
+
+    def _samples(self, chosen: Tensor) -> Tensor:
+        return chosen if self.views == 1 else chosen // self.views
 
     def scale(self, images: Tensor) -> Tensor:
         """uint8 pixels `[..., C, H, W]` -> float32 in [0, 1], normalized where that was asked."""
@@ -98,6 +119,8 @@ def read_dataset(settings: Settings) -> Dataset:
         resize = functools.partial(_resized, source, side)
         source = cached(settings.data_dir, name, functools.partial(str, source.digest), resize)
     train, val = _hold_out(source.train, settings.val_fraction)
+    augment = options.get("augment", "none")
+    check_augment(augment, option.name, *train.pool.shape[2:])
     mean, std = _statistics(train, source.peak) if options.get("normalize") else (None, None)
     return Dataset(
         name=option.name,
@@ -109,6 +132,7 @@ def read_dataset(settings: Settings) -> Dataset:
         digest=source.digest,
         mean=mean,
         std=std,
+        augment=augment,
     )
 
 

@@ -42,8 +42,8 @@ def train(
     for number in epochs:
         began = time.perf_counter()
         torch.manual_seed(epoch_seed(stack.seeds[0], number))
-        order = batch_order(stack.seeds, number, count, shuffle).to(dataset.device)
-        losses, correct = train_epoch(stack, dataset, order, watch(batches))
+        order = batch_order(stack.seeds, number, count, shuffle, dataset.views)
+        losses, correct = train_epoch(stack, dataset, order.to(dataset.device), watch(batches))
         batch_losses = losses.cpu()
         training_seconds = time.perf_counter() - began
         metrics = _training_metrics(batches, batch_losses, correct)
@@ -74,7 +74,7 @@ def train_epoch(
     Returns each batch's mean loss, float32 `[steps, K]`, and the samples that were classified
     right as they came, int64 `[K]`, both on the device.
     """
-    labels = dataset.train.labels[order]
+    labels = dataset.targets(order)
     take_step = stack.captured or train_step
     batch_losses, predictions = [], []
     stack.model.train()

@@ -114,7 +114,8 @@ def test_every_optimizer_has_a_range_of_rates_with_its_source(name: str) -> None
 def test_every_dataset_has_the_common_options(name: str) -> None:
     arguments = composed(f"dataset={name}", *COMPANY.get(name, [])).dataset.arguments
     common: Mapping[str, Any] = {key: arguments[key] for key in _COMMON}
-    assert common == {"shuffle": True, "limit": None, "resize": None, "normalize": False}
+    expected = {"shuffle": True, "limit": None, "resize": None, "normalize": False}
+    assert common == {**expected, "augment": "none"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

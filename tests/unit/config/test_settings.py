@@ -83,6 +83,10 @@ def test_a_config_becomes_typed_values() -> None:
         ({"optimizer": "adam"}, "optimizer=adam: conf/optimizer/ has no such option"),
         ({"dataset": {"_target_": "a.b", "shuffle": 1}}, "dataset.shuffle=1: must be true or"),
         ({"dataset": {"_target_": "a.b", "normalize": "no"}}, "dataset.normalize=no: must be"),
+        (
+            {"dataset": {"_target_": "a.b", "augment": "crop"}},
+            "dataset.augment=crop: must be one of none, flip, crop_flip; type for example",
+        ),
         ({"dataset": {"_target_": "a.b", "limit": 0}}, "dataset.limit=0: must be an integer"),
         ({"dataset": {"_target_": "a.b", "resize": 1.5}}, "dataset.resize=1.5: must be an integer"),
         ({"dataset": {"_target_": "a.b", "size": -1}}, "dataset.size=-1: must be an integer"),
@@ -207,6 +211,7 @@ def fingerprint(*overrides: str, digest: str = DIGEST) -> str:
     "override",
     [
         "threads=3",
+        "~dataset.augment",
         "data_dir=/elsewhere",
         "tracking.uri=http://tracking:5000",
         "tracking.experiment=other",
@@ -238,6 +243,7 @@ def test_what_does_not_decide_the_result_leaves_the_fingerprint(override: str) -
         "dataset.limit=100",
         "dataset.resize=16",
         "dataset.normalize=true",
+        "dataset.augment=flip",
         "model.hidden=[512]",
         "model=softmax",
         "optimizer=adam",

@@ -36,13 +36,22 @@ def test_what_can_be_captured(
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
-def test_a_captured_stack_learns_what_an_eager_one_does(project: Path, schedule: str) -> None:
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("schedule=constant",),
+        ("schedule=one_cycle",),
+        ("dataset.augment=flip",),
+        ("dataset.augment=crop_flip", "dataset.resize=16"),
+    ],
+    ids=["constant", "one_cycle", "flip", "crop_flip"],
+)
+def test_a_captured_stack_learns_what_an_eager_one_does(
+    project: Path, typed: tuple[str, ...]
+) -> None:
     device = torch.device("cuda")
     runs = [
-        new(
-            project, f"optimizer={name}", f"schedule={schedule}", "device=cuda", "epochs=2"
-        ).settings
+        new(project, f"optimizer={name}", *typed, "device=cuda", "epochs=2").settings
         for name in ("sgd", "momentum", "adam", "rmsprop")
     ]
     data = load_dataset(runs[0]).to(device)

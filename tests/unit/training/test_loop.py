@@ -1,8 +1,10 @@
 """The core loop: what it yields, and that it is what a loop written by hand computes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +14,22 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from optsweep.data.batch_order import batch_order, epoch_seed
+from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.models import losses as loss
+from optsweep.models.build import build_model
 from optsweep.models.losses import cross_entropy
 from optsweep.optim.schedules import Schedule
+from optsweep.runs.build import build_run, build_stack
+from optsweep.runs.job import Job
+from optsweep.training import checkpoint
 from optsweep.training.evaluation import evaluate, predict
 from optsweep.training.loop import train, train_epoch
 from optsweep.training.stack import Stack
+from support.in_process import new
+from support.pictures import make_cifar10
 from support.training import make_dataset, make_stack, run
+
+CPU = torch.device("cpu")
 
 
 def test_equals_a_loop_written_by_hand() -> None:
@@ -236,6 +247,67 @@ def test_orders_are_permutations_shared_where_seeds_are(
     else:
         alone = [batch_order([seed], 1, count, shuffle) for seed in seeds]
         assert torch.equal(order, torch.stack(alone))
+
+
+def batches_of(
+    jobs: Sequence[Job], folder: Path, monkeypatch: pytest.MonkeyPatch, stop: int = 0
+) -> list[Tensor]:
+    """What the jobs' networks are given to learn from, batch by batch.
+
+    With `stop`, they are stopped after so many epochs, and others resume from their checkpoint.
+    """
+    settings = [job.settings for job in jobs]
+    names = [job.fingerprint for job in jobs]
+    data, given = load_dataset(settings[0]), list[Tensor]()
+    inputs = Dataset.inputs
+
+    def watched(dataset: Dataset, chosen: Tensor) -> Tensor:
+        given.append(inputs(dataset, chosen))
+        return given[-1]
+
+    monkeypatch.setattr(Dataset, "inputs", watched)
+    for epochs in (range(1, stop + 1), range(stop + 1, settings[0].epochs + 1)):
+        models = [build_model(each, data.input_shape, len(data.classes)) for each in settings]
+        stack = build_run(settings[0], data, CPU)
+        if len(jobs) > 1:
+            stack = build_stack(settings, models, data, CPU)
+        if epochs.start > 1:
+            assert checkpoint.restore(folder / "saved.bin", stack, names) == stop
+        run(stack, data, batch_size=settings[0].batch_size, epochs=epochs)
+        checkpoint.save(folder / "saved.bin", stack, stop, names)
+    monkeypatch.setattr(Dataset, "inputs", inputs)
+    return given
+
+
+def test_at_one_seed_all_see_the_same_pictures_alone_stacked_and_resumed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_cifar10(project / "data", monkeypatch)
+    typed = ("dataset=cifar10", "dataset.augment=crop_flip", "model=cnn", "batch_size=8")
+
+    def jobs(*choices: tuple[str, int]) -> list[Job]:
+        return [
+            new(project, *typed, "epochs=3", f"optimizer={name}", f"seed={seed}")
+            for name, seed in choices
+        ]
+
+    def given(*choices: tuple[str, int], stop: int = 0) -> list[Tensor]:
+        return batches_of(jobs(*choices), tmp_path, monkeypatch, stop)
+
+    expected, other = given(("sgd", 0)), given(("sgd", 1))
+    assert [len(batch) for batch in expected] == [8, 8, 2] * 3
+    for found in (
+        given(("adam", 0)),
+        given(("adam", 0), stop=2),
+        given(("sgd", 0), ("adam", 0)),
+        given(("sgd", 0), ("adam", 0), stop=1),
+    ):
+        assert all(map(torch.equal, found, expected))
+        assert len(found) == len(expected)
+    mixed = given(("adam", 1), ("sgd", 0), ("adam", 0), stop=1)
+    for batch, zero, one in zip(mixed, expected, other, strict=True):
+        assert torch.equal(batch, torch.stack([one, zero, zero]))
+        assert not torch.equal(zero, one)
 
 
 def test_losses_of_the_loss_group_fit_the_loop() -> None:
