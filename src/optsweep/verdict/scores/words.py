@@ -245,7 +245,7 @@ class _Words(Amounts):
         if here is None or here.low is None or here.high is None:
             return ""
         between = f"{self.difference(here.low)} to {self.amount(here.high)}"
-        return f" On these {pair.samples:,} test samples alone: {between} ({p_value(here.p)})."
+        return f" On these {pair.samples:,} test samples alone: {between}."
 
     def _networks(self, pair: Comparison) -> str:
         if pair.networks is None:
