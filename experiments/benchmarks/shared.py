@@ -11,13 +11,14 @@ from typing import TypeVar
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from optsweep.cli.hydra_compat import VERSION_BASE, register_resolver
 from optsweep.cli.jobs import new_job
 from optsweep.config.settings import Settings
 from optsweep.runs.job import Job
 from optsweep.system import environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
+register_resolver("project_root", lambda: str(ROOT))
 
 Row = Sequence[str]
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Options:
 
 def composed(overrides: list[str], folder: Path) -> Job:
     """The job of a run in `folder`, composed and checked as the command does it from the shell."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
         config = compose("config", overrides, return_hydra_config=True)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     values = OmegaConf.to_container(own, resolve=True)

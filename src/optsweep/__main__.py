@@ -30,9 +30,9 @@ def _run(arguments: list[str]) -> int:
         from optsweep.cli.commands import verdict
 
         return verdict.main(arguments[1:])
-    from optsweep.cli.main import main_installed
+    from optsweep.cli.main import main as run
 
-    return main_installed()
+    return run()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from optsweep.cli.composing import compose
 from optsweep.cli.folder_checks import new_folder
+from optsweep.cli.hydra_compat import register_resolver
 from optsweep.errors import FolderError
 from optsweep.runs.owner import Owner
 from support.command import ROOT, copy_project, run
@@ -32,7 +33,7 @@ def sweeping() -> Iterator[tuple[HydraContext, DictConfig]]:
     """Hydra as it stands when a launcher is asked to launch."""
     GlobalHydra.instance().clear()
     setup_globals()
-    OmegaConf.register_new_resolver("project_root", lambda: "/somewhere", replace=True)
+    register_resolver("project_root", lambda: "/somewhere")
     loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
     config = loader.load_configuration("config", ["hydra.job.name=x"], RunMode.MULTIRUN)
     HydraConfig.instance().set_config(config)

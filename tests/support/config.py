@@ -7,6 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from optsweep.cli.hydra_compat import VERSION_BASE, register_resolver
 from optsweep.config.settings import GROUPS, Settings
 from support.command import ROOT
 
@@ -23,8 +24,8 @@ NAMES = {group: [name for own, name in OPTIONS if own == group] for group in GRO
 
 def config_of(*overrides: str, conf: Path = CONF) -> DictConfig:
     """The config that a command line composes, `hydra` node and all."""
-    OmegaConf.register_new_resolver("project_root", lambda: str(conf.parent), replace=True)
-    with initialize_config_dir(str(conf), version_base="1.3"):
+    register_resolver("project_root", lambda: str(conf.parent))
+    with initialize_config_dir(str(conf), **VERSION_BASE):
         return compose("config", overrides=list(overrides), return_hydra_config=True)
 
 

@@ -12,15 +12,15 @@ from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
-import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core import utils
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from optsweep.cli.hydra_compat import VERSION_BASE, register_resolver
 from optsweep.cli.jobs import new_job
-from optsweep.cli.main import main, single_run
+from optsweep.cli.main import main
 from optsweep.config.launchers import Launch
 from optsweep.config.settings import Settings
 from optsweep.records.run import RunRecord, SweepRecord
@@ -33,8 +33,8 @@ from optsweep.tracking.store import Store
 def new(project: Path, *overrides: str, folder: str = "", swept: tuple[str, ...] = ()) -> Job:
     """The checked job of a run in `project`, without pictures, whatever store others set."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
-    with initialize_config_dir(str(project / "conf"), version_base="1.3"):
+    register_resolver("project_root", lambda: str(project))
+    with initialize_config_dir(str(project / "conf"), **VERSION_BASE):
         config = compose("config", ["figures=none", *overrides], return_hydra_config=True)
     choices = config.hydra.runtime.choices
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -95,7 +95,7 @@ def run_here(
     For what is refused before a run starts.
     """
     script = [str(project / "experiments" / "run.py"), *arguments]
-    changes = {"MLFLOW_TRACKING_URI": "", "HYDRA_FULL_ERROR": "1", **(env or {})}
+    changes = {"MLFLOW_TRACKING_URI": "", "HYDRA_FULL_ERROR": "", **(env or {})}
     handler, hydra_save = signal.getsignal(signal.SIGTERM), utils._save_config
     out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -107,14 +107,9 @@ def run_here(
         stack.enter_context(redirect_stderr(err))
         if not os.environ["MLFLOW_TRACKING_URI"]:
             del os.environ["MLFLOW_TRACKING_URI"]
-        OmegaConf.register_new_resolver("project_root", lambda: str(project), replace=True)
         GlobalHydra.instance().clear()
         try:
-            code = main(
-                hydra.main(
-                    version_base="1.3", config_path=str(project / "conf"), config_name="config"
-                )(single_run)
-            )
+            code = main()
         except SystemExit as end:  # argparse ends so
             code = int(end.code or 0)
         finally:

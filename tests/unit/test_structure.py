@@ -82,6 +82,12 @@ def test_no_module_is_imported_by_a_name_that_is_put_together() -> None:
     assert late == ["optsweep/system/lazy.py"]
 
 
+def test_private_parts_of_hydra_stand_in_one_module() -> None:
+    pattern = r"(?:hydra|omegaconf)\.(?:\w+\.)*_|(?:core_)?utils\._"
+    using = [name for name, path in MODULES.items() if re.search(pattern, path.read_text())]
+    assert using == ["optsweep/cli/hydra_compat.py"]
+
+
 def texts(path: Path) -> set[str]:
     """The strings in a file's code."""
     nodes = ast.walk(ast.parse(path.read_text()))

@@ -1,20 +1,26 @@
 """The sweeper `grid`: `a=1,2,3 b=10,20` gives six jobs, composed once.
 
-Hydra's own sweeper, without its second composition of every job: the launcher `local` composes
-and checks all of them before the first one starts.
+Hydra's own sweeper composes every job once more, and writes the config into the folder before
+anybody has looked whether the folder holds something. Here the launcher composes and checks all
+jobs before the first one starts.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from optsweep.cli.folder_checks import own_folder
+from optsweep.errors import SettingsError
 
 
 @dataclass
@@ -29,28 +35,60 @@ class GridConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="optsweep")
 
 
-class GridSweeper(BasicSweeper):
+class GridSweeper(Sweeper):
     """All combinations of the swept values."""
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None) -> None:
+        self._batch_size = max_batch_size
+        self._params = [f"{key}={value}" for key, value in (params or {}).items()]
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Gives the sweep a folder of its own, however many start in the same microsecond."""
         own_folder(config)
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Hands each batch of jobs to the launcher, which composes and checks them.
 
-        Hydra's own would write the config into the folder before anybody has looked whether the
-        folder holds something.
+        Raises:
+            OptsweepError: it cannot run; no run was started then.
+            RunsFailed: some runs failed.
         """
-        assert self.launcher is not None and self.hydra_context is not None
+        assert self.launcher and self.hydra_context
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        returned: list[Sequence[JobReturn]] = []
-        first = 0
-        for batch in self.split_arguments(overrides, self.max_batch_size):
-            returned.append(self.launcher.launch(batch, initial_job_idx=first))
-            first += len(batch)
-        return returned
+        jobs = combinations(parser.parse_overrides([*self._params, *arguments]))
+        size = _batch_size(self._batch_size, len(jobs))
+        return [
+            self.launcher.launch(jobs[first : first + size], initial_job_idx=first)
+            for first in range(0, max(1, len(jobs)), size)
+        ]
+
+
+def combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    """The overrides of each job; of a key that is given twice, the last one counts.
+
+    Raises:
+        HydraException: an interval holds no values to combine.
+    """
+    choices: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            kind = override.value_type.name if override.value_type else "this"
+            raise HydraException(f"a grid does not support sweep type : {kind}")
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
+def _batch_size(given: int | None, jobs: int) -> int:
+    if given is not None and given < 1:
+        raise SettingsError(f"hydra.sweeper.max_batch_size={given}: must be >= 1, or null for all")
+    return given or max(1, jobs)

@@ -1,8 +1,7 @@
 """Composes the jobs of a sweep: once for each choice of groups, single values onto copies.
 
 Hydra takes some 50 ms to compose a config; most jobs of a sweep differ in single values alone,
-which Hydra applies last, one after another, to what the groups gave. So does this, with Hydra's
-own code, on a copy.
+which Hydra applies last, one after another, to what the groups gave. So does this, on a copy.
 """
 
 import copy
@@ -12,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
 
-from optsweep.cli.yaml import to_yaml
+from optsweep.cli.hydra_compat import to_yaml
 from optsweep.system import files
 from optsweep.system.redaction import redact, redacted
 
@@ -83,13 +82,25 @@ def compose(
         shaping = tuple(o.input_line or "" for o in parsed if o not in single)
         if shaping not in bases:
             bases[shaping] = _Base(loader.load_sweep_config(config, list(shaping)))
-        yield bases[shaping].job(parsed, single, list(overrides), number)
+        try:
+            job = bases[shaping].job(parsed, single, list(overrides), number)
+        except OmegaConfBaseException:
+            loader.load_sweep_config(config, list(overrides))  # which names the value at fault
+            raise
+        yield job
 
 
 def _is_single_value(override: Override) -> bool:
     """Whether an override changes a value that exists, where it does not name a group."""
-    changes = not (override.is_add() or override.is_delete() or override.is_force_add())
-    return changes and override.package is None and not override.key_or_group.startswith("hydra.")
+    changes = override.type is OverrideType.CHANGE and override.package is None
+    return changes and not override.key_or_group.startswith("hydra.")
+
+
+def _dirname(parsed: Sequence[Override], about: Any) -> str:
+    """The overrides as a folder's name, by Hydra's settings for it; 1.4 has a resolver instead."""
+    named = [o for o in parsed if not o.key_or_group.startswith("hydra.")]
+    lines = [o.input_line or "" for o in named if o.key_or_group not in about.exclude_keys]
+    return str(about.item_sep).join(sorted(lines)).replace("=", about.kv_sep)
 
 
 class _Base:
@@ -106,9 +117,10 @@ class _Base:
     def job(
         self, parsed: list[Override], single: list[Override], overrides: list[str], number: int
     ) -> Composed:
-        """A copy with the single values applied, by the code that Hydra applies them with."""
+        """A copy with the single values applied, as Hydra applies them."""
         own = copy.deepcopy(self._own)
-        ConfigLoaderImpl._apply_overrides_to_config(single, own)
+        for override in single:
+            OmegaConf.update(own, override.key_or_group, override.value(), merge=True)
         # What `set_config` comes to, whose copy for each job takes longer than all else.
         HydraConfig.instance().cfg = self._config
         hydra = self._config.hydra
@@ -116,15 +128,8 @@ class _Base:
             hydra.job.id = str(number)
             hydra.job.num = number
             hydra.overrides.task = [o for o in overrides if not o.startswith("hydra.")]
-            about = hydra.job.config.override_dirname
-            dirname = get_overrides_dirname(
-                overrides=[o for o in parsed if not o.key_or_group.startswith("hydra.")],
-                kv_sep=about.kv_sep,
-                item_sep=about.item_sep,
-                exclude_keys=about.exclude_keys,
-            )
-            hydra.job.override_dirname = redact(dirname)  # it may be in a folder's name
-            folder = (Path(hydra.sweep.dir) / str(hydra.sweep.subdir)).absolute()
+            hydra.job.override_dirname = redact(_dirname(parsed, hydra.job.config.override_dirname))
+            folder = (Path(hydra.sweep.dir) / redact(str(hydra.sweep.subdir))).absolute()
             hydra.runtime.output_dir = str(folder)
         if not self._hydra:
             self._hydra = plain(hydra)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
 from hydra.errors import OverrideParseException
 
+from optsweep.cli.hydra_compat import flag_parser
 from optsweep.cli.options import composed, groups, names, options
 from optsweep.config.overrides import key_of
 from optsweep.errors import nearest
@@ -37,7 +37,7 @@ def unknown_flag(arguments: Sequence[str]) -> str | None:
 
     Hydra's own answer would be eight lines of usage.
     """
-    parser = get_args_parser()
+    parser = flag_parser()
     parser.exit_on_error = False
     try:
         unknown: list[str] = parser.parse_known_args(list(arguments))[1]

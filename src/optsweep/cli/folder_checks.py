@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.errors import OptsweepError
@@ -18,7 +18,8 @@ _HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes i
 def own_folder(config: DictConfig) -> None:
     """Gives the sweep a folder of its own, unless one was typed."""
     if not is_typed(config):
-        config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
+        with read_write(config.hydra):  # which Hydra 1.4 gives as read-only
+            config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
 
 
 def is_typed(config: DictConfig) -> bool:

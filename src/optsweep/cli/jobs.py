@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.composing import Composed
-from optsweep.cli.yaml import to_yaml
+from optsweep.cli.hydra_compat import to_yaml
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError
 from optsweep.system.redaction import redacted

@@ -194,7 +194,7 @@ class PlannedLauncher(Launcher):
     ) -> "Sweep":
         """The sweep of the jobs; `asked` is what is asked of it as a whole."""
         from optsweep.cli.composing import plain
-        from optsweep.cli.yaml import to_yaml
+        from optsweep.cli.hydra_compat import to_yaml
         from optsweep.sweep.stages.confirmation import plan
         from optsweep.sweep.sweep import Sweep
         from optsweep.system.redaction import redacted

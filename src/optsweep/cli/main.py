@@ -1,8 +1,7 @@
 """The entry point: runs Hydra's main function, and turns errors into one line and an exit code.
 
-`experiments/run.py` calls `main` with its Hydra function, which calls `single_run` for a single run
-and a launcher for a sweep. The command `optsweep` calls `main_installed`. The command to resume
-with is printed here too.
+`experiments/run.py` and the command `optsweep` call `main`. Hydra calls `single_run` for a single
+run, and a launcher for a sweep. The command to resume with is printed here too.
 """
 
 import errno
@@ -10,11 +9,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -22,10 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.flags import command, unknown_flag
 from optsweep.cli.folder_checks import refuse_typed_folder, removing_refused_folder
+from optsweep.cli.hydra_compat import keep_secrets_from_hydra, register_resolver, run_hydra
 from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
 from optsweep.cli.options import refuse_foreign_config
-from optsweep.cli.saved_config import keep_secrets_from_hydra
 from optsweep.config.settings import Settings
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.system import process
@@ -39,8 +37,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM
 
 
-def main(hydra_main: Callable[[], None]) -> int:
-    """Runs a Hydra main function, reports its errors, and returns the exit code.
+def main() -> int:
+    """Does what the command line says, reports errors, and returns the exit code.
 
     Bad input is one line on stderr and code 2; failed runs, which the sweep has shown, and a disk
     that became full give 1; Ctrl-C 130 and SIGTERM 143. Any other exception is a bug of the
@@ -48,14 +46,16 @@ def main(hydra_main: Callable[[], None]) -> int:
     """
     signal.signal(signal.SIGTERM, _terminate)
     keep_secrets_from_hydra()
-    OmegaConf.register_new_resolver("command", project.command, replace=True)  # for --help
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through, which are explained here
+    register_resolver("project_root", lambda: str(project.folder()))
+    register_resolver("command", project.command)  # for --help
     if refusal := unknown_flag(sys.argv[1:]):
         print(f"error: {redact(refusal)}", file=sys.stderr)
         return BAD_INPUT
     try:
         refuse_foreign_config()
         refuse_typed_folder(sys.argv[1:])
-        hydra_main()
+        run_hydra(project.config_folders()[-1], single_run)
     except Terminated:
         return TERMINATED
     except KeyboardInterrupt:
@@ -63,14 +63,6 @@ def main(hydra_main: Callable[[], None]) -> int:
     except Exception as error:
         return _answer(error)
     return 0
-
-
-def main_installed() -> int:
-    """`main` with the package's own conf/, and the current folder as the project."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to `main`, which explains them
-    OmegaConf.register_new_resolver("project_root", lambda: str(project.folder()), replace=True)
-    conf = str(project.PACKAGED)
-    return main(hydra.main(version_base="1.3", config_path=conf, config_name="config")(single_run))
 
 
 def _answer(error: Exception) -> int:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
+from optsweep.cli.hydra_compat import VERSION_BASE, flag_parser
 from optsweep.config.overrides import key_of
 from optsweep.errors import SettingsError
 from optsweep.system import project_folder
@@ -30,7 +30,7 @@ def config_folders() -> list[Path]:
     """The folders that hold options; where two hold the same, the first counts."""
     if not project_folder.is_installed():
         return project_folder.config_folders()
-    given = get_args_parser().parse_known_args()[0].config_dir
+    given = flag_parser().parse_known_args()[0].config_dir
     typed = [Path(given).absolute()] if given else []
     return [*typed, *project_folder.config_folders()]
 
@@ -67,7 +67,7 @@ def overrides_in(arguments: Sequence[str]) -> list[Override]:
 
 def composed(overrides: Sequence[str] = ()) -> Config:
     """The config, with its `hydra` node, that these overrides give."""
-    with initialize_config_dir(str(config_folders()[-1]), version_base="1.3"):
+    with initialize_config_dir(str(config_folders()[-1]), **VERSION_BASE):
         config = compose("config", list(overrides), return_hydra_config=True)
     tree: Any = OmegaConf.to_container(config, resolve=False)
     return dict(tree)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from hydra.core import utils
-from omegaconf import OmegaConf
 
 from optsweep.cli import options
 from optsweep.cli.commands.arguments import tracking_defaults
-from optsweep.cli.main import main_installed
+from optsweep.cli.hydra_compat import register_resolver
+from optsweep.cli.main import main
 from optsweep.system import project_folder
 from support.command import ROOT
 
@@ -27,7 +27,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a conf/ in which `optsweep` was typed, and another folder for --config-dir."""
     monkeypatch.setenv("OPTSWEEP_PROJECT", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["optsweep"])
-    OmegaConf.register_new_resolver("project_root", lambda: str(tmp_path), replace=True)
+    register_resolver("project_root", lambda: str(tmp_path))
     write(tmp_path / "conf/optimizer/nadam.yaml", "_target_: torch.optim.NAdam\nlr: ${lr}\n")
     write(tmp_path / "conf/optimizer/sgd.yaml", "_target_: torch.optim.SGD\nmomentum: 0.5\n")
     write(tmp_path / "more/optimizer/sgd.yaml", "_target_: torch.optim.SGD\nmomentum: 0.25\n")
@@ -66,8 +66,8 @@ def test_a_config_of_another_program_is_refused_in_one_line(
     monkeypatch.setattr(sys, "argv", ["optsweep", "lr=1"])
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(utils, "_save_config", utils._save_config)  # put back afterwards
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    assert main_installed() == 2
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # put back afterwards
+    assert main() == 2
     said = capsys.readouterr().err
     assert said.startswith(
         f"error: {own}/conf/config.yaml replaces the package's own, and lacks lr"

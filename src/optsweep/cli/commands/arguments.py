@@ -2,6 +2,7 @@
 
 from omegaconf import OmegaConf
 
+from optsweep.cli.hydra_compat import register_resolver
 from optsweep.errors import SettingsError, nearest
 from optsweep.system import project_folder
 
@@ -12,9 +13,7 @@ def tracking_defaults() -> dict[str, str]:
     Raises:
         SettingsError: conf/config.yaml has none.
     """
-    OmegaConf.register_new_resolver(
-        "project_root", lambda: str(project_folder.folder()), replace=True
-    )
+    register_resolver("project_root", lambda: str(project_folder.folder()))
     files = [conf / "config.yaml" for conf in project_folder.config_folders()]
     found = (OmegaConf.select(OmegaConf.load(file), "tracking") for file in files if file.is_file())
     tracking = next(filter(None, found), None)
