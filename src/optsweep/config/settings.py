@@ -16,6 +16,7 @@ from typing import Any
 from optsweep.config.validators import (
     Check,
     check_address,
+    check_held_out,
     device,
     folder,
     fraction,
@@ -41,6 +42,10 @@ _PLACES = ("path", "mirror")
 
 # Fields that decide a run's result, as the groups and the device do.
 _DECISIVE = ("lr", "batch_size", "epochs", "seed", "val_fraction", "precision", "evaluate_first")
+
+# Fields that decide it too, with what they are where a run is trained to its last epoch and judged
+# by it: runs that were trained before there was a choice keep their fingerprints.
+_PLAIN = {"select": "last", "patience": None}
 
 # Fields that conf/config.yaml has under another name.
 _NESTED = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}
@@ -83,6 +88,8 @@ class Settings:
     device: str = _checked(device)
     val_fraction: float = _checked(fraction)
     threads: int | None = _checked(optional(integer(1, "2")))
+    select: str = _checked(one_of("last", "best"))
+    patience: int | None = _checked(optional(integer(1, "5")))
     precision: str = _checked(one_of("fp32", "tf32", "bf16"))
     evaluate_first: bool = _checked(yes_or_no)
     figures: str = _checked(one_of("none", "best", "all"))
@@ -114,6 +121,7 @@ class Settings:
         schema = {_NESTED.get(f.name, f.name): f for f in fields(cls) if "check" in f.metadata}
         _refuse_unknown(given, schema)
         values = {f.name: _read(name, f, given) for name, f in schema.items()}
+        check_held_out(values)
         options: dict[str, Any] = {
             group: _option(group, config.get(group), choices) for group in GROUPS
         }
@@ -137,7 +145,7 @@ class Settings:
                     params[f"{group}.{key}"] = value
         for name in ("lr", "batch_size", "epochs", "seed", "device", "val_fraction", "precision"):
             params[name] = getattr(self, name)
-        return redacted(params)
+        return redacted(params | self._chosen())
 
     def fingerprint(self, digest: str) -> str:
         """A hash of what decides the result: equal fingerprints give equal metrics.
@@ -150,9 +158,15 @@ class Settings:
             "device": self.device.partition(":")[0],
             **{group: _identity(getattr(self, group)) for group in GROUPS},
             **{name: getattr(self, name) for name in _DECISIVE},
+            **self._chosen(),
         }
         canonical = json.dumps(_as_floats(content), sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def _chosen(self) -> dict[str, Any]:
+        """What was chosen of the fields of `_PLAIN`."""
+        given = {name: getattr(self, name) for name in _PLAIN}
+        return {name: value for name, value in given.items() if value != _PLAIN[name]}
 
 
 def _repeats(settings: Settings, key: str, value: Any) -> bool:

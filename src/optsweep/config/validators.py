@@ -4,7 +4,7 @@ A check is given a value's name, as it is typed on the command line, and the val
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,21 @@ def check_address(name: str, value: Any) -> str:
             f"{database}, or a server, {name}=http://host:5000"
         )
     return uri
+
+
+def check_held_out(values: Mapping[str, Any]) -> None:
+    """Makes sure that there is validation data for what needs it.
+
+    Raises:
+        SettingsError: an epoch is to be chosen, or a run to be ended, by data that is not there.
+    """
+    needs = {"select": values["select"] == "best", "patience": values["patience"] is not None}
+    for name in [name for name, does in needs.items() if does]:
+        if values["val_fraction"] == 0:
+            raise SettingsError(
+                f"{name}={values[name]} needs validation data, and val_fraction=0 leaves none; "
+                "type val_fraction=0.1"
+            )
 
 
 def folder(name: str, value: Any) -> Path:

@@ -32,6 +32,11 @@ class Configuration:
         return sum(run.pruned and run.status == "FINISHED" for run in self.runs)
 
     @property
+    def stopped_early(self) -> int:
+        """How many of the runs ended for want of a better validation loss."""
+        return sum(run.stopped_early and run.sound for run in self.runs)
+
+    @property
     def failed(self) -> int:
         """How many of the runs did not finish."""
         return sum(run.status != "FINISHED" for run in self.runs)
@@ -49,8 +54,9 @@ class Configuration:
 
     @property
     def notes(self) -> str:
-        """How many of the runs did not end soundly: `1 of 3 diverged`."""
-        counts = {"diverged": self.diverged, "pruned": self.pruned, "not finished": self.failed}
+        """How many of the runs ended otherwise than planned: `1 of 3 diverged`."""
+        counts = {"diverged": self.diverged, "pruned": self.pruned}
+        counts |= {"stopped early": self.stopped_early, "not finished": self.failed}
         of = f" of {len(self.runs)}" if len(self.runs) > 1 else ""
         return "; ".join(
             f"{count}{of} {what}" if of else what for what, count in counts.items() if count

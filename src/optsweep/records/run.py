@@ -23,15 +23,16 @@ class RunRecord:
     """One run.
 
     `params` are its settings under MLflow's flat names, `swept` those that the sweep varies.
-    `metrics` are the last epoch's ("val/loss", ...), `history` maps each of them to its points
-    (epoch, value). `seconds` is the time of training and evaluation. `status` is MLflow's:
-    FINISHED, FAILED, KILLED, or SCHEDULED for a run that was never started; `diverged` marks a
-    FINISHED run whose loss became NaN or infinite; `pruned` one that a search ended early because
-    it was hopeless; `reused` one of an earlier sweep; `stack` says how many runs were
-    trained together, this one included. `error` is one line, `output` the last lines that a failed
-    run printed. `classes` is the number of classes of its dataset, where that is known, `correct`
-    [N] says which test samples it had right in the end. `epoch_seconds` are the points (epoch,
-    seconds) that add up to `seconds`.
+    `metrics` are those of the epoch that ranks and judges it ("val/loss", ...), the last unless
+    `select=best`; `history` maps each of them to its points (epoch, value). `seconds` is the time
+    of training and evaluation. `status` is MLflow's: FINISHED, FAILED, KILLED, or SCHEDULED for a
+    run that was never started; `diverged` marks a FINISHED run whose loss became NaN or infinite;
+    `pruned` one that a search ended early because it was hopeless; `stopped_early` one that ended
+    after `patience` epochs without a better validation loss; `reused` one of an earlier sweep;
+    `stack` says how many runs were trained together, this one included. `error` is one line,
+    `output` the last lines that a failed run printed. `classes` is the number of classes of its
+    dataset, where that is known, `correct` [N] says which test samples it had right after the epoch
+    that judges it. `epoch_seconds` are the points (epoch, seconds) that add up to `seconds`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RunRecord:
     epoch_seconds: list[tuple[int, float]] = field(default_factory=list)
     diverged: bool = False
     pruned: bool = False
+    stopped_early: bool = False
     reused: bool = False
     stack: int = 1
     error: str = ""
@@ -63,9 +65,35 @@ class RunRecord:
         return max((points[-1][0] for points in self.history.values() if points), default=0)
 
     @property
-    def pruning(self) -> str:
-        """When a run that was pruned ended, in words; empty of any other."""
-        return f"pruned after {self.epochs} epoch{'s' * (self.epochs != 1)}" if self.pruned else ""
+    def selected_epoch(self) -> int | None:
+        """With `select=best`, the epoch that ranks and judges the run; None: its last.
+
+        It has the best validation accuracy, the earliest of equal ones. The untrained model is no
+        choice, and a run that diverged has none.
+        """
+        if self.params.get("select") != "best" or self.diverged:
+            return None
+        points = [point for point in self.history.get("val/accuracy", ()) if point[0] > 0]
+        return max(points, key=lambda point: point[1])[0] if points else None
+
+    def final_metrics(self) -> dict[str, float]:
+        """What `metrics` are, by the history: those of the selected epoch."""
+        epoch = self.selected_epoch
+        if epoch is None:
+            return {name: points[-1][1] for name, points in self.history.items()}
+        found = {name: dict(points).get(epoch) for name, points in self.history.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def ending(self) -> str:
+        """When a run that was pruned or stopped early ended, in words; empty of any other."""
+        how = "pruned" if self.pruned else "stopped" if self.stopped_early else ""
+        return f"{how} after {self.epochs} epoch{'s' * (self.epochs != 1)}" if how else ""
+
+    @property
+    def selection(self) -> str:
+        """Which epoch was selected, in words; empty where it is the last anyway."""
+        return "" if self.selected_epoch is None else f"best epoch {self.selected_epoch}"
 
     @property
     def notes(self) -> str:
@@ -73,7 +101,8 @@ class RunRecord:
         status = "" if self.status == "FINISHED" else self.status.lower()
         failure = f"{status}: {self.error}" if self.error else status
         stack = f"stack of {self.stack}" if self.stack > 1 else ""
-        words = ["diverged" * self.diverged, self.pruning, "reused" * self.reused, stack, failure]
+        words = ["diverged" * self.diverged, self.ending, self.selection, "reused" * self.reused]
+        words += [stack, failure]
         return "; ".join(word for word in words if word)
 
 

@@ -257,7 +257,7 @@ def _cell(swept: Mapping[str, object], key: str) -> str:
 
 
 def _short_notes(run: RunRecord) -> str:
-    words = ["diverged" * run.diverged, run.pruning, "reused" * run.reused]
+    words = ["diverged" * run.diverged, run.ending, run.selection, "reused" * run.reused]
     words.append("" if run.status == "FINISHED" else run.status.lower())
     return "; ".join(word for word in words if word)
 

@@ -125,6 +125,7 @@ def _run_together(
         progress.started({member.job.folder: member.tracked.run_id for member in members})
         with _left_open(len(members)):
             stack = _train(stack, members, data, progress)
+            stack.put_back()
             right = classified_right(stack, data, data.test).numpy()
             for place, member in enumerate(members):
                 _keep_correct(member, right[place], len(data.classes))
@@ -173,8 +174,9 @@ def _train(
 ) -> Stack:
     """Trains from the start or from where an earlier attempt stopped; returns what was trained."""
     stack, done = _restored(stack, members, data)
-    for member in members:
+    for place, member in enumerate(members):
         member.resume(done)
+        member.keep_weights(stack, place, done)
     if members[0].job.settings.evaluate_first and done == 0:
         _log_untrained(stack, members, data)
     checkpoint.save_stack_paths(_checkpoint_path(members), [m.job.folder for m in members])
@@ -204,11 +206,15 @@ def _train_epochs(
             for place, member in enumerate(members)
             if not member.is_over
         ]
+        for place, member in enumerate(members):
+            member.keep_weights(stack, place, epoch.number)
         if _is_due(epoch.number, settings, len(members)):
             checkpoint.save(_checkpoint_path(members), stack, epoch.number, fingerprints)
         progress.finished(epoch.number, max((e.metrics for _, e in logged), key=objective))
         for member, entry in logged:
             member.judge(entry)
+        for place, member in enumerate(members):
+            member.keep_weights(stack, place, epoch.number)
         if all(member.is_over for member in members):
             return
 
@@ -275,5 +281,7 @@ def _keep_results(
         network.load_state_dict(trained, strict=False)
         network.to(data.device)
     keep_weights(member.job, network, member.tracked)
+    if (epoch := member.record.selected_epoch) is not None:
+        member.tracked.tag(selected_epoch=str(epoch))
     if figures:
         keep_figures(member.job, member.record, data, network, member.tracked)

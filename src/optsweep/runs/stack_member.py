@@ -5,7 +5,7 @@ journal, MLflow and the record.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.divergence import diverged
 from optsweep.training.journal import Entry, Journal
+from optsweep.training.stack import Stack
 from optsweep.verdict.ranking import objective
 
 
@@ -37,6 +38,8 @@ class TrackingContext:
         """The job's run in MLflow, begun or reopened; `stack` is how many are trained together."""
         params = job.settings.params()
         params["threads"] = job.settings.threads or torch.get_num_threads()
+        # What is swept is always there to be read back; a preset has a tag.
+        params = {key: value for key, value in job.swept.items() if key != "preset"} | params
         tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
         with start_run(
             self.store,
@@ -83,39 +86,71 @@ class StackMember:
             self.judge(logged[-1])
 
     def has_logged(self, epoch: int) -> bool:
-        """Whether the journal holds all epochs up to this one, or the last before it diverged."""
+        """Whether the journal holds all epochs up to this one, or all that the run ever had."""
         logged = self.journal.until(epoch)
-        return self.journal.last >= epoch or (bool(logged) and _has_diverged(logged[-1]))
+        if self.journal.last >= epoch or not logged:
+            return self.journal.last >= epoch
+        return _has_diverged(logged[-1]) or _is_out_of(self.job.settings.patience, logged)
 
     def record_epoch(self, entry: Entry) -> None:
         """Puts an epoch into the record."""
         record = self.record
-        record.metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
+        metrics = {name: value for name, value in entry.metrics.items() if "/" in name}
         if (seconds := entry.metrics.get("epoch_seconds")) is not None:
             record.seconds += seconds
             record.epoch_seconds.append((entry.epoch, seconds))
-        for name, value in record.metrics.items():
+        for name, value in metrics.items():
             record.history.setdefault(name, []).append((entry.epoch, value))
+        if _has_diverged(entry) or record.selected_epoch in (None, entry.epoch):
+            record.metrics = metrics
 
     @property
     def is_over(self) -> bool:
-        """Whether no more epochs are logged: the run has diverged, or was pruned."""
-        return self.record.diverged or self.record.pruned
+        """Whether no more epochs are logged: the run diverged, stopped early or was pruned."""
+        return self.record.diverged or self.record.stopped_early or self.record.pruned
 
     def judge(self, entry: Entry) -> None:
-        """Marks a run that has diverged in an epoch, or is hopeless after it, the last aside."""
+        """Marks a run that an epoch ends: it has diverged, or before the last epoch is to end."""
+        settings = self.job.settings
         if _has_diverged(entry):
             self.record.diverged = True
             self.tracked.tag(diverged="true")
-        elif self.job.hopeless is not None and 0 < entry.epoch < self.job.settings.epochs:
+        elif not 0 < entry.epoch < settings.epochs:
+            return
+        elif _is_out_of(settings.patience, self.journal.until(entry.epoch)):
+            self.record.stopped_early = True
+            self.tracked.tag(stopped_early="true")
+        elif self.job.hopeless is not None:
             self.record.pruned = self.job.hopeless(entry.epoch, objective(entry.metrics))
             if self.record.pruned:
                 self.tracked.tag(pruned="true")
+
+    def keep_weights(self, stack: Stack, place: int, epoch: int) -> None:
+        """Keeps what weights the run, at `place` in its stack, has after `epoch`, where they count.
+
+        They do if the epoch is selected so far, or if the run ended there and others are trained
+        further. Of a run that diverged none do.
+        """
+        kept_after, _ = stack.kept.get(place, (None, {}))
+        ended = self.is_over and kept_after is None
+        if self.record.diverged:
+            stack.kept.pop(place, None)
+        elif kept_after != epoch and (ended or self.record.selected_epoch == epoch):
+            stack.keep(place, epoch)
 
 
 def _has_diverged(entry: Entry) -> bool:
     """Whether a trained epoch's loss is NaN or infinite; epoch 0 is the untrained model's."""
     return entry.epoch > 0 and bool(diverged(entry.metrics))
+
+
+def _is_out_of(patience: int | None, entries: Sequence[Entry]) -> bool:
+    """Whether the last `patience` epochs gave no lower validation loss than one before them."""
+    trained = [entry.metrics for entry in entries if entry.epoch > 0]
+    losses = [metrics["val/loss"] for metrics in trained if "val/loss" in metrics]
+    if patience is None or len(losses) <= patience:
+        return False
+    return min(losses[-patience:]) >= min(losses[:-patience])
 
 
 def new_record(job: Job) -> RunRecord:

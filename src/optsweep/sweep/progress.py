@@ -84,7 +84,7 @@ class SweepProgress:
             self._console.print(text, highlight=False, soft_wrap=True)
         elif self._bars is None:
             said = "diverged" if run.diverged else scores(run.metrics)
-            said = f"pruned, {said}" if run.pruned else said
+            said = f"{run.ending}, {said}" if run.ending else said
             text = f"run {done}  {escape(run.name)}: {said} ({run.seconds:.1f} s)"
             self._console.print(text, highlight=False, soft_wrap=True)
         if self._bars is not None:

@@ -96,6 +96,8 @@ def _show(job: Job, record: RunRecord, store: Store, console: Console) -> None:
     if record.diverged:
         epoch = max(epoch for epoch, _ in record.history["train/loss"])
         scores = f"diverged in epoch {epoch}: the loss became NaN or infinite; try a smaller lr"
+    if words := "; ".join(filter(None, [record.ending, record.selection])):
+        scores += f" ({words})"
     if record.reused:
         scores += f" (finished before, as run {record.run_id})"
     console.print(f"[bold]{scores}[/]", highlight=False, soft_wrap=True)

@@ -226,23 +226,25 @@ def _record(
     epoch_seconds = history.pop(_SECONDS, [])
     if diverged:
         _fill(history)
-    return RunRecord(
+    record = RunRecord(
         name=str(run.info.run_name),
         run_id=run.info.run_id,
         status=run.info.status,
         params=params,
         swept=swept,
-        metrics={name: points[-1][1] for name, points in history.items()},
         history=history,
         seconds=sum(seconds for _, seconds in epoch_seconds),
         epoch_seconds=epoch_seconds,
         diverged=diverged,
         pruned=tags.get("optsweep.pruned") == "true",
+        stopped_early=tags.get("optsweep.stopped_early") == "true",
         reused=run.info.run_id in reused,
         stack=int(tags.get("optsweep.stack", "1")),
         error=tags.get("optsweep.error", ""),
         output=tags.get("optsweep.output", ""),
     )
+    record.metrics = record.final_metrics()
+    return record
 
 
 def _fill(history: dict[str, list[tuple[int, float]]]) -> None:

@@ -26,8 +26,7 @@ import torch
 
 from optsweep.optim.flat_buffer import load_state
 from optsweep.system import files
-from optsweep.training.stack import Stack
-from optsweep.training.stacked_model import StackedModel
+from optsweep.training.stack import Stack, Weights
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +131,10 @@ def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> N
     """Saves a stack after `epoch`, so that the file is at any moment the old one or the new one."""
     runs = {
         fingerprint: {
-            "model": _weights(stack, run),
+            "model": stack.weights_of(run),
             "optimizer": stack.optimizers[run].state_dict(),
             "schedule": stack.schedules[run].scheduler.state_dict(),
+            "kept": _kept(stack, run, epoch),
         }
         for run, fingerprint in enumerate(fingerprints)
     }
@@ -146,10 +146,15 @@ def save(path: Path, stack: Stack, epoch: int, fingerprints: Sequence[str]) -> N
         file.write(payload)
 
 
-def _weights(stack: Stack, run: int) -> dict[str, torch.Tensor]:
-    if isinstance(stack.model, StackedModel):
-        return stack.model.state_of(run)
-    return stack.model.state_dict()
+def _kept(stack: Stack, run: int, epoch: int) -> tuple[int, Weights | None] | None:
+    """The weights that are kept of a run; without them where they are the model's of this epoch.
+
+    So a checkpoint grows by no more than a run's weights, and not while the run gets better.
+    """
+    if run not in stack.kept:
+        return None
+    kept_after, weights = stack.kept[run]
+    return kept_after, None if kept_after == epoch else weights
 
 
 def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
@@ -168,10 +173,9 @@ def restore(path: Path, stack: Stack, fingerprints: Sequence[str]) -> int:
     try:
         for run, fingerprint in enumerate(fingerprints):
             saved = state["runs"][fingerprint]
-            if isinstance(stack.model, StackedModel):
-                stack.model.load_run(run, saved["model"])
-            else:
-                stack.model.load_state_dict(saved["model"])
+            stack.load_weights(run, saved["model"])
+            if kept := saved.get("kept"):
+                stack.kept[run] = kept[0], saved["model"] if kept[1] is None else kept[1]
             load_state(stack.optimizers[run], saved["optimizer"])
             stack.schedules[run].scheduler.load_state_dict(saved["schedule"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

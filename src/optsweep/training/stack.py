@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,13 +13,16 @@ from optsweep.optim.schedules import Schedule
 from optsweep.training.stacked_model import StackedModel
 
 Slices = Iterable[slice]  # of the samples in their order: a batch each
+Weights = dict[str, Tensor]  # a run's parameters and buffers under its model's own names
 
 
 @dataclass(frozen=True)
 class Stack:
     """K runs that are trained together: one module, one loss, an optimizer and schedule each.
 
-    `captured`, where there is one, does what `train_step` does, quicker.
+    `captured`, where there is one, does what `train_step` does, quicker. `kept` holds, of runs
+    whose last weights may not be those that count, the weights that do, and after which epoch a run
+    had them.
     """
 
     model: nn.Module
@@ -28,6 +31,7 @@ class Stack:
     loss: Loss
     seeds: Sequence[int]
     captured: "TrainStep | None" = None
+    kept: dict[int, tuple[int, Weights]] = field(default_factory=dict)
 
     @functools.cached_property
     def weights(self) -> Sequence[Tensor]:
@@ -44,6 +48,33 @@ class Stack:
         return not isinstance(self.model, StackedModel) and all(
             id(each) in own for each in self.weights
         )
+
+    def weights_of(self, run: int) -> Weights:
+        """A run's weights and buffers as they are now; views."""
+        if isinstance(self.model, StackedModel):
+            return self.model.state_of(run)
+        return self.model.state_dict()
+
+    def load_weights(self, run: int, weights: Weights) -> None:
+        """Puts a run's weights and buffers in place.
+
+        Raises:
+            RuntimeError: they are of another model.
+        """
+        if isinstance(self.model, StackedModel):
+            self.model.load_run(run, weights)
+        else:
+            self.model.load_state_dict(weights)
+
+    def keep(self, run: int, epoch: int) -> None:
+        """Keeps a run's weights as they are now, after `epoch`, however it is trained further."""
+        now = self.weights_of(run)
+        self.kept[run] = epoch, {name: tensor.clone() for name, tensor in now.items()}
+
+    def put_back(self) -> None:
+        """Gives each run the weights that were kept of it, where there are some."""
+        for run, (_, weights) in self.kept.items():
+            self.load_weights(run, weights)
 
     def clear_gradients(self) -> None:
         """Forgets the gradients of the last step.

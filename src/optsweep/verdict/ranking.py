@@ -10,7 +10,7 @@ from optsweep.records.values import identity
 
 
 def ranked_runs(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The best first: by validation accuracy, then validation loss, of the last epoch.
+    """The best first: by validation accuracy, then validation loss, of the epoch that counts.
 
     Runs without validation are ranked by test. After the sound ones come those that were pruned,
     the longest first, then those that diverged, then those that did not finish. Equal runs keep

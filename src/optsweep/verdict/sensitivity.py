@@ -1,4 +1,4 @@
-"""How much a candidate's learning rate matters, by the accuracies of its runs' last epochs."""
+"""How much a candidate's learning rate matters, by the accuracies that rank its runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -169,7 +169,7 @@ def test_a_name_that_conf_does_not_have_is_refused(override: str) -> None:
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_every_file_is_one_screen_and_opens_with_what_it_is(file: Path) -> None:
     lines = file.read_text().splitlines()
-    assert len(lines) <= 50
+    assert len(lines) <= 60
     if file.parent.name != "help":  # a text for people from its first line to its last
         assert lines[0].startswith("# ") and lines[0][2:].strip()
 

@@ -72,6 +72,13 @@ def test_a_config_becomes_typed_values() -> None:
         ({"figures": "al"}, "figures=al: must be one of none, best, all; type for example"),
         ({"evaluate_first": "yes"}, "evaluate_first=yes: must be true or false"),
         ({"evaluate_first": 1}, "evaluate_first=1: must be true or false"),
+        ({"select": "first"}, "select=first: must be one of last, best; type for example"),
+        ({"patience": 0}, "patience=0: must be an integer >= 1; type for example patience=5"),
+        (
+            {"select": "best", "val_fraction": 0},
+            "select=best needs validation data, and val_fraction=0 leaves none; type val_fraction=",
+        ),
+        ({"patience": 2, "val_fraction": 0.0}, "patience=2 needs validation data, and val_frac"),
         ({"data_dir": ""}, "data_dir=: must be a text, not empty"),
         ({"data_dir": None}, "data_dir=: must be a text, not empty"),
         ({"tracking": {"uri": " ", "experiment": "a"}}, "tracking.uri= : must be a text"),
@@ -212,6 +219,8 @@ def fingerprint(*overrides: str, digest: str = DIGEST) -> str:
     [
         "threads=3",
         "~dataset.augment",
+        "select=last",
+        "patience=null",
         "data_dir=/elsewhere",
         "tracking.uri=http://tracking:5000",
         "tracking.experiment=other",
@@ -239,6 +248,8 @@ def test_what_does_not_decide_the_result_leaves_the_fingerprint(override: str) -
         "val_fraction=0.2",
         "precision=bf16",
         "evaluate_first=true",
+        "select=best",
+        "patience=5",
         "dataset.shuffle=false",
         "dataset.limit=100",
         "dataset.resize=16",
@@ -257,6 +268,12 @@ def test_what_does_not_decide_the_result_leaves_the_fingerprint(override: str) -
 )
 def test_what_decides_the_result_changes_the_fingerprint(override: str) -> None:
     assert fingerprint(override) != fingerprint()
+
+
+def test_what_selects_and_ends_is_a_param_where_it_was_chosen() -> None:
+    assert not {"select", "patience"} & composed().params().keys()
+    params = composed("select=best", "patience=3").params()
+    assert (params["select"], params["patience"]) == ("best", 3)
 
 
 def test_the_fingerprint_is_a_hash_of_the_dataset_s_digest_too() -> None:
@@ -305,6 +322,8 @@ Deciding: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(["fp32", "tf32", "bf16"]),
     "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
     "evaluate_first": st.booleans(),
+    "select": st.sampled_from(["last", "best"]),
+    "patience": st.none() | st.integers(1, 10**6),
 }
 
 

@@ -35,6 +35,28 @@ def test_mean_and_deviation_are_over_sound_runs_with_n_minus_one() -> None:
     assert configuration.notes == "1 of 5 diverged; 1 of 5 not finished"
 
 
+def test_the_selected_epoch_is_the_earliest_of_the_best() -> None:
+    points = [(0, 0.95), (1, 0.5), (2, 0.9), (3, 0.7), (4, 0.9)]
+    history = {"val/accuracy": points, "test/accuracy": [(e, v - 0.1) for e, v in points]}
+    run = RunRecord("a run", params={"select": "best"}, history=history)
+    assert (run.selected_epoch, run.selection, run.notes) == (2, "best epoch 2", "best epoch 2")
+    assert run.final_metrics() == {"val/accuracy": 0.9, "test/accuracy": 0.8}
+    for other in (replace(run, params={}), replace(run, diverged=True)):
+        assert other.selected_epoch is None
+        assert other.final_metrics()["val/accuracy"] == points[-1][1]
+    untrained = replace(run, history={"val/accuracy": points[:1]})
+    assert untrained.selected_epoch is None and untrained.final_metrics() == {"val/accuracy": 0.95}
+
+
+def test_a_run_that_stopped_early_is_sound_and_says_when_it_ended() -> None:
+    history = {"val/accuracy": [(1, 0.5), (2, 0.4)]}
+    run = replace(scored({"lr": 0.1, "seed": 0}, 0.5), stopped_early=True, history=history)
+    assert run.sound and run.notes == "stopped after 2 epochs"
+    (configuration,) = ranked_configurations([run, scored({"lr": 0.1, "seed": 1}, 0.5)])
+    assert configuration.notes == "1 of 2 stopped early"
+    assert len(configuration.sound) == 2
+
+
 def test_one_run_has_no_deviation_and_none_no_mean() -> None:
     (one,) = ranked_configurations([scored({"lr": 0.1, "seed": 0}, 0.5)])
     assert (one.mean("val/accuracy"), one.deviation("val/accuracy")) == (0.5, None)

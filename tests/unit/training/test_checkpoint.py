@@ -172,3 +172,34 @@ def test_the_optimizers_state_is_restored(path: Path, kind: type[torch.optim.Opt
     restore(path, second, ["abc"])
     got = run(second, make_dataset(), epochs=range(3, 5))[-1]
     assert got.metrics["test/loss"].item() == expected.metrics["test/loss"].item()
+
+
+def test_weights_that_are_kept_are_saved_beside_the_last_ones(path: Path) -> None:
+    stack = make_stack()
+    stack.keep(0, 1)
+    save(path, stack, 1, ["abc"])
+    small = path.stat().st_size
+    run(stack, make_dataset(), epochs=range(2, 4))
+    save(path, stack, 3, ["abc"])
+    weights = sum(tensor.numel() for tensor in stack.weights_of(0).values()) * 4
+    assert small + weights <= path.stat().st_size < small + weights + 3000  # the names of four
+    again = make_stack(seed=7)
+    assert restore(path, again, ["abc"]) == 3
+    again.put_back()
+    assert again.kept[0][0] == 1
+    for name, tensor in make_stack().weights_of(0).items():
+        assert torch.equal(again.weights_of(0)[name], tensor)
+
+
+def test_weights_that_are_kept_and_are_the_last_ones_are_saved_once(path: Path) -> None:
+    stack = make_stack()
+    save(path, stack, 2, ["abc"])
+    size = path.stat().st_size
+    stack.keep(0, 2)
+    save(path, stack, 2, ["abc"])
+    assert path.stat().st_size < size + 200
+    again = make_stack(seed=7)
+    restore(path, again, ["abc"])
+    kept_after, weights = again.kept[0]
+    assert kept_after == 2
+    assert all(torch.equal(own, weights[name]) for name, own in stack.weights_of(0).items())

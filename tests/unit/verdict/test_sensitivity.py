@@ -90,6 +90,16 @@ def test_the_time_is_that_of_the_first_crossing() -> None:
     assert time_to_target(one, 0.96) == [TargetTime({"optimizer": "sgd"}, 1, 0, None, None)]
 
 
+def test_a_run_that_stopped_early_counts_the_epochs_that_it_took() -> None:
+    short = replace(
+        learning(0.5, 0.6, seconds=(1.0, 1.0)), params={"epochs": 9}, stopped_early=True
+    )
+    reached = learning(0.5, 0.7, 0.9, seconds=(2.0, 2.0, 2.0))
+    (one,) = candidates(of_runs({"sgd": [short, reached]}))
+    (time,) = time_to_target(one, 0.9)
+    assert (time.runs, time.reached, time.epochs, time.seconds) == (2, 1, 5.0, 8.0)
+
+
 def test_epochs_that_were_not_timed_share_the_time_evenly() -> None:
     (one,) = candidates(of_runs({"sgd": [learning(0.5, 0.9, 0.95)]}))
     assert time_to_target(one, 0.9)[0].seconds == 4.0

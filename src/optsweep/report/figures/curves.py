@@ -132,7 +132,7 @@ def learning_curves(sweep: SweepRecord) -> Figure:
 
     All panels share their axes. There are at most twelve optimizers, of more the best. The best
     run of a panel is thick and named (of up to three runs each is named); a cross ends the line
-    of one that diverged, a bar that of one that was pruned.
+    of one that diverged, a bar that of one that was pruned or stopped early.
     """
     panels = _panels(sweep)
     shown = [curves for panel in panels.values() for curves in panel]
@@ -231,13 +231,14 @@ def _draw(axes: Axes, ranked: Sequence[_Curves], metric: str, hue: Hue) -> None:
 
 
 def _mark(axes: Axes, ranked: Sequence[_Curves], metric: str, hue: Hue) -> None:
-    """A dot for a line of one point; a cross, or a bar, where a run diverged, or was pruned."""
+    """A dot for a line of one point; a cross where a run diverged, a bar where it ended early."""
     marks: dict[str, list[tuple[float, float, str]]] = {"o": [], DIVERGED["marker"]: [], "|": []}
     for curves in ranked:
         points = curves.finite(metric)
-        if len(points) and (curves.run.diverged or curves.run.pruned or len(points) == 1):
+        run = curves.run
+        if len(points) and (run.diverged or run.ending or len(points) == 1):
             epoch, value = points[-1]
-            mark = DIVERGED["marker"] if curves.run.diverged else "|" if curves.run.pruned else "o"
+            mark = DIVERGED["marker"] if run.diverged else "|" if run.ending else "o"
             marks[mark].append((epoch, value, hue.line(curves.run)))
     for marker, entries in marks.items():
         if entries:

@@ -78,7 +78,11 @@ _MOST_ROWS, _MOST_CELLS = 40, 60
 
 def captions(sweep: SweepRecord) -> dict[str, tuple[str, str]]:
     """Each picture's title, and what there is to see in it."""
-    return CAPTIONS | (_OF_A_SEARCH if sweep.search else {})
+    found = CAPTIONS | (_OF_A_SEARCH if sweep.search else {})
+    if not sweep.search and any(run.stopped_early for run in sweep.runs):
+        title, text = CAPTIONS["learning_curves"]
+        found["learning_curves"] = title, f"{text[:-1]}, a bar that of one that stopped early."
+    return found
 
 
 def sweep_figures(
