@@ -131,23 +131,23 @@ def test_options_in_conf_and_in_a_typed_folder_add_and_replace(
     typed: Typed, tmp_path: Path
 ) -> None:
     for file, text in (
-        ("conf/optimizer/nadam.yaml", "_target_: torch.optim.NAdam\nlr: ${lr}\n"),
+        ("conf/optimizer/asgd.yaml", "_target_: torch.optim.ASGD\nlr: ${lr}\n"),
         ("conf/optimizer/sgd.yaml", "_target_: torch.optim.SGD\nlr: ${lr}\nmomentum: 0.5\n"),
         ("more/optimizer/sgd.yaml", "_target_: torch.optim.SGD\nlr: ${lr}\nmomentum: 0.25\n"),
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
-    done = typed("optsweep -m optimizer=nadam,sgd epochs=1 figures=none")
+    done = typed("optsweep -m optimizer=asgd,sgd epochs=1 figures=none")
     assert (done.returncode, done.stderr) == (0, "")
     configs = [file.read_text() for file in tmp_path.glob("outputs/*/*/*/.hydra/config.yaml")]
     assert len(configs) == 2
-    assert sum("torch.optim.NAdam" in text for text in configs) == 1
+    assert sum("torch.optim.ASGD" in text for text in configs) == 1
     assert sum("momentum: 0.5" in text for text in configs) == 1
     done = typed("optsweep --config-dir more optimizer=sgd epochs=1 --cfg job --package optimizer")
     assert "momentum: 0.25" in done.stdout
     refused = typed("optsweep optimizer=nadan")
     assert refused.returncode == 2
-    assert refused.stderr.endswith("type optimizer=nadam\n")
+    assert refused.stderr.endswith("type optimizer=asgd\n")
 
 
 def test_the_line_to_resume_with_can_be_typed(

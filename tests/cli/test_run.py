@@ -208,13 +208,13 @@ def test_a_store_can_be_given_by_the_environment(project: Path, tmp_path: Path) 
 
 @pytest.mark.long
 def test_a_users_own_optimizer_is_a_yaml_file_and_no_new_code(project: Path) -> None:
-    (project / "conf/optimizer/nadam.yaml").write_text(
-        "_target_: torch.optim.NAdam\nlr: ${lr}\nmomentum_decay: 4e-3\n"
+    (project / "conf/optimizer/asgd.yaml").write_text(
+        "_target_: torch.optim.ASGD\nlr: ${lr}\nlambd: 4e-3\n"
     )
-    assert run(project, *QUICK, "optimizer=nadam", "figures=none").returncode == 0
+    assert run(project, *QUICK, "optimizer=asgd", "figures=none").returncode == 0
     (found,) = runs(project)
-    assert found.data.params["optimizer"] == "nadam"
-    assert found.data.params["optimizer.momentum_decay"] == "0.004"
+    assert found.data.params["optimizer"] == "asgd"
+    assert found.data.params["optimizer.lambd"] == "0.004"
 
 
 def test_config_and_environment_are_kept_as_artifacts(finished: tuple[Path, str]) -> None:

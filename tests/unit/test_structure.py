@@ -33,6 +33,7 @@ PUBLIC = {
     "optsweep.models.nll",
     "optsweep.models.resnet18",
     "optsweep.models.scratch_cross_entropy",
+    "optsweep.optim.Routed",
     "optsweep.optim.ScratchSGD",
 }
 MODULES = {str(path.relative_to(SRC)): path for path in sorted(SRC.rglob("*.py"))}

@@ -9,8 +9,14 @@ from typing import Any
 
 from optsweep.config.settings import Option
 from optsweep.config.validators import yes_or_no
-from optsweep.errors import SettingsError, nearest
+from optsweep.errors import OptsweepError, SettingsError, nearest
 from optsweep.system.exceptions import first_line
+
+# Packages that options of conf/ name, and the extras that hold them.
+_EXTRAS = {"schedulefree": "optimizers", "pytorch_optimizer": "optimizers"}
+
+# How a function that loads data refuses an argument; what else it raises is its own matter.
+_REFUSALS = (TypeError, ValueError, RuntimeError, ArithmeticError)
 
 
 def resolve(group: str, option: Option) -> Callable[..., Any]:
@@ -22,8 +28,10 @@ def resolve(group: str, option: Option) -> Callable[..., Any]:
     try:
         target: Any = pkgutil.resolve_name(option.target)
     except (ImportError, AttributeError, ValueError) as error:
+        extra = _EXTRAS.get(getattr(error, "name", None) or "")
+        install = f"; type pip install 'optsweep[{extra}]'" if extra else ""
         raise SettingsError(
-            f"{group}={option.name}: _target_ {option.target} cannot be imported ({error})"
+            f"{group}={option.name}: _target_ {option.target} cannot be imported ({error}){install}"
         ) from error
     if not callable(target):
         raise SettingsError(f"{group}={option.name}: _target_ {option.target} cannot be called")
@@ -65,7 +73,11 @@ def call(group: str, option: Option, target: Callable[..., Any], /, *args: Any, 
     check_arguments(group, option, target)
     try:
         return target(*args, **{**option.arguments, **more})
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+    except OptsweepError:
+        raise
+    except Exception as error:
+        if group == "dataset" and not isinstance(error, _REFUSALS):
+            raise
         reason = first_line(error)
         if group != "dataset" and "; type " not in reason:  # a dataset may take minutes to try
             reason += _at_fault(group, option, target, args, more)

@@ -8,7 +8,7 @@ so that a typing error is answered at once.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ _PLACES = ("path", "mirror")
 # Fields that decide a run's result, as the groups and the device do.
 _DECISIVE = ("lr", "batch_size", "epochs", "seed", "val_fraction", "precision", "evaluate_first")
 
-# Fields that decide it too, with what they are where a run is trained to its last epoch and judged
-# by it: runs that were trained before there was a choice keep their fingerprints.
-_PLAIN = {"select": "last", "patience": None}
+# Fields that decide it too, with what they are where nobody asks for more: runs that were trained
+# before there was a choice keep their fingerprints.
+_PLAIN = {"select": "last", "patience": None, "clip_norm": None, "no_decay": False}
 
 # Fields that conf/config.yaml has under another name.
 _NESTED = {"tracking_uri": "tracking.uri", "experiment": "tracking.experiment"}
@@ -86,6 +86,8 @@ class Settings:
     epochs: int = _checked(integer(1, "10"))
     seed: int = _checked(integer(0, "0"))
     device: str = _checked(device)
+    clip_norm: float | None = _checked(optional(positive))
+    no_decay: bool = _checked(yes_or_no)
     val_fraction: float = _checked(fraction)
     threads: int | None = _checked(optional(integer(1, "2")))
     select: str = _checked(one_of("last", "best"))
@@ -140,9 +142,9 @@ class Settings:
         for group in GROUPS:
             option: Option = getattr(self, group)
             params[group] = option.name
-            for key, value in option.arguments.items():
+            for key, value in _flat(group, option.arguments):
                 if not _repeats(self, key, value):
-                    params[f"{group}.{key}"] = value
+                    params[key] = value
         for name in ("lr", "batch_size", "epochs", "seed", "device", "val_fraction", "precision"):
             params[name] = getattr(self, name)
         return redacted(params | self._chosen())
@@ -169,8 +171,19 @@ class Settings:
         return {name: value for name, value in given.items() if value != _PLAIN[name]}
 
 
-def _repeats(settings: Settings, key: str, value: Any) -> bool:
+def _flat(name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Arguments under their dotted names, those of an optimizer's parts too."""
+    for key, value in arguments.items():
+        dotted = f"{name}.{key.strip('_') if key.startswith('_') else key}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat(dotted, value)
+        else:
+            yield dotted, value
+
+
+def _repeats(settings: Settings, name: str, value: Any) -> bool:
     """Whether a group's argument only repeats a top-level value (`lr: ${lr}`)."""
+    key = name.rpartition(".")[2]
     source = {"lr": "lr", "max_lr": "lr", "T_max": "epochs", "epochs": "epochs"}.get(key)
     return source is not None and value == getattr(settings, source)
 

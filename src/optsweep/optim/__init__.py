@@ -2,4 +2,4 @@
 
 from optsweep.system.lazy import public_names
 
-__getattr__ = public_names(__name__, {"ScratchSGD": "optimizers"})
+__getattr__ = public_names(__name__, {"Routed": "routing", "ScratchSGD": "optimizers"})

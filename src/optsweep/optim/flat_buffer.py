@@ -56,7 +56,7 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
         ValueError, KeyError, RuntimeError: it does not fit.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    groups = state["param_groups"]
+    groups = state.get("param_groups", [])  # one of several parts keeps their states
     if len(parameters) > 1 and [len(group["params"]) for group in groups] == [1]:
         state = _cut(state, parameters)
     optimizer.load_state_dict(state)

@@ -6,7 +6,8 @@ that looks at a parameter's shape (Muon, say) is given the parameters themselves
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from optsweep.config.instantiate import accepts, call, resolve
-from optsweep.config.settings import Settings
+from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
 from optsweep.optim.flat_buffer import flatten, pays
 from optsweep.optim.rmsprop import OnePassRMSprop, takes_one_pass
-from optsweep.optim.torch_internals import spare_the_compiler, without_wrappers
+from optsweep.optim.routing import Routed, Traits, as_matrix, parts_of, route, traits_of
+from optsweep.optim.torch_internals import is_torchs, spare_the_compiler, without_wrappers
 
 # torch's optimizers in which an element's step depends on that element's own history alone.
 _ELEMENTWISE = (
@@ -63,54 +65,122 @@ def is_elementwise(target: Callable[..., Any]) -> bool:
     return target in _ELEMENTWISE or bool(getattr(target, "elementwise", False))
 
 
+def takes_flat(settings: Settings) -> bool:
+    """Whether the settings' optimizer may be given all parameters as one flat tensor."""
+    target = resolve("optimizer", settings.optimizer)
+    return is_elementwise(target) and not _spares(settings, settings.optimizer, target)
+
+
+def _spares(settings: Settings, option: Option, target: Callable[..., Any]) -> bool:
+    """Whether the option decays weights, and biases and norms are to be spared from that."""
+    if not settings.no_decay or not accepts(target, "weight_decay"):
+        return False
+    default = inspect.signature(target).parameters["weight_decay"].default
+    return bool(option.arguments.get("weight_decay", default))
+
+
 def build_optimizer(settings: Settings, model: nn.Module) -> Optimizer:
     """The settings' optimizer over the model's parameters, in torch's fastest form.
 
     Raises:
-        SettingsError: the optimizer refuses one of its arguments.
+        SettingsError: the optimizer refuses one of its arguments, or the model's parameters.
     """
-    target = resolve("optimizer", settings.optimizer)
     parameters: list[nn.Parameter] = list(model.parameters())
     if not parameters:
         raise SettingsError(f"model={settings.model.name} has no parameters to optimize")
     alike = len({(p.dtype, p.requires_grad) for p in parameters}) == 1
-    if alike and is_elementwise(target) and pays(parameters):
-        parameters = [flatten(model)]
-    return _over(settings, target, parameters)
+    if alike and takes_flat(settings) and pays(parameters):
+        return _over_one(settings, flatten(model))
+    return _over_many(settings, parameters, traits_of(model))
 
 
 def build_stacked_optimizer(
-    settings: Settings, row: nn.Parameter, parameters: list[nn.Parameter]
+    settings: Settings,
+    row: nn.Parameter,
+    parameters: list[nn.Parameter],
+    traits: Sequence[Traits],
 ) -> Optimizer:
     """The settings' optimizer over the weights of one run of a stack.
 
     `row` is the run's part of the stack's buffer, float32 `[P]`; `parameters` are its views in the
-    model's own shapes, for an optimizer that looks at them.
+    model's own shapes, for an optimizer that looks at them; `traits` are theirs.
 
     Raises:
-        SettingsError: the optimizer refuses one of its arguments.
+        SettingsError: the optimizer refuses one of its arguments, or the model's parameters.
     """
-    target = resolve("optimizer", settings.optimizer)
-    return _over(settings, target, [row] if is_elementwise(target) else parameters)
+    if takes_flat(settings):
+        return _over_one(settings, row)
+    return _over_many(settings, parameters, traits)
 
 
-def _over(
-    settings: Settings, target: Callable[..., Any], parameters: list[nn.Parameter]
+def _over_one(settings: Settings, flat: nn.Parameter) -> Optimizer:
+    optimizer = _over("optimizer", settings.optimizer, flat.device, [flat])
+    return clipped(optimizer, settings.clip_norm)
+
+
+def _over_many(
+    settings: Settings, parameters: Sequence[nn.Parameter], traits: Sequence[Traits]
 ) -> Optimizer:
-    arguments = settings.optimizer.arguments
-    target, forms = _fastest_form(target, parameters[0].device, arguments)
-    optimizer = call("optimizer", settings.optimizer, target, parameters, **forms)
+    """One optimizer, or one for each part, over parameters in their own shapes."""
+    together = list(zip(parameters, traits, strict=True))
+    device = parameters[0].device
+    if resolve("optimizer", settings.optimizer) is not Routed:
+        groups = _groups(settings, settings.optimizer, together)
+        optimizer = _over("optimizer", settings.optimizer, device, groups)
+        return clipped(optimizer, settings.clip_norm)
+    trained = [(own, what) for own, what in together if own.requires_grad]
+    built = []
+    for part, numbers in route(settings, parts_of(settings.optimizer), [t for _, t in trained]):
+        taken = [trained[number] for number in numbers]
+        if part.flatten:
+            taken = [(as_matrix(own), what) for own, what in taken]
+        groups = _groups(settings, part.option, taken)
+        built.append(_over(part.group, part.option, device, groups))
+    return clipped(Routed(*built), settings.clip_norm)
+
+
+def _groups(
+    settings: Settings, option: Option, together: Sequence[tuple[nn.Parameter, Traits]]
+) -> list[Any]:
+    """The parameters, or where some are spared from weight decay, torch's groups of them."""
+    everything = [own for own, _ in together]
+    if not _spares(settings, option, resolve("optimizer", option)):
+        return everything
+    decaying = [own for own, traits in together if traits.decays]
+    spared = [own for own, traits in together if not traits.decays]
+    groups = [{"params": decaying}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _over(group: str, option: Option, device: torch.device, parameters: list[Any]) -> Optimizer:
+    target, forms = _fastest_form(resolve(group, option), device, option.arguments)
+    optimizer = call(group, option, target, parameters, **forms)
     if not isinstance(optimizer, Optimizer):
         raise SettingsError(
-            f"optimizer={settings.optimizer.name}: {settings.optimizer.target} must be a "
-            "torch.optim.Optimizer"
+            f"{group}={option.name}: {option.target} must be a torch.optim.Optimizer"
         )
     if any(p.default is p.empty for p in inspect.signature(optimizer.step).parameters.values()):
         raise SettingsError(
-            f"optimizer={settings.optimizer.name}: {settings.optimizer.target} evaluates the loss "
-            "by itself, several times a step; one that takes a step from a gradient is needed"
+            f"{group}={option.name}: {option.target} evaluates the loss by itself, several times a "
+            "step; one that takes a step from a gradient is needed"
         )
     return without_wrappers(optimizer)
+
+
+def clipped(optimizer: Optimizer, norm: float | None) -> Optimizer:
+    """The optimizer, which scales its gradients down to this global norm before each step."""
+    if norm is None:
+        return optimizer
+    weights = [own for group in optimizer.param_groups for own in group["params"]]
+    step = optimizer.step
+
+    def clip_and_step(self: Optimizer, closure: None = None) -> None:
+        nn.utils.clip_grad_norm_(weights, norm)
+        step()
+
+    # A method, as torch's schedules wrap it as one.
+    optimizer.step = types.MethodType(clip_and_step, optimizer)  # type: ignore[method-assign]
+    return optimizer
 
 
 def _fastest_form(
@@ -118,10 +188,13 @@ def _fastest_form(
 ) -> tuple[Callable[..., Any], dict[str, bool]]:
     """`fused=True` where torch has it, else `foreach=True`, unless the config says otherwise.
 
-    With what is to be called: RMSprop, which torch fuses nowhere, has another form here.
+    With what is to be called: RMSprop, which torch fuses nowhere, has another form here. A class of
+    somebody else's is called as it is.
     """
     if any(name in given for name in ("fused", "foreach", "differentiable")):
         return target, {}
+    if not is_torchs(target):
+        return target, {}  # its author knows best
     if target is torch.optim.RMSprop and device.type == "cpu" and takes_one_pass(given):
         return OnePassRMSprop, {}
     # torch has no fused Adagrad for MPS.

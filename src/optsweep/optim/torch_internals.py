@@ -2,6 +2,7 @@
 
 import inspect
 import types
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -22,16 +23,19 @@ def spare_the_compiler() -> None:
             setattr(plain, "__dynamo_disable", plain)  # no name of this file's
 
 
+def is_torchs(target: Any) -> bool:
+    """Whether an optimizer's class is torch's own."""
+    return f"{getattr(target, '__module__', '')}.".startswith("torch.optim.")
+
+
 def without_wrappers(optimizer: Optimizer) -> Optimizer:
     """torch's optimizer without what torch wraps around each step of it.
 
     Profiler records and hooks cost some 40 us a step, which a stack pays once for every run; a
     step of 3,000 weights takes 15. They import torch's compiler too, which takes a second.
     """
-    is_torchs = type(optimizer).__module__.startswith("torch.optim.")
-    if (is_torchs or type(optimizer) is OnePassRMSprop) and not optimizer.defaults.get(
-        "differentiable"
-    ):
+    kind = type(optimizer)
+    if (is_torchs(kind) or kind is OnePassRMSprop) and not optimizer.defaults.get("differentiable"):
         bare = torch.no_grad()(inspect.unwrap(type(optimizer).step))
         optimizer.step = types.MethodType(bare, optimizer)  # type: ignore[method-assign]
     return optimizer

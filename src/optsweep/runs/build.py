@@ -10,6 +10,7 @@ from optsweep.data.dataset import Dataset
 from optsweep.models.build import build_model
 from optsweep.models.losses import build_loss
 from optsweep.optim.optimizers import build_optimizer, build_stacked_optimizer
+from optsweep.optim.routing import traits_of
 from optsweep.optim.schedules import build_schedule
 from optsweep.training import cuda_graph as capture
 from optsweep.training.device import run_in_bfloat16
@@ -43,10 +44,11 @@ def build_stack(
     """
     first = runs[0]
     stacked = StackedModel([network.to(device) for network in models])
+    traits = traits_of(models[0])
     if first.precision == "bf16":
         run_in_bfloat16(stacked, device)
     moves = [
-        build_stacked_optimizer(run, stacked.row(place), stacked.parameters_of(place))
+        build_stacked_optimizer(run, stacked.row(place), stacked.parameters_of(place), traits)
         for place, run in enumerate(runs)
     ]
     captured: TrainStep | None = None

@@ -4,19 +4,21 @@
 costs nothing. Here too: which models can be stacked, and the disk space that a run needs.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from optsweep.config.instantiate import resolve as resolve_target
 from optsweep.config.settings import Settings
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.models.build import build_model, weigh
 from optsweep.models.losses import build_loss
-from optsweep.optim.optimizers import build_optimizer, is_elementwise
+from optsweep.optim.optimizers import build_optimizer, takes_flat
 from optsweep.optim.schedules import check_schedule
+from optsweep.optim.trial import check_steps, why_not_stackable
+from optsweep.training import stack_check
 from optsweep.training.device import check_precision, resolve_device
-from optsweep.training.stack_check import why_not_stackable
 
 
 def checked(settings: Settings) -> Settings:
@@ -43,18 +45,59 @@ def _try_once(settings: Settings, data: Dataset) -> None:
         ((settings.model, shape), lambda: build_model(settings, shape[1], shape[2])),
         ((settings.model.target, settings.loss, shape[2]), lambda: build_loss(settings, shape[2])),
         ((moves, settings.model, shape), lambda: _try_optimizer(settings, data)),
+        ((_but_for_rates(settings), settings.model, shape), lambda: _try_steps(settings, data)),
     ):
         if (key := repr(part)) not in _tried:
             attempt()
             _tried.add(key)
 
 
+def _probe(settings: Settings, data: Dataset) -> torch.nn.Module:
+    """A small model; the real one where the optimizer looks at parameters' shapes."""
+    if takes_flat(settings):
+        return torch.nn.Linear(2, 2)
+    return build_model(settings, data.input_shape, len(data.classes))
+
+
 def _try_optimizer(settings: Settings, data: Dataset) -> None:
-    """On a small probe; on the real model where the optimizer looks at parameters' shapes."""
-    probe: torch.nn.Module = torch.nn.Linear(2, 2)
-    if not is_elementwise(resolve_target("optimizer", settings.optimizer)):
-        probe = build_model(settings, data.input_shape, len(data.classes))
-    check_schedule(settings, build_optimizer(settings, probe))
+    check_schedule(settings, build_optimizer(settings, _probe(settings, data)))
+
+
+def _try_steps(settings: Settings, data: Dataset) -> None:
+    check_steps(settings, _probe(settings, data))
+    why_alone(settings)
+
+
+def why_alone(settings: Settings) -> str:
+    """Why a run with these settings' optimizer cannot be stacked; empty where it can.
+
+    Raises:
+        SettingsError: no run can resume with this optimizer.
+    """
+    key = repr(_but_for_rates(settings))
+    if key not in _alone:
+        _alone[key] = why_not_stackable(settings)
+    return _alone[key]
+
+
+_alone: dict[str, str] = {}
+
+
+def _but_for_rates(settings: Settings) -> tuple[object, ...]:
+    """What decides how an optimizer steps, whatever its learning rate."""
+    return (
+        settings.optimizer.target,
+        _without_rates(settings.optimizer.arguments),
+        settings.no_decay,
+    )
+
+
+def _without_rates(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_rates(value) if isinstance(value, Mapping) else value
+        for key, value in arguments.items()
+        if key != "lr"
+    }
 
 
 def why_not_stacked(settings: Settings) -> str:
@@ -64,7 +107,7 @@ def why_not_stacked(settings: Settings) -> str:
     key = repr((settings.model, settings.loss, data.name, shape))
     if key not in _stackable:
         pair = [build_model(replace(settings, seed=seed), *shape) for seed in (0, 1)]
-        _stackable[key] = why_not_stackable(pair, build_loss(settings), *shape)
+        _stackable[key] = stack_check.why_not_stackable(pair, build_loss(settings), *shape)
     return _stackable[key]
 
 

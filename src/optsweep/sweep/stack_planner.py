@@ -20,7 +20,7 @@ from optsweep.config.settings import Option, Settings
 from optsweep.data.dataset import load_dataset
 from optsweep.models.build import build_model, weigh
 from optsweep.runs.job import Job
-from optsweep.runs.preflight import why_not_stacked
+from optsweep.runs.preflight import why_alone, why_not_stacked
 from optsweep.sweep.scheduler import Group
 from optsweep.training import checkpoint
 
@@ -84,13 +84,14 @@ def _agreement(job: Job) -> str:
     """What runs of one stack agree in, as a text: equal texts, one program."""
     settings = job.settings
     common: dict[str, Any] = {"lr": 0.0, "seed": 0, "preset": None}
+    common |= {"clip_norm": None, "no_decay": False}
     shaping = replace(settings, optimizer=_ANY, schedule=_ANY, **common)
     if (job.folder / checkpoint.CHECKPOINT).exists() and job.run_id:
         return f"alone: {job.folder}"
     # An optimizer that no CUDA graph can capture would keep its whole stack from being captured.
     graph = settings.device.startswith("cuda") and _may_be_captured(settings.optimizer)
     stack = checkpoint.stack_of(job.folder, job.fingerprint) if job.run_id else None
-    return f"{shaping!r} {graph} {stack}"
+    return f"{shaping!r} {graph} {stack} {why_alone(settings)}"
 
 
 def _may_be_captured(optimizer: Option) -> bool:
@@ -105,6 +106,8 @@ def _size(job: Job, runs: int, most: int, launch: Launch, workers: int) -> tuple
     """
     if runs == 1 or launch.stack == 1 or (launch.stack is None and not _may_pay(job, workers)):
         return 1, ""
+    if reason := why_alone(job.settings):
+        return 1, f"optimizer={job.settings.optimizer.name} trains runs individually: {reason}"
     if reason := why_not_stacked(job.settings):
         name = job.settings.model.name
         return 1, f"model={name} is not stackable: training runs individually ({reason})"

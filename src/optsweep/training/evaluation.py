@@ -22,7 +22,7 @@ def evaluate_splits(stack: Stack, dataset: Dataset) -> dict[str, Tensor]:
 @torch.inference_mode()
 def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
     """The mean loss over a split's samples and the share classified right, float64 `[K]` each."""
-    stack.model.eval()
+    stack.eval()
     loss_sums, corrects = [], []
     size = evaluation_batch(dataset)
     for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
@@ -38,7 +38,7 @@ def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tens
 @torch.inference_mode()
 def classified_right(stack: Stack, dataset: Dataset, split: Split) -> Tensor:
     """Which samples of a split each run has right, bool `[K, N]` on the CPU."""
-    stack.model.eval()
+    stack.eval()
     size = evaluation_batch(dataset)
     right = [
         stack.model(dataset.scale(images)).argmax(dim=-1).view(-1, len(labels)) == labels

@@ -77,7 +77,7 @@ def train_epoch(
     labels = dataset.targets(order)
     take_step = stack.captured or train_step
     batch_losses, predictions = [], []
-    stack.model.train()
+    stack.train()
     for batch in batches:
         losses, predicted = take_step(stack, dataset, order[..., batch], labels[..., batch])
         for schedule in stack.schedules:

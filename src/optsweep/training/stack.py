@@ -4,11 +4,13 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optsweep.data.dataset import Dataset
 from optsweep.models.losses import Loss
+from optsweep.optim.routing import set_mode
 from optsweep.optim.schedules import Schedule
 from optsweep.training.stacked_model import StackedModel
 
@@ -73,8 +75,25 @@ class Stack:
 
     def put_back(self) -> None:
         """Gives each run the weights that were kept of it, where there are some."""
+        self.eval()  # the weights that were kept need no turning into those to be evaluated
         for run, (_, weights) in self.kept.items():
             self.load_weights(run, weights)
+
+    def train(self) -> None:
+        """Readies model and optimizers to train."""
+        self._set_mode(training=True)
+
+    def eval(self) -> None:
+        """Readies model and optimizers to be evaluated, and the weights to be kept."""
+        self._set_mode(training=False)
+
+    # What an optimizer makes here is used outside of inference, too.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _set_mode(self, training: bool) -> None:
+        self.model.train(training)
+        for optimizer in self.optimizers:
+            set_mode(optimizer, training=training)
 
     def clear_gradients(self) -> None:
         """Forgets the gradients of the last step.

@@ -28,7 +28,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OPTSWEEP_PROJECT", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["optsweep"])
     register_resolver("project_root", lambda: str(tmp_path))
-    write(tmp_path / "conf/optimizer/nadam.yaml", "_target_: torch.optim.NAdam\nlr: ${lr}\n")
+    write(tmp_path / "conf/optimizer/asgd.yaml", "_target_: torch.optim.ASGD\nlr: ${lr}\n")
     write(tmp_path / "conf/optimizer/sgd.yaml", "_target_: torch.optim.SGD\nmomentum: 0.5\n")
     write(tmp_path / "more/optimizer/sgd.yaml", "_target_: torch.optim.SGD\nmomentum: 0.25\n")
     return tmp_path
@@ -36,11 +36,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("own")
 def test_a_conf_of_the_users_own_adds_options_and_replaces_them() -> None:
-    assert options.options("optimizer") == sorted([*PACKAGED, "nadam"])
+    assert options.options("optimizer") == sorted([*PACKAGED, "asgd"])
     assert "momentum" in options.options_with("optimizer", "momentum")
     assert "sgd" in options.options_with("optimizer", "momentum")
     assert options.composed()["optimizer"]["momentum"] == 0.5
-    assert options.composed(["optimizer=nadam"])["optimizer"]["_target_"] == "torch.optim.NAdam"
+    assert options.composed(["optimizer=asgd"])["optimizer"]["_target_"] == "torch.optim.ASGD"
     assert "optimizer" in options.groups() and "dataset" in options.groups()
 
 
@@ -50,7 +50,7 @@ def test_a_folder_that_is_typed_comes_before_conf(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["optsweep", flag, str(own / "more")])
     assert options.composed()["optimizer"]["momentum"] == 0.25
-    assert options.options("optimizer") == sorted([*PACKAGED, "nadam"])
+    assert options.options("optimizer") == sorted([*PACKAGED, "asgd"])
 
 
 def test_a_config_of_the_users_own_replaces_the_packages_as_a_whole(own: Path) -> None:

@@ -18,6 +18,7 @@ from optsweep.data.dataset import _COMMON
 from optsweep.models.build import build_model
 from optsweep.models.losses import build_loss
 from optsweep.optim.optimizers import build_optimizer
+from optsweep.optim.routing import Routed, parts_of
 from optsweep.optim.schedules import check_schedule
 from support.command import ROOT
 from support.config import CONF, NAMES, OPTIONS, composed, config_of
@@ -72,6 +73,10 @@ def test_every_option_composes_and_names_what_takes_its_arguments(group: str, na
         arguments = {k: v for k, v in arguments.items() if k not in _COMMON}
         if isinstance(target, type) and issubclass(target, VisionDataset):
             target = torchvision_source
+    if target is Routed:
+        for part in parts_of(option):
+            check_arguments(part.group, part.option, resolve(part.group, part.option))
+        return
     check_arguments(group, Option(name, option.target, arguments), target)
 
 
@@ -98,7 +103,7 @@ def test_every_model_builds_with_an_optimizer_and_a_loss(name: str) -> None:
 @pytest.mark.parametrize("moves", NAMES["optimizer"])
 def test_every_schedule_goes_with_every_optimizer(shape: str, moves: str) -> None:
     settings = composed(f"schedule={shape}", f"optimizer={moves}")
-    network = build_model(composed("model=softmax"), (1, 2, 2), 3)
+    network = build_model(composed("model=mlp", "model.hidden=[3,3]"), (1, 2, 2), 3)
     check_schedule(settings, build_optimizer(settings, network))
 
 
@@ -108,6 +113,14 @@ def test_every_optimizer_has_a_range_of_rates_with_its_source(name: str) -> None
     assert 0 < low < high
     (line,) = re.findall(r"^_rates_: .*", (CONF / f"optimizer/{name}.yaml").read_text(), re.M)
     assert " # " in line
+
+
+def test_the_page_on_optimizers_shows_the_range_of_each_option() -> None:
+    page = (ROOT / "docs/optimizers.md").read_text()
+    for name in {*NAMES["optimizer"]} - {"scratch_sgd"}:
+        text = (CONF / f"optimizer/{name}.yaml").read_text()
+        (found,) = re.findall(r"^_rates_: \[(.+), (.+)\] # (.+)", text, re.M)
+        assert f"| {found[0]} to {found[1]} | {found[2]} |" in page, name
 
 
 @pytest.mark.parametrize("name", NAMES["dataset"])

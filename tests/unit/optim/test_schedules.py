@@ -14,6 +14,7 @@ from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
 from optsweep.optim import optimizers as optimizer
 from optsweep.optim import schedules as schedule
+from optsweep.optim.routing import set_mode
 from support.config import NAMES, composed
 
 
@@ -108,7 +109,9 @@ def test_one_cycle_rises_to_lr_and_falls_over_the_whole_run() -> None:
 @pytest.mark.parametrize("name", NAMES["optimizer"])
 def test_one_cycle_goes_with_every_optimizer_and_gives_none_a_momentum(name: str) -> None:
     run = composed("schedule=one_cycle", f"optimizer={name}", "epochs=2")
-    moves = optimizer.build_optimizer(run, torch.nn.Linear(2, 2))
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(3)))
+    moves = optimizer.build_optimizer(run, model)
+    set_mode(moves, training=True)
     keys = ("momentum", "betas")
     before = {key: moves.param_groups[0].get(key) for key in keys}
     built = schedule.build_schedule(run, moves, steps_per_epoch=5)
