@@ -148,7 +148,7 @@ def _groups(
         return everything
     decaying = [own for own, traits in together if traits.decays]
     spared = [own for own, traits in together if not traits.decays]
-    groups = [{"params": decaying}, {"params": spared, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decaying}, {"params": spared, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
 

@@ -44,7 +44,7 @@ class LeadingSchedule:
         factor = groups[0]["lr"] / self._rates[0] if self._rates[0] else 1.0
         for group, rate in list(zip(groups, self._rates, strict=True))[len(lead.param_groups) :]:
             if isinstance(group["lr"], Tensor):  # a captured step reads it there
-                group["lr"].copy_(factor * rate)
+                group["lr"].fill_(factor * rate)
             else:
                 group["lr"] = factor * rate
 

@@ -178,7 +178,7 @@ def test_muon_takes_ten_steps_as_its_authors_write_them() -> None:
         def step(self, closure: Any = None) -> None:  # type: ignore[override]
             assert theirs.middle.weight.grad is not None
             flat.grad = theirs.middle.weight.grad.view(4, -1)
-            super().step()
+            super().step()  # type: ignore[no-untyped-call]
 
     muon = Flattened([flat, theirs.inner.weight], lr=0.02, momentum=0.95, weight_decay=0.01)
     adamw = torch.optim.AdamW(others, lr=3e-4, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.01)
@@ -187,7 +187,7 @@ def test_muon_takes_ten_steps_as_its_authors_write_them() -> None:
 
 
 def authors(name: str, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """What its authors' own page tells to write, with the defaults."""
+    """What its authors' own page says to write, with the defaults."""
     import pytorch_optimizer
     import schedulefree
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optsweep.config.launchers import Launch
+from optsweep.config.settings import Option
 from optsweep.runs.job import Job
 from optsweep.sweep.stack_planner import plan_stacks
 from support.in_process import new
@@ -75,6 +76,17 @@ def test_on_a_cpu_large_models_and_convolutions_are_left_alone(project: Path) ->
     jobs = [varied(small, n, seed=n) for n in range(4)]
     assert plan_stacks(jobs, range(4), Launch(), 2).groups == [(0, 1), (2, 3)]
     assert plan_stacks(jobs, range(4), Launch(workers=0), 0).groups == [(0,), (1,), (2,), (3,)]
+
+
+def test_runs_of_an_optimizer_that_draws_random_numbers_are_trained_alone(job: Job) -> None:
+    random = Option("noisy", "pytorch_optimizer.Gravity", {"lr": 0.1})
+    jobs = [varied(job, n, **({"optimizer": random} if n < 2 else {})) for n in range(4)]
+    plan = plan_stacks(jobs, range(4), Launch(stack=2), 2)
+    assert plan.groups == [(0,), (1,), (2, 3)]
+    assert plan.remarks == [
+        "optimizer=noisy trains runs individually: "
+        "it draws random numbers, which runs of a stack would share"
+    ]
 
 
 def test_a_plan_in_words(job: Job) -> None:

@@ -19,8 +19,10 @@ from optsweep.models.build import build_model
 from optsweep.models.losses import cross_entropy
 from optsweep.runs import build
 from optsweep.runs.job import Job
+from optsweep.training.checkpoint import restore, save
 from optsweep.training.epoch_metrics import Epoch
 from optsweep.training.loop import train
+from optsweep.training.stack import Stack
 from optsweep.training.stack_check import why_not_stackable
 from optsweep.training.stacked_model import StackedModel
 from support.in_process import new, sweep_here
@@ -93,6 +95,48 @@ def test_each_run_learns_as_it_does_alone(
         assert epoch.batch_losses[:, run].tolist() == pytest.approx(
             own.batch_losses[:, 0].tolist(), rel=10 * tolerance
         )
+
+
+OTHERS = (
+    ("muon", "0.02", 0),
+    ("schedule_free_sgd", "0.5", 1),
+    ("schedule_free_adamw", "1e-3", 0),
+    ("lion", "1e-4", 2),
+    ("adafactor", "1e-3", 1),
+)
+
+
+def test_optimizers_that_look_at_shapes_or_have_hooks_learn_in_a_stack_too(project: Path) -> None:
+    chosen = mixed(project, "model.hidden=[16,16]", "clip_norm=5", choices=OTHERS)
+    (epoch,) = together(chosen)
+    for run, job in enumerate(chosen):
+        (own,) = alone(job)
+        got, wanted = epoch.scores(run), own.scores(0)
+        assert got["train/loss"] == pytest.approx(wanted["train/loss"], rel=1e-3), job.name
+        assert got["val/loss"] == pytest.approx(wanted["val/loss"], rel=1e-2), job.name
+
+
+def test_a_stack_of_them_resumes_bit_for_bit(project: Path, tmp_path: Path) -> None:
+    runs_ = [job.settings for job in mixed(project, "model.hidden=[16,16]", choices=OTHERS)]
+    names = [str(number) for number in range(len(runs_))]
+    data = load_dataset(runs_[0])
+
+    def stack() -> Stack:
+        models = [build_model(each, data.input_shape, len(data.classes)) for each in runs_]
+        return build.build_stack(runs_, models, data, CPU)
+
+    def trained(built: Stack, epochs: range) -> Tensor:
+        list(train(built, data, batch_size=64, epochs=epochs, shuffle=True, log_every=9))
+        assert isinstance(built.model, StackedModel)
+        return built.model.flat.detach()
+
+    whole = trained(stack(), range(1, 4))
+    first = stack()
+    trained(first, range(1, 3))
+    save(tmp_path / "stack.bin", first, 2, names)
+    again = stack()
+    assert restore(tmp_path / "stack.bin", again, names) == 2
+    assert torch.equal(trained(again, range(3, 4)), whole)
 
 
 @pytest.mark.long
