@@ -14,7 +14,7 @@ from optsweep.cli.main import main
 from optsweep.system import project_folder
 from support.command import ROOT
 
-PACKAGED = ["adagrad", "adam", "adamw", "momentum", "rmsprop", "scratch_sgd", "sgd"]
+PACKAGED = [file.stem for file in (ROOT / "conf/optimizer").iterdir()]
 
 
 def write(file: Path, text: str) -> None:

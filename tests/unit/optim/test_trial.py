@@ -208,3 +208,15 @@ def test_the_weights_of_a_schedule_free_run_are_those_that_were_evaluated(name: 
     assert all(map(torch.equal, kept, weights_of(stack)))
     stack.train()
     assert not all(map(torch.equal, kept, weights_of(stack)))
+
+
+def test_weights_that_were_kept_are_put_back_as_they_were_evaluated() -> None:
+    stack = new_stack(replace(composed("optimizer=schedule_free_sgd", "lr=0.1"), epochs=3))
+    run(stack, make_dataset(), epochs=range(1, 2))
+    stack.keep(0, 1)
+    kept = weights_of(stack)
+    run(stack, make_dataset(), epochs=range(2, 3))
+    stack.train()
+    stack.put_back()
+    stack.eval()
+    assert all(map(torch.equal, kept, weights_of(stack)))
