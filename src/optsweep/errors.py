@@ -3,6 +3,7 @@
 OptsweepError           the message is one line for a person: what was given, what is
 │                       allowed, what to type instead; no traceback is shown
 ├── SettingsError       a value on the command line or in conf/ cannot be used
+│   └── StringRefused   it stands in a string that is itself overrides
 ├── DatasetError        pictures are missing, corrupt or out of reach
 ├── TrackingError       the MLflow store does not answer or cannot be used
 │   └── Unreachable     it does not answer for now: the same call can be sent again
@@ -17,7 +18,7 @@ Terminated              SIGTERM, as the interrupt that Ctrl-C is (a KeyboardInte
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class OptsweepError(Exception):
@@ -26,6 +27,17 @@ class OptsweepError(Exception):
 
 class SettingsError(OptsweepError):
     """A value on the command line or in conf/ cannot be used."""
+
+
+class StringRefused(SettingsError):
+    """Bad input in a string that is itself overrides: where it stands, and what was refused.
+
+    `arguments` are the string's, and those that stand beside it.
+    """
+
+    def __init__(self, where: str, reason: Exception, arguments: Sequence[str]) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where, self.reason, self.arguments = where, reason, arguments
 
 
 class DatasetError(OptsweepError):

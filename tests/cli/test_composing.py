@@ -111,8 +111,7 @@ def test_what_is_written_into_a_runs_folder_equals_hydras(project: Path) -> None
         mine, hydras = (read(root / job / ".hydra/hydra.yaml")["hydra"] for root in (ours, theirs))
         assert mine.keys() == hydras.keys()
         assert mine["job"]["num"] == hydras["job"]["num"] == int(job)
-        resolver = "${hydra_override_dirname:}"  # what Hydra 1.4 leaves unresolved
-        assert hydras["job"]["override_dirname"] in (mine["job"]["override_dirname"], resolver)
+        assert mine["job"]["override_dirname"] == hydras["job"]["override_dirname"]
         assert mine["overrides"]["task"] == hydras["overrides"]["task"]
         assert mine["runtime"]["output_dir"] == str(ours / job)
         changed = {"launcher": "local", "sweeper": "grid"}

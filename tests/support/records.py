@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.values import distinct
 from optsweep.verdict.candidates import candidates
 
 # Where each optimizer learns best, and how high it gets.
@@ -163,3 +164,12 @@ def confirmed(record: SweepRecord, seeds: Sequence[int] = (100, 101, 102, 103, 1
         for swept, place in fresh
     ]
     return replace(record, runs=[*record.runs, *runs], confirm_seeds=list(seeds))
+
+
+def union(*parts: SweepRecord) -> SweepRecord:
+    """Sweeps as one union of grids: runs lack the values that their own part does not have."""
+    runs = [run for part in parts for run in part.runs]
+    keys = dict.fromkeys(key for part in parts for key in part.grid)
+    runs = [replace(run, run_id=f"{number:032x}") for number, run in enumerate(runs)]
+    grid = {key: distinct(run.swept[key] for run in runs if key in run.swept) for key in keys}
+    return SweepRecord("0" * 31 + "u", [], grid, runs)

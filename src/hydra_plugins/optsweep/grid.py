@@ -1,4 +1,4 @@
-"""The sweeper `grid`: `a=1,2,3 b=10,20` gives six jobs, composed once.
+"""The sweeper `grid`: `a=1,2,3 b=10,20` gives six jobs, composed once; or a union of such grids.
 
 Hydra's own sweeper composes every job once more, and writes the config into the folder before
 anybody has looked whether the folder holds something. Here the launcher composes and checks all
@@ -8,6 +8,8 @@ jobs before the first one starts.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from optsweep.cli.folder_checks import own_folder
+from optsweep.cli.launching import PlannedLauncher
 from optsweep.errors import SettingsError
 
 
@@ -29,17 +32,21 @@ class GridConf:
 
     _target_: str = "hydra_plugins.optsweep.grid.GridSweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] | None = None
+    params: dict[str, str] | None = None  # what to sweep, beside what is typed
+    grids: Any = None  # a union: a list of strings, each of them overrides as typed
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="optsweep")
 
 
 class GridSweeper(Sweeper):
-    """All combinations of the swept values."""
+    """All combinations of the swept values, of one grid or of several."""
 
-    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None) -> None:
+    def __init__(
+        self, max_batch_size: int | None, params: dict[str, str] | None, grids: Any
+    ) -> None:
         self._batch_size = max_batch_size
+        self._grids = grids
         self._params = [f"{key}={value}" for key, value in (params or {}).items()]
 
     def setup(
@@ -59,9 +66,18 @@ class GridSweeper(Sweeper):
             OptsweepError: it cannot run; no run was started then.
             RunsFailed: some runs failed.
         """
-        assert self.launcher and self.hydra_context
+        from optsweep.cli.composing import compose
+        from optsweep.cli.grids import AUTO, Grids
+
+        assert self.launcher and self.hydra_context and self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs = combinations(parser.parse_overrides([*self._params, *arguments]))
+        grids = Grids(self._grids, self._params, arguments)
+        jobs = grids.jobs(parser, combinations)
+        if self.config.lr == AUTO or any(f"lr={AUTO}" in job for job in jobs):
+            composed = partial(compose, self.hydra_context, self.config, first=0)
+            jobs = grids.with_rates(jobs, composed)
+        if isinstance(self.launcher, PlannedLauncher):
+            self.launcher.naming = grids.naming
         size = _batch_size(self._batch_size, len(jobs))
         return [
             self.launcher.launch(jobs[first : first + size], initial_job_idx=first)

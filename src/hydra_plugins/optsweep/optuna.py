@@ -28,6 +28,7 @@ class OptunaConf:
     pruning: Any = False  # end a run early that is hopeless after a few epochs
     seed: Any = 0  # of the sampler: another one gives another search
     params: dict[str, str] | None = None  # what to search, beside what is typed
+    grids: Any = None  # a union of grids, as the sweeper grid has it
 
 
 ConfigStore.instance().store(
@@ -47,7 +48,7 @@ class OptunaSweeper(Sweeper):
     ) -> None:
         """Makes the launcher, which runs the search, and the search's own folder."""
         own_folder(config)
-        self._loader = hydra_context.config_loader
+        self._context, self._config = hydra_context, config
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -59,7 +60,9 @@ class OptunaSweeper(Sweeper):
             OptsweepError: it cannot run; no run was started then.
             RunsFailed: some runs failed.
         """
-        from optsweep.cli.searching import read_space
+        from optsweep.cli.composing import compose
+        from optsweep.cli.grids import Grids
+        from optsweep.cli.searching import read_grids
         from optsweep.errors import SettingsError
         from optsweep.search.search import Search
         from optsweep.search.study import require_optuna
@@ -71,6 +74,14 @@ class OptunaSweeper(Sweeper):
                 "hydra/launcher=local, slurm or ray"
             )
         asked = [f"{key}={value}" for key, value in self._params.items()]
-        parser = OverridesParser.create(config_loader=self._loader)
-        fixed, space = read_space(parser.parse_overrides([*asked, *arguments]))
-        return self._launcher.search(Search.from_config(self._given, space, fixed))
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        union, found = Grids(self._given["grids"], asked, arguments), []
+        for place, overrides in enumerate(union.overrides(parser)):
+            with union.blaming(place):
+                own = read_grids(
+                    overrides, lambda job: next(compose(self._context, self._config, [job], 0))
+                )
+            found += own
+            union.belong([job for grid in own for job in grid.probes], place)
+        self._launcher.naming = union.naming
+        return self._launcher.search(Search.of(self._given, found))

@@ -67,6 +67,11 @@ def unreadable(error: OverrideParseException, arguments: Sequence[str]) -> str:
     if not named:
         return f"{given!r}: an argument is NAME=VALUE{_meant(given, arguments)}"
     key, value = named.groups()
+    if key == "hydra.sweeper.grids":
+        return (
+            f"{given}: each string stands in double quotes, and the whole in single ones; type "
+            f"""'{key}=["optimizer=sgd lr=1e-2,1e-1","optimizer=adam lr=1e-4,1e-3"]'"""
+        )
     if function := re.search(r"Unknown function '(\w+)'", str(error)):
         return f"{given}: {_no_such_function(key, value, function[1])}"
     if refusal := re.search(r" while evaluating '.*': (.+)", str(error)):

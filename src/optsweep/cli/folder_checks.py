@@ -16,8 +16,8 @@ _HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes i
 
 
 def own_folder(config: DictConfig) -> None:
-    """Gives the sweep a folder of its own, unless one was typed."""
-    if not is_typed(config):
+    """Gives the sweep a folder of its own, unless one was typed or it is planned alone."""
+    if not is_typed(config) and config.plan is not True:
         with read_write(config.hydra):  # which Hydra 1.4 gives as read-only
             config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
 
@@ -46,20 +46,35 @@ def removing_refused_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OptsweepError, HydraException, OmegaConfBaseException):
-        config, log = folder / ".hydra", folder / "optsweep.log"
-        with suppress(OSError):
-            if set(folder.iterdir()) <= {config, log} and not (log.exists() and log.stat().st_size):
-                for path in (*(config / name for name in _HYDRAS), log):
-                    path.unlink(missing_ok=True)
-                config.rmdir()
-                if not any(typed.startswith("hydra.run.dir=") for typed in sys.argv[1:]):
-                    folder.rmdir()
+        remove_unused(folder)
         raise
+
+
+def remove_unused(folder: Path, parents: int = 0) -> None:
+    """Removes a single run's folder that holds what Hydra wrote alone, unless it was typed.
+
+    And so many folders above it, as far as they are empty then.
+    """
+    config, log = folder / ".hydra", folder / "optsweep.log"
+    with suppress(OSError):
+        if set(folder.iterdir()) <= {config, log} and not (log.exists() and log.stat().st_size):
+            for path in (*(config / name for name in _HYDRAS), log):
+                path.unlink(missing_ok=True)
+            config.rmdir()
+            if not any(typed.startswith("hydra.run.dir=") for typed in sys.argv[1:]):
+                for each in (folder, *list(folder.parents)[:parents]):
+                    each.rmdir()
 
 
 @contextmanager
 def sweep_folder(config: DictConfig) -> Iterator[None]:
-    """Makes a sweep's folder, and in the end removes it again where it has stayed empty."""
+    """Makes a sweep's folder, and in the end removes it again where it has stayed empty.
+
+    A sweep that is only planned gets none.
+    """
+    if config.plan is True:
+        yield
+        return
     folder = Path(config.hydra.sweep.dir)
     is_new = not is_typed(config) or not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)

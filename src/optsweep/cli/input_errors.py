@@ -30,7 +30,7 @@ from optsweep.cli.options import (
     overrides_in,
 )
 from optsweep.config.overrides import key_of
-from optsweep.errors import OptsweepError, nearest
+from optsweep.errors import OptsweepError, StringRefused, nearest
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
 
@@ -57,6 +57,8 @@ class _Fault:
 
 def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
     """The line about an error for the user, given the arguments as typed; never raises."""
+    if isinstance(error, StringRefused):
+        return f"{redact(error.where)}: {in_one_line(error.reason, error.arguments)}"
     if isinstance(error.__cause__, OptsweepError):  # Hydra wraps what a launcher says
         error = error.__cause__
     text = _plain(error)

@@ -5,6 +5,7 @@ fingerprint is computed. Code behind this module does not know Hydra's config or
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.composing import Composed
 from optsweep.cli.hydra_compat import to_yaml
+from optsweep.config.overrides import swept_key
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError
+from optsweep.records.values import identity
 from optsweep.system.redaction import redacted
 
 if TYPE_CHECKING:
     from optsweep.runs.job import Job
 
 # What is asked of a sweep as a whole.
-_OF_A_SWEEP = ("target", "extend", "confirm", "max_seeds", "margin", "compare")
+_OF_A_SWEEP = ("target", "extend", "confirm", "max_seeds", "margin", "compare", "plan", "rates")
+# Around what is made of one job, given its overrides: says where it was typed if it is refused.
+Naming = Callable[[Sequence[str]], AbstractContextManager[None]]
+_MISSING = object()
+
+
+def unnamed(overrides: Sequence[str]) -> AbstractContextManager[None]:
+    """Nothing is to be said of where a job was typed."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,7 @@ class JobMaker:
     device: Callable[[Settings], str | None]
     folder: Path
     first: int
+    naming: Naming = unnamed
     composed: list[Composed] = field(default_factory=list)  # of all jobs, in their order
 
     def __call__(self, overrides: Sequence[Sequence[str]]) -> "list[Job]":
@@ -71,8 +83,15 @@ class JobMaker:
         return jobs
 
     def _job(self, one: Composed, given: Settings) -> "Job":
-        values = {key: redacted(_value_of(key, one.values, one.choices)) for key in self.swept}
-        return new_job(given, one.values, one.folder, one.overrides, values, self.device(given))
+        with self.naming(one.overrides):
+            return new_job(
+                given,
+                one.values,
+                one.folder,
+                one.overrides,
+                redacted(_swept_values(self.swept, one)),
+                self.device(given),
+            )
 
 
 def new_job(
@@ -106,13 +125,19 @@ def new_job(
     return Job(settings, folder, fingerprint, overrides, swept, config)
 
 
+def _swept_values(keys: Iterable[str], one: Composed) -> dict[str, Any]:
+    """The values of those of the keys that the config has."""
+    values = {key: _value_of(key, one.values, one.choices) for key in keys}
+    return {key: value for key, value in values.items() if value is not _MISSING}
+
+
 def _value_of(key: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -> Any:
-    """The value of a swept key: a group's option, or the value at a dotted path."""
+    """The value of a swept key: a group's option, or what lies at a dotted path, if anything."""
     if key in choices:
         return choices[key]
     node: Any = config
     for part in key.split("."):
-        node = node[part]
+        node = node.get(part, _MISSING) if isinstance(node, Mapping) else _MISSING
     return node
 
 
@@ -147,11 +172,37 @@ def refuse_compared(compare: str | None, keys: Sequence[str]) -> None:
         raise SettingsError(f"compare={compare}: {why}; type {instead}")
 
 
-def swept_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
-    """The keys whose values differ between jobs, in the order in which they were typed."""
-    seen: dict[str, set[str]] = {}
-    for overrides in job_overrides:
-        for override in overrides:
-            key, _, value = override.partition("=")
-            seen.setdefault(key.lstrip("+~").partition("@")[0], set()).add(value)
-    return [key for key, values in seen.items() if len(values) > 1 and not key.startswith("hydra.")]
+def swept_keys(composed: Sequence[Composed]) -> list[str]:
+    """The keys whose values differ between jobs, in the order in which they were typed.
+
+    Of a key that only some of the jobs were typed with, what the others have without it counts.
+    """
+    typed = [
+        {swept_key(override): override.partition("=")[2] for override in one.overrides}
+        for one in composed
+    ]
+    keys = dict.fromkeys(key for each in typed for key in each if not key.startswith("hydra."))
+    return [key for key in keys if _differs(key, typed, composed)]
+
+
+def _differs(key: str, typed: Sequence[Mapping[str, str]], composed: Sequence[Composed]) -> bool:
+    if all(key in each for each in typed):
+        return len({each[key] for each in typed}) > 1
+    values = (_value_of(key, one.values, one.choices) for one in composed)
+    return len({"" if value is _MISSING else f"={identity(value)}" for value in values}) > 1
+
+
+def typed_once(
+    keys: Sequence[str], composed: Sequence[Composed], settings: Sequence[Settings]
+) -> list[int]:
+    """The places of the jobs, of those that are one and the same the first.
+
+    They are the same where their swept values are, and all that decides their result.
+    """
+    found: dict[object, int] = {}
+    for place, (one, given) in enumerate(zip(composed, settings, strict=True)):
+        swept = {key: identity(value) for key, value in _swept_values(keys, one).items()}
+        # The dataset is not loaded yet: its options stand for its digest.
+        same = (given.fingerprint(repr(given.dataset)), *swept.items())
+        found.setdefault(same, place)
+    return list(found.values())

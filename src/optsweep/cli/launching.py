@@ -7,7 +7,7 @@ it refuses; `optsweep.sweep.sweep` runs the jobs on the executor that the settin
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from optsweep.cli.jobs import Naming, swept_keys, typed_once, unnamed
 from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.config.settings import Settings
 from optsweep.errors import RunsFailed, SettingsError
@@ -68,6 +69,7 @@ class PlannedLauncher(Launcher):
 
     def __init__(self, **config: Any) -> None:
         self._given = config
+        self.naming: Naming = unnamed  # a sweeper may set it
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -96,10 +98,7 @@ class PlannedLauncher(Launcher):
             OptsweepError: a run cannot be made; none has been started then.
             RunsFailed: some runs failed; all others finished.
         """
-        from optsweep.search.space import probes, typed
-
-        overrides = [[*search.fixed, *typed(point)] for point in probes(search.space)]
-        return self._launch(overrides, 0, search)
+        return self._launch(search.probes, 0, search)
 
     def _launch(
         self, job_overrides: list[list[str]], first: int, search: "Search | None" = None
@@ -109,6 +108,8 @@ class PlannedLauncher(Launcher):
         setup_globals()
         with sweep_folder(self._config):
             records = self._sweep(job_overrides, first, search)
+        if not records:
+            return []  # they were planned, and not run
         if failed := sum(record.status != "FINISHED" for record in records):
             raise RunsFailed(f"{failed} of {len(records)} runs did not finish; see the table above")
         return [
@@ -119,33 +120,47 @@ class PlannedLauncher(Launcher):
     def _sweep(
         self, job_overrides: list[list[str]], first: int, search: "Search | None"
     ) -> Sequence["RunRecord"]:
-        """Checks and runs the jobs; `extend` adds to `job_overrides`, a search replaces them."""
-        from optsweep.cli.jobs import JobMaker, refuse_compared, refuse_swept, swept_keys
+        """Checks and runs the jobs; `extend` adds to `job_overrides`, a search replaces them.
+
+        With `plan` it says what it would run, and runs none.
+        """
+        from optsweep.cli.jobs import JobMaker, refuse_compared, refuse_swept
         from optsweep.cli.main import printing_resume_command
         from optsweep.cli.searching import begin
 
-        launch, keys = self.launch_type.from_config(self._given), swept_keys(job_overrides)
-        composed = self._composed(job_overrides, first)
-        settings = [Settings.from_config(one.values, one.choices) for one in composed]
+        launch = self.launch_type.from_config(self._given)
+        composed, settings, keys = self._read(job_overrides, first)
+        count = len(composed)
+        if not search and len(places := typed_once(keys, composed, settings)) < count:
+            job_overrides[:] = [job_overrides[place] for place in places]
+            composed, settings, keys = self._read(job_overrides, first)
         asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
         self._refuse_early(launch, asked, folder, first, search)
         with process.importing():
             import optsweep.runs.preflight  # noqa: F401 (torch, while the collector is off)
         refuse_swept(keys, settings)
         refuse_compared(asked.compare, keys)
-        make = JobMaker(self._composed, keys, partial(self.device, launch), folder, first)
+        device = partial(self.device, launch)
+        make = JobMaker(self._composed, keys, device, folder, first, self.naming)
         jobs = make.checked(composed, settings)
         with process.importing():
             from rich.console import Console
 
+            from optsweep.sweep.planning.forecast import forecast
             from optsweep.sweep.resume import earlier_sweeps, refuse_others
             from optsweep.sweep.stages.confirmation import confirmed_as_begun
             from optsweep.sweep.stages.stages import stages_of
             from optsweep.sweep.sweep import run_sweep
             from optsweep.tracking.store import Store
-
-            store = Store.open(asked.tracking_uri, asked.experiment)
         sweep, console = self._described(asked, jobs, folder, launch), Console()
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        if len(jobs) < count:
+            say(f"plan    {len(jobs)} of {count} runs differ; each runs once")
+        if asked.plan:
+            for line in forecast(replace(sweep, search=search), asked, console):
+                say(line)
+            return []
+        store = Store.open(asked.tracking_uri, asked.experiment)
         searching: More | None = None
         if search:
             make.composed.clear()
@@ -155,18 +170,31 @@ class PlannedLauncher(Launcher):
         if sweep.resume and not search and not first:
             refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
         sweep = confirmed_as_begun(sweep, earlier)
-        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         more = stages_of(sweep, searching, job_overrides, make, say)
         with printing_resume_command():
             return run_sweep(
                 sweep, store, console, lambda place, folder: make.composed[place].keep(folder), more
             ).runs
 
+    def _read(
+        self, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> "tuple[list[Composed], list[Settings], list[str]]":
+        """Each job's config and settings, and the keys that they differ in."""
+        composed, settings = self._composed(job_overrides, first), list[Settings]()
+        for one in composed:
+            with self.naming(one.overrides):
+                settings.append(Settings.from_config(one.values, one.choices))
+        return composed, settings, swept_keys(composed)
+
     def _composed(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Composed]":
         """Each job's config; `first` is the first job's number."""
         from optsweep.cli.composing import compose
 
-        composed = list(compose(self._context, self._config, job_overrides, first))
+        jobs = compose(self._context, self._config, job_overrides, first)
+        composed = []
+        for overrides in job_overrides:
+            with self.naming(overrides):
+                composed.append(next(jobs))
         if not composed:
             given = " ".join(self._config.hydra.overrides.task)
             raise SettingsError(f"{given}: this sweep has no runs; give each value a choice")
@@ -201,7 +229,7 @@ class PlannedLauncher(Launcher):
 
         seeds, looks = plan(asked.confirm, asked.max_seeds, {job.settings.seed for job in jobs})
         return Sweep(
-            overrides=list(self._config.hydra.overrides.task),
+            overrides=self._typed(),
             jobs=jobs,
             folder=folder,
             launch=launch,
@@ -215,6 +243,12 @@ class PlannedLauncher(Launcher):
             compare=asked.compare,
             config=to_yaml(redacted(plain(self._config))),
         )
+
+    def _typed(self) -> list[str]:
+        """The overrides that say what is run, Hydra's own for its sweeper included."""
+        own = self._config.hydra.overrides
+        sweepers = ("hydra/sweeper=", "hydra.sweeper.")
+        return [*(each for each in own.hydra if each.startswith(sweepers)), *own.task]
 
 
 def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from optsweep.cli.composing import plain
 from optsweep.cli.flags import command, unknown_flag
-from optsweep.cli.folder_checks import refuse_typed_folder, removing_refused_folder
+from optsweep.cli.folder_checks import refuse_typed_folder, remove_unused, removing_refused_folder
+from optsweep.cli.grids import middle_rate, refuse_union_of_one
 from optsweep.cli.hydra_compat import keep_secrets_from_hydra, register_resolver, run_hydra
 from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
@@ -98,9 +100,13 @@ def single_run(config: DictConfig) -> float:
 
 def _single_run(config: DictConfig) -> float:
     composed = HydraConfig.get()
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    given = {str(key): value for key, value in values.items()}
+    refuse_union_of_one(composed)
+    given = plain(config, resolve=True)
+    if (rate := middle_rate(given, composed.runtime.choices)) is not None:
+        print(f"lr=auto is {rate:g} here, the middle of its optimizer's range; -m sweeps the range")
+        with open_dict(config):
+            config.lr = rate
+        given = plain(config, resolve=True)
     settings = Settings.from_config(given, composed.runtime.choices)
     refuse_silent_store(settings.tracking_uri)
     folder, typed = Path(composed.runtime.output_dir), list(composed.overrides.task)
@@ -110,11 +116,17 @@ def _single_run(config: DictConfig) -> float:
         # Not before: importing mlflow takes seconds, which a refusal need not wait for.
         from rich.console import Console
 
+        from optsweep.sweep.planning.forecast import forecast_run
         from optsweep.sweep.resume import refuse_others
         from optsweep.sweep.single_run import run_single
         from optsweep.tracking.store import Store
         from optsweep.verdict.ranking import objective
 
+        if settings.plan:
+            for line in forecast_run(job):
+                Console().print(line, highlight=False, markup=False, soft_wrap=True)
+            remove_unused(folder, parents=2)  # those of the day and of all
+            return 0.0
         store = Store.open(settings.tracking_uri, settings.experiment)
     if is_used(folder):
         same = {"kind": "run", "fingerprint": job.fingerprint}

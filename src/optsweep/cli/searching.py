@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Sweep
 
+from optsweep.cli.grids import AUTO, range_of
 from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord
-from optsweep.search.space import Choice, Dimension, interval, typed
+from optsweep.search.search import Grid
+from optsweep.search.space import Choice, Dimension, interval
 from optsweep.system.redaction import redact, redacted
 
 if TYPE_CHECKING:
+    from optsweep.cli.composing import Composed
     from optsweep.runs.job import Job
     from optsweep.search.search import Search
     from optsweep.search.study import Study
@@ -33,12 +36,37 @@ def read_space(overrides: Sequence[Override]) -> tuple[list[str], list[Dimension
     """
     fixed: list[str] = []
     space: list[Dimension] = []
-    for override in overrides:
+    # Of two that name one key the last one counts.
+    for override in {override.get_key_element(): override for override in overrides}.values():
         if override.is_sweep_override():
             space.append(_dimension(override))
         else:
             fixed.append(str(override.input_line))
     return fixed, space
+
+
+def read_grids(
+    overrides: Sequence[Override], compose: Callable[[list[str]], "Composed"]
+) -> list[Grid]:
+    """The grid of these overrides: with `lr=auto` one for each optimizer, with its own range.
+
+    Raises:
+        SettingsError: as `read_space`; or an optimizer has no range.
+    """
+    fixed, space = read_space(overrides)
+    auto = f"lr={AUTO}"
+    if auto not in fixed:
+        return [Grid(fixed, space)]
+    others = [each for each in fixed if each != auto]
+    drawn = [e for e in space if isinstance(e, Choice) and e.key == "optimizer"]
+    rest = [each for each in space if each not in drawn]
+    grids = []
+    for name in drawn[0].values if drawn else [None]:
+        own = others if name is None else [*others, f"optimizer={name}"]
+        one = compose([*own, *(f"{each.key}={each.probes[0]}" for each in rest), auto])
+        low, high = range_of(one.values, one.choices)
+        grids.append(Grid(own, [*rest, interval(auto, "lr", low, high, ["log"])]))
+    return grids
 
 
 def _dimension(override: Override) -> Dimension:
@@ -89,7 +117,7 @@ def begin(
     settings = sweep.jobs[0].settings
     workers = max(1, count_workers(sweep.launch, settings, search.n_trials))
     study = Study(search, folder, workers, settings.epochs)
-    searching = Searching(study, workers, search.fixed, overrides, compose)
+    searching = Searching(study, workers, search, overrides, compose)
     return replace(sweep, jobs=searching.begun(workers)), searching
 
 
@@ -104,13 +132,13 @@ class Searching:
         self,
         study: "Study",
         workers: int,
-        fixed: Sequence[str],
+        search: "Search",
         overrides: list[list[str]],
         compose: Compose,
     ) -> None:
         self._study = study
         self._workers = workers
-        self._fixed = fixed
+        self._search = search
         self._overrides = overrides
         self._compose = compose
 
@@ -129,7 +157,7 @@ class Searching:
         return [] if point is None else self._jobs([point], len(records))
 
     def _jobs(self, points: Sequence[dict[str, str]], first: int) -> "list[Job]":
-        wanted = [[*self._fixed, *typed(point)] for point in points]
+        wanted = [self._search.overrides(point) for point in points]
         jobs = self._compose(wanted)
         self._overrides += wanted
         return [

@@ -104,6 +104,8 @@ class Settings:
     max_seeds: int = _checked(integer(3, "20"))
     margin: float = _checked(margin)
     compare: str | None = _checked(optional(text("optimizer")))
+    rates: int = _checked(integer(1, "5"))
+    plan: bool = _checked(yes_or_no)
     data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(text("optsweep"))
     tracking_uri: str = _checked(check_address)

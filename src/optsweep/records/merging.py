@@ -34,13 +34,14 @@ def merge(sweeps: Sequence[SweepRecord]) -> SweepRecord:
     runs = _once(run for sweep in sweeps for run in sweep.runs)
     keys = _differing(sweeps, runs)
     runs = [
-        replace(run, swept={key: run.swept.get(key, run.params.get(key)) for key in keys})
+        replace(run, swept={key: known[key] for key in keys if key in known})
         for run in runs
+        for known in [{**run.params, **run.swept}]
     ]
     return MergedRecord(
         run_id=", ".join(sweep.run_id for sweep in sweeps),
         overrides=[override for sweep in sweeps for override in sweep.overrides],
-        grid={key: distinct(run.swept[key] for run in runs) for key in keys},
+        grid={key: distinct(r.swept[key] for r in runs if key in r.swept) for key in keys},
         runs=runs,
         environment=_joined(sweep.environment for sweep in sweeps),
         common=common(runs, keys),

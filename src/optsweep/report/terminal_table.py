@@ -27,6 +27,7 @@ MOST_ROWS, MOST_FAILURES = 30, 10
 _SHORT = {"accuracy": "acc.", "loss": "loss"}
 # What gives way first where the width does not suffice.
 _OPTIONAL = ("train/loss", "train/accuracy", "test/loss", "seconds", "val/loss", "test/accuracy")
+_LACKING = "-"  # where a run has no such value
 _NOTES = 21  # columns that notes have at least: "pruned after 3 epochs"
 
 
@@ -253,7 +254,7 @@ def _score_head(name: str) -> str:
 
 
 def _cell(swept: Mapping[str, object], key: str) -> str:
-    return printable(label(swept[key])) if key in swept else ""
+    return printable(label(swept[key])) if key in swept else _LACKING
 
 
 def _short_notes(run: RunRecord) -> str:

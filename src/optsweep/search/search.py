@@ -5,15 +5,37 @@ A `Search` is plain data; `study.py` proposes its trials.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.config.validators import integer, one_of, optional, yes_or_no
 from optsweep.errors import SettingsError
-from optsweep.search.space import Dimension, Interval, size
+from optsweep.records.search_intervals import in_words
+from optsweep.search.space import Choice, Dimension, Interval, probes, size, typed
 
 TRIALS = 20  # where no number is asked for
+_GRID = "(grid)"  # which of several grids a trial is of, beside the keys that it draws
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A part of a search: the overrides that its trials share, as typed, and what they draw."""
+
+    fixed: Sequence[str]
+    space: Sequence[Dimension]
+
+    @property
+    def optimizers(self) -> Sequence[str]:
+        """The optimizers that it may draw, as far as it names them."""
+        drawn = [e.values for e in self.space if isinstance(e, Choice) and e.key == "optimizer"]
+        named = [each.partition("=")[2] for each in self.fixed if each.startswith("optimizer=")]
+        return [*named[-1:], *(name for names in drawn for name in names)]
+
+    @property
+    def probes(self) -> list[list[str]]:
+        """The overrides of runs that hold every choice and every end at least once."""
+        return [[*self.fixed, *typed(point)] for point in probes(self.space)]
 
 
 @dataclass(frozen=True)
@@ -23,6 +45,10 @@ class Search:
     `identity` is the same for searches that are one and the same: what they draw from, how, and
     what else decides their runs, but not the number of trials, so that a search can be resumed
     with. `fixed` are the overrides that all trials share, as typed.
+
+    Of several `grids` a point of the space says which of them a trial is of, and for each key how
+    far it lies, from 0 to 1, between the ends of what that grid draws from. So what one optimizer
+    shows of its range speaks for the others.
     """
 
     space: Sequence[Dimension]
@@ -32,6 +58,29 @@ class Search:
     seed: int = 0
     fixed: Sequence[str] = ()
     identity: str = ""
+    grids: Sequence[Grid] = ()
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], grids: Sequence[Grid]) -> "Search":
+        """A search of one grid or of several, by the sweeper's config.
+
+        Raises:
+            SettingsError: as `from_config`; or several are to be searched by their grid.
+        """
+        if len(grids) == 1:
+            return cls.from_config(config, grids[0].space, grids[0].fixed)
+        if config["sampler"] == "grid":
+            raise SettingsError(
+                "hydra.sweeper.sampler=grid: it takes one grid; leave hydra/sweeper=optuna out for "
+                "all runs of several, or type hydra.sweeper.sampler=tpe"
+            )
+        keys = dict.fromkeys(each.key for grid in grids for each in grid.space)
+        places = Choice(_GRID, tuple(map(str, range(len(grids)))))
+        shares = [Interval(key, 0.0, 1.0, log=False) for key in keys]
+        search = cls.from_config(config, [places, *shares])
+        sizes = [size(grid.space) for grid in grids]
+        most = [] if None in sizes else [sum(each or 0 for each in sizes)]
+        return replace(search, n_trials=min([search.n_trials, *most]), grids=grids)
 
     @classmethod
     def from_config(
@@ -63,15 +112,38 @@ class Search:
         return cls(space, min(asked, points or asked), sampler, pruning, seed, fixed)
 
     @property
+    def probes(self) -> list[list[str]]:
+        """The overrides of runs that hold every choice and every end at least once."""
+        return [job for grid in self.grids or [Grid(self.fixed, self.space)] for job in grid.probes]
+
+    def overrides(self, point: Mapping[str, str]) -> list[str]:
+        """The overrides of the trial at a point of the space."""
+        if not self.grids:
+            return [*self.fixed, *typed(point)]
+        grid = self.grids[int(point[_GRID])]
+        return [*grid.fixed, *(f"{e.key}={_at(e, float(point[e.key]))}" for e in grid.space)]
+
+    @property
     def texts(self) -> dict[str, str]:
-        """What each value is drawn from, as it would be typed."""
-        return {each.key.lstrip("+"): str(each) for each in self.space}
+        """What each value is drawn from, as it would be typed; of several grids, with which."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for grid in self.grids or [Grid(self.fixed, self.space)]:
+            for each in grid.space:
+                drawn = found.setdefault(each.key.lstrip("+"), {})
+                drawn.setdefault(str(each), []).extend(grid.optimizers)
+        return {key: in_words(drawn) for key, drawn in found.items()}
 
     def identify(self, fingerprints: Sequence[str]) -> str:
         """A search's `identity`, given the fingerprints of runs at its space's ends."""
         how = [self.sampler, str(self.pruning), str(self.seed)]
         words = [f"{key}={text}" for key, text in self.texts.items()]
         return hashlib.sha256(" ".join([*words, *how, *fingerprints]).encode()).hexdigest()[:32]
+
+
+def _at(dimension: Dimension, share: float) -> str:
+    if isinstance(dimension, Choice):
+        return dimension.at(share)
+    return dimension.text(dimension.at(share))
 
 
 def refuse_with_search(extend: int, launch: Launch) -> None:

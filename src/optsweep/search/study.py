@@ -94,7 +94,7 @@ class Study:
         keys, known = {each.key for each in self._search.space}, set()
         for trial in self._study.get_trials(deepcopy=False):
             whole = trial.params.keys() == keys and _AGAIN not in trial.user_attrs
-            point = tuple(self._typed(trial.params).values()) if whole else ()
+            point = self._runs(self._typed(trial.params)) if whole else ()
             if whole and point not in known:
                 known.add(point)
                 yield trial.number
@@ -129,12 +129,12 @@ class Study:
     def _ask(self) -> dict[str, str] | None:
         from optuna.trial import TrialState
 
-        space, tried = self._search.space, [tuple(point.values()) for point in self.points]
+        space, tried = self._search.space, [self._runs(point) for point in self.points]
         left = None
         if size(space) is not None:
             known = set(tried)
             points = every(space)
-            left = next((each for each in points if tuple(each.values()) not in known), None)
+            left = next((each for each in points if self._runs(each) not in known), None)
             if left is None:
                 return None
         for attempt in range(_TRIES + 1):
@@ -151,12 +151,16 @@ class Study:
             self._study.sampler = _sampler(self._search.sampler, self._search.seed, number)
             trial = self._study.ask({each.key: _distribution(each) for each in space})
             point = self._typed(trial.params)
-            if tuple(point.values()) not in tried:
+            if self._runs(point) not in tried:
                 self._numbers.append(trial.number)
                 return point
             trial.set_user_attr(_AGAIN, True)
             self._study.tell(trial, state=TrialState.FAIL)
         return None
+
+    def _runs(self, point: Mapping[str, str]) -> tuple[str, ...]:
+        """What the trial at a point runs: two points of several grids may run the same."""
+        return tuple(self._search.overrides(point))
 
     def _typed(self, params: Mapping[str, Any]) -> dict[str, str]:
         return {

@@ -74,15 +74,18 @@ def earlier_runs(store: Store, parent_id: str | None) -> Earlier:
 
 
 def reuse_finished(
-    jobs: Sequence[Job], store: Store, earlier: Earlier, launch: str = ""
+    jobs: Sequence[Job], store: Store | None, earlier: Earlier, launch: str = ""
 ) -> tuple[list[Job], list[RunRecord], list[int]]:
     """The jobs, a record for each, and the places of those that are still to be run.
 
     Jobs that an earlier sweep finished have their record already. Those that it began have the
     MLflow run and the folder to resume in, a new folder where the old one is gone. A run that
-    another launch than this one, `launch`, has under way is left to it.
+    another launch than this one, `launch`, has under way is left to it. Without a store there is
+    nothing to reuse.
     """
     jobs, todo = list(jobs), []
+    if store is None:
+        return jobs, [new_record(job) for job in jobs], list(range(len(jobs)))
     reused: dict[int, Run] = {}
     launches = Launches(store, launch)
     for place, job in enumerate(jobs):

@@ -13,7 +13,7 @@ from optsweep.config.launchers import Launch
 from optsweep.errors import Unreachable
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
-from optsweep.sweep.device_assignment import assign_devices
+from optsweep.sweep.planning.device_assignment import assign_devices
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, reuse_finished
 from optsweep.sweep.scheduler import Group, Scheduler
@@ -45,11 +45,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans rounds of a sweep's jobs, reusing those that earlier sweeps finished."""
+    """Plans rounds of a sweep's jobs, reusing those that earlier sweeps finished.
+
+    Without a store there are none of these.
+    """
 
     launch: Launch
     workers: int
-    store: Store
+    store: Store | None
     taken: Earlier
     console: Console
     owner: str  # the launch's id

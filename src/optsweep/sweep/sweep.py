@@ -110,7 +110,7 @@ def run_sweep(
             heartbeat.claim(earlier[0])
         folders.claim(sweep.folder, sweep.identity, sweep.config)
         parent_id = earlier[0].info.run_id if earlier else None
-        planner, first = _planned(sweep, store, console, parent_id, owner.launch)
+        planner, first = planned(sweep, store, console, parent_id, owner.launch)
         sweep, jobs = replace(sweep, jobs=first.jobs), list(first.jobs)
         with (
             sending_unsent(sweep.folder, jobs, store, console),
@@ -141,11 +141,14 @@ def _moved(jobs: Sequence[Job], old: Path, new: Path) -> list[Job]:
     return [replace(job, folder=new / job.folder.relative_to(old)) for job in jobs]
 
 
-def _planned(
-    sweep: Sweep, store: Store, console: Console, parent_id: str | None, launch: str
+def planned(
+    sweep: Sweep, store: Store | None, console: Console, parent_id: str | None, launch: str
 ) -> tuple[Planner, Round]:
-    """What plans the sweep's jobs, and their first round; `launch` is the id of this launch."""
-    taken = earlier_runs(store, parent_id) if sweep.resume else Earlier({}, {})
+    """What plans the sweep's jobs, and their first round; `launch` is the id of this launch.
+
+    Without a store nothing is reused.
+    """
+    taken = earlier_runs(store, parent_id) if store and sweep.resume else Earlier({}, {})
     workers = count_workers(sweep.launch, sweep.jobs[0].settings, len(sweep.jobs))
     # A resumed sweep computes with as many threads as it began with: sums by more threads differ
     # in their last digits.
@@ -235,6 +238,7 @@ def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
         "optsweep.looks": json.dumps(list(sweep.looks)),
         "optsweep.margin": str(sweep.margin),
         "optsweep.compare": sweep.compare or "",
+        "optsweep.swept": json.dumps(list(sweep.grid)),
         **source_tags(),
     }
 

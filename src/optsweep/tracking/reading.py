@@ -65,7 +65,10 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
     target = value_of(parent.data.tags.get("optsweep.target", ""))
     # With the choices that the runs have besides, where a list was cut.
     ran = {key: [run.swept[key] for run in records if key in run.swept] for key in grid}
-    grid = {key: distinct([*grid[key], *ran[key]]) for key in _typed(params, grid)}
+    order = _keys(parent.data.tags) or _typed(params)
+    places = {key: order.index(key) if key in order else len(order) for key in grid}
+    keys = sorted(grid, key=places.__getitem__)
+    grid = {key: distinct([*grid[key], *ran[key]]) for key in keys}
     return SweepRecord(
         run_id=run_id,
         overrides=_overrides(params.get("overrides", "")),
@@ -179,11 +182,17 @@ def _overrides(text: str) -> list[str]:
     return text.split(" ") if text else []
 
 
-def _typed(params: Mapping[str, str], grid: Mapping[str, Any]) -> list[str]:
-    """The grid's keys in the order in which they were typed, which the store does not keep."""
+def _keys(tags: Mapping[str, str]) -> list[str]:
+    """The swept keys in the order in which they were typed, which parameters do not keep."""
+    with contextlib.suppress(ValueError):  # where MLflow has cut the tag
+        return [str(key) for key in json.loads(tags.get("optsweep.swept", "[]"))]
+    return []
+
+
+def _typed(params: Mapping[str, str]) -> list[str]:
+    """These keys by the overrides, of a sweep from before they were kept."""
     words = _overrides(params.get("overrides", ""))
-    order = [word.partition("=")[0].lstrip("+~").partition("@")[0] for word in words]
-    return sorted(grid, key=lambda key: order.index(key) if key in order else len(order))
+    return [word.partition("=")[0].lstrip("+~").partition("@")[0] for word in words]
 
 
 def _in_grid_order(
@@ -221,7 +230,9 @@ def _record(
 ) -> RunRecord:
     tags = run.data.tags
     params = {key: value_of(text) for key, text in run.data.params.items()}
-    swept = {key: params.get(key, value_of(tags.get(f"optsweep.{key}", "None"))) for key in grid}
+    tagged = {key: value_of(tags[name]) for key in grid if (name := f"optsweep.{key}") in tags}
+    known = tagged | params
+    swept = {key: known[key] for key in grid if key in known}
     diverged = tags.get("optsweep.diverged") == "true"
     epoch_seconds = history.pop(_SECONDS, [])
     if diverged:

@@ -92,6 +92,24 @@ class Store:
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
 
     @classmethod
+    def existing(cls, uri: str, experiment: str) -> "Store | None":
+        """A store as `open` opens it, where it and its experiment exist; it creates neither.
+
+        Raises:
+            SettingsError: the address is of no known kind.
+            TrackingError: it does not answer, or was written by another version of MLflow.
+        """
+        uri = absolute(uri)
+        path = sqlite_path(uri)
+        if path is not None and not path.exists():
+            return None
+        refuse_unusable(uri)
+        with explained(uri):
+            client = sending.connected(uri)
+            found = client.get_experiment_by_name(experiment)
+        return None if found is None else cls(uri, str(found.experiment_id), client)
+
+    @classmethod
     def attach(cls, uri: str, experiment_id: str) -> "Store":
         """A store that another process opened, without looking at it again."""
         return cls(uri, experiment_id)

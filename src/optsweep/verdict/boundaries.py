@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isclose, isfinite, log10
-from typing import Any, Literal
+from typing import Literal
 
-from optsweep.records.grouping import Configuration
-from optsweep.records.search_intervals import read_interval
+from optsweep.records.grouping import Configuration, optimizer_of
+from optsweep.records.search_intervals import drawn_with, read_interval
 from optsweep.records.values import is_number, label
 from optsweep.verdict.candidates import Candidate, neighbours
 
@@ -29,8 +29,8 @@ class Boundary:
 
     `side` is the side on which nothing was tried; `next` the value of the grid's own next step
     there, None where there is none; `values` what was tried with it, ascending; `override` these
-    values as they are typed. `searched` is the interval of a search near whose end it lies, and
-    `override` then a wider one.
+    values as they are typed, empty where other candidates have other values. `searched` is the
+    interval of a search near whose end it lies, and `override` then a wider one.
     """
 
     contender: str
@@ -62,7 +62,7 @@ def boundaries(candidate: Candidate, search: Mapping[str, str] | None = None) ->
     for key, value in best.swept.items() if best else ():
         if best is None or not is_number(value) or key in _NOT_SEARCHED:
             continue
-        drawn = (search or {}).get(key, "")
+        drawn = drawn_with((search or {}).get(key, ""), optimizer_of(best.runs[0]))
         if ends := read_interval(drawn):
             found += _near_end(candidate.name, key, value, drawn, ends)
             continue
@@ -111,30 +111,41 @@ def _choices(text: str) -> list[float]:
 
 
 def next_steps(
-    candidates: Sequence[Candidate], grid: Mapping[str, Sequence[Any]], most: int
+    candidates: Sequence[Candidate], typed: Sequence[Candidate], most: int
 ) -> list[NextStep]:
     """The configurations that extend each candidate's grid by a step beyond a best on its edge.
 
-    `grid` is the sweep's own, before it was extended; `most` the steps beyond it on any side. The
-    step is taken from the best configuration alone, not from all that lie on the edge. Empty once
-    every best value is inside, cannot be extended, or has been extended `most` times.
+    `typed` are the candidates with the configurations that they had before the grid was extended;
+    `most` the steps beyond these on any side. The step is taken from the best configuration alone,
+    not from all that lie on the edge. Empty once every best value is inside, cannot be extended, or
+    has been extended `most` times.
     """
+    before = {(each.workload, each.name): each.configurations for each in typed}
     steps = []
     for candidate in candidates:
+        own = before.get((candidate.workload, candidate.name), ())
         for edge in boundaries(candidate):
             best = candidate.best
-            typed = [value for value in grid.get(edge.key, ()) if is_number(value)]
-            if best is None or edge.next is None or not typed:
+            if best is None or edge.next is None:
+                continue
+            # Of a union, the grid that the best is of.
+            first = list(neighbours(best, own, edge.key)) or _numbers(own, edge.key)
+            if not first:
                 continue
             values = neighbours(best, candidate.configurations, edge.key)
             beyond = [
                 value
                 for value in values
-                if (value > max(typed) if edge.side == "high" else value < min(typed))
+                if (value > max(first) if edge.side == "high" else value < min(first))
             ]
             if len(beyond) < most and not any(isclose(edge.next, value) for value in values):
                 steps.append(NextStep(best, edge.key, edge.next))
     return steps
+
+
+def _numbers(configurations: Sequence[Configuration], key: str) -> list[float]:
+    values = [each.swept.get(key) for each in configurations]
+    return [value for value in values if value is not None and is_number(value)]
 
 
 def next_value(key: str, values: Sequence[float], side: Literal["low", "high"]) -> float | None:

@@ -49,10 +49,14 @@ def candidates(sweep: SweepRecord) -> list[Candidate]:
         found: dict[str, list[Configuration]] = {}
         for configuration in ranked_configurations(part.runs, sweep.confirm_seeds):
             swept, run = configuration.swept, configuration.runs[0]
-            name = label(swept.get(key)) if key else optimizer_of(run)
+            name = _named(swept, key) if key else optimizer_of(run)
             found.setdefault(name, []).append(configuration)
         every += [Candidate(name, own, workload) for name, own in found.items()]
     return every
+
+
+def _named(swept: Mapping[str, Any], key: str) -> str:
+    return label(swept[key]) if key in swept else f"without {key}"
 
 
 def neighbours(
@@ -101,6 +105,30 @@ def workload_keys(sweep: SweepRecord) -> list[str]:
     ]
 
 
+def tuned_keys(sweep: SweepRecord, own: Sequence[Candidate]) -> list[str]:
+    """The keys in which one candidate's configurations differ, in the order of the grid.
+
+    That are those with several choices, but for a key that only some of the runs have: it has to
+    differ between configurations of one of `own` candidates.
+    """
+    hidden = {"seed", *workload_keys(sweep), compared_key(sweep.grid, sweep.compare)}
+    return [
+        key
+        for key, choices in sweep.grid.items()
+        if key not in hidden
+        and (
+            len(choices) > 1
+            if all(key in run.swept for run in sweep.runs)
+            else any(_differs(each, key) for each in own)
+        )
+    ]
+
+
+def _differs(candidate: Candidate, key: str) -> bool:
+    values = [each.swept.get(key, candidate) for each in candidate.configurations]
+    return len({None if value is candidate else identity(value) for value in values}) > 1
+
+
 def workloads(sweep: SweepRecord) -> dict[str, SweepRecord]:
     """The sweep's part for each workload, in the order of its runs; one without a name is whole.
 
@@ -111,11 +139,12 @@ def workloads(sweep: SweepRecord) -> dict[str, SweepRecord]:
         return {"": sweep}
     found: dict[str, list[RunRecord]] = {}
     for run in sweep.runs:
-        found.setdefault(named({key: run.swept.get(key) for key in keys}), []).append(run)
+        own = {key: run.swept[key] for key in keys if key in run.swept}
+        found.setdefault(named(own), []).append(run)
     compare = compared_key(sweep.grid, sweep.compare)
     return {
-        name: replace(sweep, runs=own, grid=_narrowed(sweep, keys, own), compare=compare)
-        for name, own in found.items()
+        name: replace(sweep, runs=runs, grid=_narrowed(sweep, keys, runs), compare=compare)
+        for name, runs in found.items()
     }
 
 

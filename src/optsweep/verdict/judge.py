@@ -4,15 +4,16 @@ Each workload is judged by itself. Each candidate's configuration is chosen on v
 on test, at fresh seeds where the sweep confirmed it: `scores.judge` does both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from optsweep.records.grouping import Configuration, chance, seed_of
 from optsweep.records.merging import MergedRecord
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.search_intervals import is_several
 from optsweep.records.values import distinct, identity
 from optsweep.verdict.boundaries import boundaries
-from optsweep.verdict.candidates import Candidate, candidates, compared_key, workload_keys
+from optsweep.verdict.candidates import Candidate, candidates, compared_key, tuned_keys
 from optsweep.verdict.profile import Profile, profile
 from optsweep.verdict.ranking import ranking_splits
 from optsweep.verdict.run_rows import by_text, rows_of
@@ -71,10 +72,10 @@ def _judging_split(sweep: SweepRecord, splits: Sequence[str]) -> str:
 
 def _details(sweep: SweepRecord, workload: Workload, found: Sequence[Candidate]) -> WorkloadDetails:
     own = {each.name: each for each in found if each.workload == workload.name}
-    details = [_detail(sweep, own[each.name], each.chosen) for each in workload.candidates]
+    apart = _tried_apart(sweep, list(own.values()))
+    details = [_detail(sweep, own[each.name], each.chosen, apart) for each in workload.candidates]
     timed = [each for each in details if each.times_to_target]
-    hidden = {"seed", *workload_keys(sweep), compared_key(sweep.grid, sweep.compare)}
-    tuned = [key for key, choices in sweep.grid.items() if len(choices) > 1 and key not in hidden]
+    tuned = tuned_keys(sweep, list(own.values()))
     return WorkloadDetails(
         name=workload.name,
         tuning="learning rate" if tuned == ["lr"] else "configuration",
@@ -87,11 +88,29 @@ def _details(sweep: SweepRecord, workload: Workload, found: Sequence[Candidate])
     )
 
 
-def _detail(sweep: SweepRecord, candidate: Candidate, text: str | None) -> Details:
+def _tried_apart(sweep: SweepRecord, own: Sequence[Candidate]) -> set[str]:
+    """The keys of which not all candidates were given the same values."""
+    if sweep.search:
+        return {key for key, words in sweep.search.items() if is_several(words)}
+
+    def tried(candidate: Candidate, key: str) -> set[str]:
+        given = [each for each in candidate.configurations if each.name not in sweep.extended]
+        return {identity(each.swept.get(key)) for each in given}
+
+    return {key for key in sweep.grid if len({frozenset(tried(each, key)) for each in own}) > 1}
+
+
+def _detail(
+    sweep: SweepRecord, candidate: Candidate, text: str | None, apart: Collection[str]
+) -> Details:
     chosen = by_text(sweep, candidate)[text] if text is not None else None
     others = [each for each in candidate.configurations if each is not chosen]
     first = replace(candidate, configurations=[chosen, *others] if chosen else others)
     runs, diverged, failed = candidate.counts()
+    edges = [
+        replace(edge, override="") if edge.key in apart else edge
+        for edge in boundaries(first, sweep.search)
+    ]
     return Details(
         name=candidate.name,
         swept=dict(chosen.swept) if chosen else {},
@@ -100,7 +119,7 @@ def _detail(sweep: SweepRecord, candidate: Candidate, text: str | None) -> Detai
         diverged=diverged,
         failed=failed,
         pruned=sum(each.pruned for each in candidate.configurations),
-        edges=boundaries(first, sweep.search),
+        edges=edges,
         sensitivity=sensitivity(candidate),
         times_to_target=time_to_target(candidate, sweep.target) if sweep.target is not None else [],
     )

@@ -7,7 +7,7 @@ from typing import Any
 from optsweep.records.grouping import Configuration, seed_of
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import identity, label, named
-from optsweep.verdict.candidates import Candidate, compared_key, workload_keys
+from optsweep.verdict.candidates import Candidate, tuned_keys
 from optsweep.verdict.scores.rows import Row, Status
 
 
@@ -42,10 +42,13 @@ def rows_of(sweep: SweepRecord, found: Sequence[Candidate], judged_on: str) -> l
 
 def by_text(sweep: SweepRecord, candidate: Candidate) -> dict[str, Configuration]:
     """A candidate's configurations by what was tried for it: `0.001`, `lr=0.1 batch_size=64`."""
-    fixed = [key for key, choices in sweep.grid.items() if len(choices) < 2]
-    hidden = {*fixed, *workload_keys(sweep), compared_key(sweep.grid, sweep.compare)}
+    tuned = set(tuned_keys(sweep, [candidate]))
     own = [
-        {key: value for key, value in configuration.swept.items() if key not in hidden}
+        {
+            key: value
+            for key, value in configuration.swept.items()
+            if key in tuned or key not in sweep.grid
+        }
         for configuration in candidate.configurations
     ]
     short = [_text(values, 6) for values in own]

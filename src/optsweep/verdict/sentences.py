@@ -180,8 +180,11 @@ def _edges(details: WorkloadDetails, is_search: bool, is_extended: bool) -> str:
     ]
     line = f"On the edge of the grid: {', '.join(parts)}; a better value may lie beyond"
     typed = wider(edges)
-    by_itself = "raise extend" if is_extended else "extend=3"
-    return f"{line}. Type {typed}, or {by_itself}." if typed else f"{line}."
+    if not any(edge.next is not None for edge in edges):
+        return f"{line}."
+    if not typed:  # each candidate has values of its own
+        return f"{line}. {'Raise extend' if is_extended else 'Type extend=3'}."
+    return f"{line}. Type {typed}, or {'raise extend' if is_extended else 'extend=3'}."
 
 
 def _ends(edges: Sequence[Boundary], several: bool) -> str:
@@ -192,16 +195,16 @@ def _ends(edges: Sequence[Boundary], several: bool) -> str:
         f"(the {edge.side} end of {edge.searched})"
         for edge in near
     ]
-    instead = " ".join(dict.fromkeys(edge.override for edge in near))
+    instead = " ".join(dict.fromkeys(edge.override for edge in near if edge.override))
     line = f"Near the end of what was searched: {', '.join(parts)}"
-    return f"{line}; a better value may lie beyond. Type {instead}."
+    return f"{line}; a better value may lie beyond." + (f" Type {instead}." if instead else "")
 
 
 def wider(edges: Sequence[Boundary]) -> str:
     """The overrides that extend the grid by a step on each edge that has one."""
     values: dict[str, set[float]] = {}
     for edge in edges:
-        if edge.next is not None:
+        if edge.next is not None and edge.override:
             values.setdefault(edge.key, set()).update(edge.values)
     return " ".join(
         f"{key}={','.join(label(value, 10) for value in sorted(each))}"

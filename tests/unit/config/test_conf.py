@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from torchvision.datasets import VisionDataset
 
+from hydra_plugins.optsweep.grid import combinations
+from optsweep.cli.grids import Grids
 from optsweep.config.instantiate import check_arguments, resolve
 from optsweep.config.settings import GROUPS, Option
 from optsweep.data.builtin import torchvision_source
@@ -24,6 +28,7 @@ from support.command import ROOT
 from support.config import CONF, NAMES, OPTIONS, composed, config_of
 
 PRESETS = sorted(file.stem for file in (CONF / "preset").iterdir())
+SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml") if file.stem != "none")
 # What an option needs beside it: its own value, or the partner that it goes with.
 COMPANY = {
     "image_folder": ["dataset.path=/pictures"],
@@ -137,6 +142,22 @@ def test_every_preset_composes_and_stays_overridable(name: str) -> None:
     assert composed(f"preset={name}", "lr=0.25", "epochs=3", "dataset=digits").lr == 0.25
     changed = composed("dataset=digits", f"preset={name}", "epochs=3", "model=softmax")
     assert (changed.dataset.name, changed.model.name, changed.epochs) == ("digits", "softmax", 3)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_file_is_headed_by_its_command_and_its_jobs_compose(name: str) -> None:
+    first, second, *_ = (CONF / "sweep" / f"{name}.yaml").read_text().splitlines()
+    assert first == "# @package _global_"
+    assert second == f"# python experiments/run.py sweep={name}"
+    config = config_of(f"sweep={name}")
+    sweeper = config.hydra.sweeper
+    assert config.hydra.mode == RunMode.MULTIRUN
+    params = [f"{key}={values}" for key, values in (sweeper.params or {}).items()]
+    grids = Grids(sweeper.grids, params, [f"sweep={name}"])
+    jobs = grids.jobs(OverridesParser.create(), combinations)
+    assert len(jobs) > 4
+    for job in [job for job in jobs if not {"seed=1", "seed=2"} & set(job)]:
+        assert composed(*["lr=1" if typed == "lr=auto" else typed for typed in job])
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "none"])

@@ -20,9 +20,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord
+from optsweep.records.search_intervals import drawn_with
 from optsweep.search.pruning import Rungs
-from optsweep.search.search import Search
+from optsweep.search.search import Grid, Search
 from optsweep.search.space import Choice, Dimension, Interval
 from optsweep.search.study import JOURNAL, Study
 from optsweep.search.study_journal import NAME, open_study
@@ -289,3 +291,54 @@ def test_a_search_whose_file_is_foreign_begins_anew_and_says_so(
     (tmp_path / JOURNAL).write_bytes(content)
     assert len(run_trials(Study(Search(SPACE, 3), tmp_path, 1, 9))[0]) == 3
     assert str(tmp_path / JOURNAL) in caplog.text
+
+
+GRIDS = [
+    Grid(["optimizer=sgd"], [Interval("lr", 0.01, 1.0, log=True)]),
+    Grid(
+        ["optimizer=adam"],
+        [
+            Interval("lr", 1e-4, 1e-2, log=True),
+            Choice("optimizer.betas", ("[0.9,0.99]", "[0.9,0.999]")),
+        ],
+    ),
+]
+
+
+def job_of(search: Search, point: Point) -> dict[str, str]:
+    return dict(each.split("=", 1) for each in search.overrides(point))
+
+
+def test_each_trial_of_several_grids_is_of_one_and_within_its_range(tmp_path: Path) -> None:
+    search = Search.of(GIVEN, GRIDS)
+    points, _ = run_trials(Study(search, tmp_path, 1, 9), lambda p: accuracy(job_of(search, p)))
+    jobs = [job_of(search, point) for point in points]
+    assert len(jobs) == len({tuple(job.items()) for job in jobs}) == 12
+    assert {job["optimizer"] for job in jobs} == {"sgd", "adam"}
+    for job in jobs:
+        low, high = (0.01, 1.0) if job["optimizer"] == "sgd" else (1e-4, 1e-2)
+        assert low <= float(job["lr"]) <= high
+        assert ("optimizer.betas" in job) == (job["optimizer"] == "adam")
+    assert Study(search, tmp_path, 1, 9).points == points
+
+
+def test_several_grids_without_intervals_end_with_all_their_runs(tmp_path: Path) -> None:
+    grids = [
+        Grid(["a=1"], [Choice("b", ("1", "2"))]),
+        Grid(["a=2"], [Choice("c", ("1", "2", "3"))]),
+    ]
+    search = Search.of(GIVEN, grids)
+    assert search.n_trials == 5
+    points, _ = run_trials(Study(search, tmp_path, 1, 9), lambda point: 0.5)
+    assert len({tuple(search.overrides(point)) for point in points}) == len(points) <= 5
+
+
+def test_a_search_says_what_each_of_several_grids_draws_from() -> None:
+    search = Search.of(GIVEN, GRIDS)
+    lr = "interval(0.01,1) with sgd; interval(0.0001,0.01) with adam"
+    assert search.texts == {"lr": lr, "optimizer.betas": "[0.9,0.99],[0.9,0.999]"}
+    assert drawn_with(lr, "adam") == "interval(0.0001,0.01)"
+    assert drawn_with(lr, "momentum") == "" and drawn_with("interval(1,2)", "x") == "interval(1,2)"
+    assert [job[0] for job in search.probes] == ["optimizer=sgd"] * 2 + ["optimizer=adam"] * 3
+    with pytest.raises(SettingsError, match="it takes one grid"):
+        Search.of(GIVEN | {"sampler": "grid"}, GRIDS)

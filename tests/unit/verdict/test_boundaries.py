@@ -6,14 +6,18 @@ from typing import Any, Literal
 
 import pytest
 
+from optsweep.config.overrides import changed
 from optsweep.errors import SettingsError
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.stages.added_jobs import AddedJobs
-from optsweep.sweep.stages.extension import Extension, changed
+from optsweep.sweep.stages.extension import Extension
 from optsweep.verdict.boundaries import boundaries, next_steps, next_value
 from optsweep.verdict.candidates import candidates
-from support.records import Scores, failed, scored, with_runs
+from optsweep.verdict.judge import judge
+from optsweep.verdict.run_rows import by_text
+from optsweep.verdict.sentences import few_sentences
+from support.records import Scores, failed, scored, union, with_runs
 
 
 def by_rate(**optimizers: dict[float, float]) -> SweepRecord:
@@ -98,11 +102,11 @@ def test_a_step_is_the_grids_own(
 
 
 def test_no_more_steps_are_taken_than_asked_and_none_once_the_best_is_inside() -> None:
-    grid = {"lr": [1e-3, 1e-2]}
-
     def asked(accuracies: dict[float, float], most: int) -> list[float]:
         rows: Scores = {(lr,): [(accuracy,) * 2] for lr, accuracy in accuracies.items()}
-        return [each.value for each in next_steps(candidates(scored(rows, "lr")), grid, most)]
+        typed: Scores = {(lr,): rows[lr,] for lr in (1e-3, 1e-2)}
+        found, before = (candidates(scored(each, "lr")) for each in (rows, typed))
+        return [each.value for each in next_steps(found, before, most)]
 
     assert asked({1e-3: 0.1, 1e-2: 0.2}, 0) == []
     assert asked({1e-3: 0.1, 1e-2: 0.2}, 1) == [0.1]
@@ -114,8 +118,9 @@ def test_no_more_steps_are_taken_than_asked_and_none_once_the_best_is_inside() -
 def test_a_step_that_failed_is_not_asked_for_again() -> None:
     record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2, 1e-1: 0.3})
     record = with_runs(record, {2: failed(record.runs[2], "killed")})
+    typed = replace(record, runs=record.runs[:2])
     assert flagged(record) != []
-    assert next_steps(candidates(record), {"lr": [1e-3, 1e-2]}, 3) == []
+    assert next_steps(candidates(record), candidates(typed), 3) == []
 
 
 class Composer:
@@ -138,7 +143,11 @@ def extension(
     overrides = [[f"{key}={value}" for key, value in run.swept.items()] for run in record.runs]
     composer, said = Composer(), list[str]()
     added = AddedJobs(overrides, composer, said.append)
-    return Extension(record.grid, most, added), composer, overrides, said
+
+    def describe(records: Sequence[RunRecord]) -> SweepRecord:
+        return replace(record, runs=records)
+
+    return Extension(describe, len(record.runs), most, added), composer, overrides, said
 
 
 def test_every_seed_of_the_best_configuration_goes_a_step_further() -> None:
@@ -177,7 +186,8 @@ def test_an_override_keeps_the_name_by_which_it_was_typed() -> None:
 def test_runs_that_never_started_are_no_reason_to_continue() -> None:
     record = by_rate(sgd={1e-3: 0.1, 1e-2: 0.2})
     gone: list[RunRecord] = [replace(run, status="SCHEDULED", metrics={}) for run in record.runs]
-    assert next_steps(candidates(replace(record, runs=gone)), record.grid, 3) == []
+    none = candidates(replace(record, runs=gone))
+    assert next_steps(none, none, 3) == []
 
 
 def searched(best: float, text: str) -> list[tuple[str, str]]:
@@ -205,3 +215,52 @@ def test_of_a_search_the_ends_of_what_was_searched_count(
     best: float, text: str, expected: list[tuple[str, str]]
 ) -> None:
     assert searched(best, text) == expected
+
+
+BETAS = ([0.9, 0.99], [0.9, 0.999])
+SGD: Scores = {("sgd", lr): [(a, a)] for lr, a in ((0.1, 0.6), (1.0, 0.7))}
+ADAM: Scores = {
+    ("adam", lr, str(betas)): [(a + place / 50,) * 2]
+    for lr, a in ((1e-4, 0.9), (1e-3, 0.8))
+    for place, betas in enumerate(BETAS)
+}
+UNION = union(scored(SGD, "optimizer", "lr"), scored(ADAM, "optimizer", "lr", "optimizer.betas"))
+
+
+def test_of_a_union_each_candidate_continues_its_own_grid() -> None:
+    more, composer, _, _ = extension(UNION, 1)
+    more(UNION.runs)
+    beta = f"optimizer.betas={BETAS[1]}"
+    assert composer.asked == [
+        ["optimizer=adam", "lr=1e-05", beta, "seed=0"],
+        ["optimizer=sgd", "lr=10.0", "seed=0"],
+    ]
+    further = [
+        replace(UNION.runs[1], swept={**UNION.runs[1].swept, "lr": 10.0}),
+        replace(UNION.runs[3], swept={**UNION.runs[3].swept, "lr": 1e-5}),
+    ]
+    better = [replace(run, metrics=dict.fromkeys(run.metrics, 0.99)) for run in further]
+    assert more([*UNION.runs, *better]) == []  # a step each, though 1 lies beyond adam's grid
+
+
+def test_of_a_union_no_list_is_advised_for_all() -> None:
+    edges = [edge for each in judge(UNION).workloads[0].candidates for edge in each.edges]
+    assert [(edge.contender, edge.side, edge.override) for edge in edges] == [
+        ("adam", "low", ""),
+        ("sgd", "high", ""),
+    ]
+    (line,) = [each for each in few_sentences(judge(UNION)) if each.startswith("On the edge")]
+    assert line.endswith("a better value may lie beyond. Type extend=3.")
+
+
+def test_of_a_union_each_candidate_is_named_by_what_it_was_tuned_in() -> None:
+    found = {each.name: list(by_text(UNION, each)) for each in candidates(UNION)}
+    assert found["sgd"] == ["1", "0.1"]
+    assert found["adam"][0] == f"lr=0.0001 optimizer.betas={BETAS[1]}"
+    fixed = {(*key[:2], str(BETAS[0])): row for key, row in ADAM.items()}  # the same for all
+    one = union(scored(SGD, "optimizer", "lr"), scored(fixed, "optimizer", "lr", "optimizer.betas"))
+    assert [list(by_text(one, each)) for each in candidates(one)] == [
+        ["0.0001", "0.001"],
+        ["1", "0.1"],
+    ]
+    assert judge(one).workloads[0].tuning == "learning rate"

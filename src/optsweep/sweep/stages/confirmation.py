@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from optsweep.config.overrides import key_of
+from optsweep.config.overrides import swept_key
 from optsweep.errors import SettingsError
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
@@ -91,5 +91,5 @@ class Confirmation:
 
 def at_seed(overrides: Sequence[str], seed: int) -> list[str]:
     """A job's overrides with another seed."""
-    others = [typed for typed in overrides if key_of(typed).partition("@")[0] != "seed"]
+    others = [typed for typed in overrides if swept_key(typed) != "seed"]
     return [*others, f"seed={seed}"]

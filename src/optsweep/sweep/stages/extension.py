@@ -5,10 +5,10 @@ lie, and takes the overrides of the best configuration's own jobs with the next 
 place.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from optsweep.config.overrides import key_of
+from optsweep.config.overrides import changed
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import label, named
 from optsweep.sweep.stages.added_jobs import AddedJobs
@@ -24,11 +24,19 @@ class Extension:
 
     While runs are under way there are none yet.
 
-    `grid` is the sweep's own, `most` the steps beyond it on any side.
+    `describe` makes a sweep's record of the records so far, of which the first `typed` are those of
+    the grid as typed; `most` are the steps beyond it on any side.
     """
 
-    def __init__(self, grid: Mapping[str, Sequence[Any]], most: int, added: AddedJobs) -> None:
-        self._grid = grid
+    def __init__(
+        self,
+        describe: Callable[[Sequence[RunRecord]], SweepRecord],
+        typed: int,
+        most: int,
+        added: AddedJobs,
+    ) -> None:
+        self._describe = describe
+        self._typed = typed
         self._most = most
         self._added = added
         self._refused: set[str] = set()
@@ -37,9 +45,10 @@ class Extension:
         """The next round's jobs, given the records of all jobs so far, in their order."""
         if running:
             return []
-        found = candidates(SweepRecord("", (), self._grid, records))
+        found = candidates(self._describe(records))
+        typed = candidates(self._describe(records[: self._typed]))
         jobs = []
-        for step in next_steps(found, self._grid, self._most):
+        for step in next_steps(found, typed, self._most):
             name = f"{named({**step.base.swept, step.key: step.value})}"
             if name not in self._refused:
                 jobs += self._jobs(name, step, records)
@@ -60,11 +69,3 @@ class Extension:
         if not jobs:
             self._refused.add(name)
         return jobs
-
-
-def changed(overrides: Sequence[str], key: str, value: float) -> list[str]:
-    """A job's overrides with another value of `key`, under the name by which it was typed."""
-    return [
-        f"{typed.partition('=')[0]}={value!r}" if key_of(typed).partition("@")[0] == key else typed
-        for typed in overrides
-    ]

@@ -44,9 +44,9 @@ def stages_of(
     overrides into checked jobs; `say` prints what is added.
     """
     stages: list[More] = [searching] if searching else []
-    added = AddedJobs(overrides, compose, say)
+    added, describe = AddedJobs(overrides, compose, say), partial(record_of, sweep)
     if sweep.extend:
-        stages.append(Extension(sweep.grid, sweep.extend, added))
+        stages.append(Extension(describe, len(sweep.jobs), sweep.extend, added))
     if sweep.confirm_seeds:
-        stages.append(Confirmation(partial(record_of, sweep), added))
+        stages.append(Confirmation(describe, added))
     return Stages(stages) if stages else None
