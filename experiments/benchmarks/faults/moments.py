@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,16 @@ class Progress:
     @staticmethod
     def of(project: Path) -> "Progress":
         """Reads it from the files of the sweeps in a project."""
-        epochs, weights, table = 0, 0, 0.0
-        for path in project.glob("outputs/*/*/*/history.jsonl"):
-            epochs += _lines(path)
-        for _ in project.glob("outputs/*/*/*/weights.safetensors"):
-            weights += 1
-        for path in project.glob("outputs/*/*/table.csv"):
-            table = max(table, path.stat().st_mtime)
-        return Progress(epochs, weights, table)
+        while True:
+            with suppress(FileNotFoundError):  # a folder that went while it was looked at
+                return Progress(
+                    epochs=sum(map(_lines, project.glob("outputs/*/*/*/history.jsonl"))),
+                    weights=len(list(project.glob("outputs/*/*/*/weights.safetensors"))),
+                    table=max(
+                        (path.stat().st_mtime for path in project.glob("outputs/*/*/table.csv")),
+                        default=0.0,
+                    ),
+                )
 
 
 def _lines(path: Path) -> int:

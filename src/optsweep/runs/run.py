@@ -179,7 +179,11 @@ def _train(
         member.keep_weights(stack, place, done)
     if members[0].job.settings.evaluate_first and done == 0:
         _log_untrained(stack, members, data)
-    checkpoint.save_stack_paths(_checkpoint_path(members), [m.job.folder for m in members])
+    checkpoint.save_stack_paths(
+        _checkpoint_path(members),
+        [member.job.folder for member in members],
+        [member.job.fingerprint for member in members],
+    )
     if not all(member.is_over for member in members):
         with progress:
             _train_epochs(stack, members, data, progress, done)

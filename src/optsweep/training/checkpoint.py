@@ -55,43 +55,57 @@ def stacks_beside(folder: Path) -> Path:
     return folder.parent / _STACKS
 
 
-def save_stack_paths(path: Path, folders: Sequence[Path]) -> None:
+def save_stack_paths(path: Path, folders: Sequence[Path], fingerprints: Sequence[str]) -> None:
     """Saves in each of several runs' folders where their checkpoint will lie."""
     if len(folders) > 1:
         path.parent.mkdir(exist_ok=True)
         for folder in folders:
-            save_stack_path(path, folder)
+            save_stack_path(path, folder, fingerprints)
 
 
-def save_stack_path(path: Path, folder: Path) -> None:
-    """Saves in a run's folder where the checkpoint of its stack lies."""
-    files.write(folder / _STACK_PATH, os.path.relpath(path, folder))
+def save_stack_path(path: Path, folder: Path, fingerprints: Sequence[str] = ()) -> None:
+    """Saves in a run's folder where the checkpoint of its stack lies, and the stack's runs.
+
+    By these another run of the stack is found whose own file was damaged.
+    """
+    files.write(folder / _STACK_PATH, "\n".join([os.path.relpath(path, folder), *fingerprints]))
 
 
 def stack_of(folder: Path, fingerprint: str) -> Path | None:
     """The checkpoint of the stack that a run was in; None where it ran alone, or does now.
 
-    Where the file that names it is damaged, it is the one that holds the run: the stack resumes as
-    a whole, as its runs alone would differ from it in their last digits.
+    Where the file that names it is damaged, it is the one that holds the run, or that another
+    run's file names with it: the stack resumes as a whole, as its runs alone would differ from it
+    in their last digits.
     """
     pointer = folder / _STACK_PATH
     if (folder / CHECKPOINT).exists() or not pointer.exists():
         return None
-    path = pointer.read_text(errors="replace")
-    if _STACKED.fullmatch(path):
-        return (folder / path).resolve()
-    found = _holding(fingerprint, stacks_beside(folder))
+    if path := _path_in(pointer)[0]:
+        return path
+    found = _holding(fingerprint, folder)
     log.warning(
         "%s names no checkpoint; %s", pointer, f"{found} holds the run" if found else "left out"
     )
     return found
 
 
-def _holding(fingerprint: str, stacks: Path) -> Path | None:
-    """The checkpoint that holds a run: its fingerprint stands there as plain text."""
-    for path in sorted(stacks.glob("*.bin")):
-        if fingerprint.encode() in path.read_bytes():
+def _path_in(pointer: Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint that a run's file names, None where it is damaged, and the stack's runs."""
+    path, *fingerprints = pointer.read_text(errors="replace").split("\n")
+    is_sound = _STACKED.fullmatch(path) is not None
+    return ((pointer.parent / path).resolve() if is_sound else None), fingerprints
+
+
+def _holding(fingerprint: str, folder: Path) -> Path | None:
+    """The checkpoint, there or to come, of the stack with this run, whose folder is given."""
+    for path in sorted(stacks_beside(folder).glob("*.bin")):
+        if fingerprint.encode() in path.read_bytes():  # stands there as plain text
             return path.resolve()
+    for pointer in sorted(folder.parent.glob(f"*/{_STACK_PATH}")):
+        named, fingerprints = _path_in(pointer)
+        if fingerprint in fingerprints:
+            return named
     return None
 
 

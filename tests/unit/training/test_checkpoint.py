@@ -1,5 +1,6 @@
 """What a run leaves behind to continue from."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,9 +140,9 @@ def test_a_stack_that_ends_leaves_space_for_one_that_is_about_to_save(tmp_path: 
 
     ending, beginning = folders("a"), folders("b")
     first, second = path_of(ending, ["a", "b"]), path_of(beginning, ["c", "d"])
-    save_stack_paths(first, ending)
+    save_stack_paths(first, ending, ["a", "b"])
     save(first, make_stack(), 1, ["a"])
-    save_stack_paths(second, beginning)
+    save_stack_paths(second, beginning, ["c", "d"])
     forget_stack(first)
     save(second, make_stack(), 1, ["c"])
     assert stack_of(beginning[0], "c") == second
@@ -150,10 +151,25 @@ def test_a_stack_that_ends_leaves_space_for_one_that_is_about_to_save(tmp_path: 
     forget_stack(second)
     forget_stacks(tmp_path, finished=False)
     assert not second.parent.exists()
-    save_stack_paths(first, ending)
+    save_stack_paths(first, ending, ["a", "b"])
     save(first, make_stack(), 1, ["a"])
     forget_stacks(tmp_path, finished=True)
     assert not first.parent.exists()
+
+
+def test_a_run_whose_stack_is_not_saved_yet_is_found_by_the_files_of_the_others(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    stack = path_of(folders, list("abc"))
+    save_stack_paths(stack, folders, list("abc"))
+    for cut in range(len((folders[1] / "stack.txt").read_bytes())):
+        save_stack_paths(stack, folders, list("abc"))
+        os.truncate(folders[1] / "stack.txt", cut)
+        assert stack_of(folders[1], "b") == stack
+        assert stack_of(folders[0], "a") == stack
 
 
 def stack_with(kind: Any) -> Stack:
