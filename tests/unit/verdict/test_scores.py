@@ -89,6 +89,14 @@ def test_pairs_of_all_workloads_are_one_family() -> None:
         assert each.comparisons[0].p_holm == pytest.approx(2 * (each.comparisons[0].p or 0))
 
 
+def test_equal_effort_is_said_once() -> None:
+    same = rows_of(a=[0.9, 0.8], b=[0.5, 0.6], c=[0.1, 0.2])
+    assert "Given: 1 configuration and 2 runs each." in said(judge_table(same))
+    more = [*same, Row("c", "3", 0.1)]
+    expected = "Given: a and b 1 configuration and 2 runs each, c 1 configuration and 3 runs."
+    assert expected in said(judge_table(more))
+
+
 def test_shares_have_exact_intervals() -> None:
     assert share_interval(2, 5) == pytest.approx(proportion_confint(2, 5, method="beta"))
     assert share_interval(0, 5)[0] == 0 and share_interval(5, 5)[1] == 1

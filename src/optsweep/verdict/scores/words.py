@@ -262,25 +262,26 @@ class _Words(Amounts):
         lines = []
         for each in self.scored[:_MOST]:
             assert each.score is not None
-            score, digits = each.score, 4
-            value = label(score.mean, digits)
-            if score.low is None or score.high is None:
-                lines.append(f"{self._at(each.name)}: {value} ({seed_count(score.seeds)}).")
-                continue
-            between = f"{label(score.low, digits)} to {label(score.high, digits)}"
-            interval = f"{SURE} interval {between}, {seed_count(score.seeds)}"
-            lines.append(f"{self._at(each.name)}: {value} ({interval}).")
+            score, of = each.score, seed_count(each.score.seeds)
+            if score.low is not None and score.high is not None:
+                of = f"{SURE} interval {label(score.low, 4)} to {label(score.high, 4)}, {of}"
+            lines.append(f"{self._at(each.name)}: {label(score.mean, 4)} ({of}).")
         return lines
 
     def given(self) -> str:
-        """How many configurations and runs each candidate had."""
+        """How many configurations and runs each candidate had, those with as many together."""
+        alike: dict[str, list[str]] = {}
+        for each in self.workload.candidates:
+            runs = (
+                f"{counted(each.configurations, 'configuration')} and {counted(each.runs, 'run')}"
+            )
+            alike.setdefault(runs, []).append(each.name)
+        if len(alike) == 1 < len(self.workload.candidates):
+            return f"Given: {next(iter(alike))} each."
         parts = [
-            f"{each.name} {counted(each.configurations, 'configuration')} and "
-            f"{counted(each.runs, 'run')}"
-            for each in self.workload.candidates[:_MOST]
+            f"{listed(names)} {runs}{' each' * (len(names) > 1)}" for runs, names in alike.items()
         ]
-        more = ", others in the file" if len(self.workload.candidates) > _MOST else ""
-        return f"Given: {', '.join(parts)}{more}."
+        return f"Given: {', '.join(parts[:_MOST])}{', others in the file' * (len(parts) > _MOST)}."
 
     def lost(self) -> str:
         """The runs that were lost among those that judge, and what they count."""
