@@ -17,7 +17,7 @@ from optsweep.system.redaction import redact
 from optsweep.tracking.address import sqlite_path
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
-from optsweep.training.journal import Entry
+from optsweep.training.epoch_journal import Entry
 
 _RUNS = 8
 _EPOCHS = 4

@@ -21,9 +21,9 @@ from optsweep.records.run import SweepRecord
 from optsweep.report.page import duration, page, write
 from optsweep.report.table_csv import table_csv
 from optsweep.report.terminal_table import sentence
-from optsweep.verdict.judge import judge
+from optsweep.verdict.judge_sweep import judge
 from optsweep.verdict.ranking import ranked_configurations, ranked_runs
-from optsweep.verdict.sentences import few_sentences
+from optsweep.verdict.sweep_sentences import few_sentences
 from support.records import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> & {{ 7*7 }} {% raw %} 犬 \u202e"

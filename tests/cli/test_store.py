@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import start_run
-from optsweep.training.journal import Entry
+from optsweep.training.epoch_journal import Entry
 
 DIE_HALF_MADE = """
 import os, signal, sys

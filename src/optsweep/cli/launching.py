@@ -146,7 +146,7 @@ class PlannedLauncher(Launcher):
         with process.importing():
             from rich.console import Console
 
-            from optsweep.sweep.planning.forecast import forecast
+            from optsweep.sweep.planning.plan_preview import forecast
             from optsweep.sweep.resume import earlier_sweeps, refuse_others
             from optsweep.sweep.stages.confirmation import confirmed_as_begun
             from optsweep.sweep.stages.stages import stages_of

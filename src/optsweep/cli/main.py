@@ -116,7 +116,7 @@ def _single_run(config: DictConfig) -> float:
         # Not before: importing mlflow takes seconds, which a refusal need not wait for.
         from rich.console import Console
 
-        from optsweep.sweep.planning.forecast import forecast_run
+        from optsweep.sweep.planning.plan_preview import forecast_run
         from optsweep.sweep.resume import refuse_others
         from optsweep.sweep.single_run import run_single
         from optsweep.tracking.store import Store

@@ -31,12 +31,12 @@ from optsweep.report.terminal_table import (
 )
 from optsweep.system import files
 from optsweep.verdict.candidates import workloads
-from optsweep.verdict.judge import judge
+from optsweep.verdict.judge_sweep import judge
 from optsweep.verdict.ranking import best_run
 from optsweep.verdict.scores.answer import Comparison, Score, Workload
 from optsweep.verdict.scores.phrases import listed
 from optsweep.verdict.scores.settling import MOST_SEEDS
-from optsweep.verdict.sentences import (
+from optsweep.verdict.sweep_sentences import (
     advice_of,
     answer_of,
     outcome,

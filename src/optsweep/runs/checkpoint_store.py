@@ -21,7 +21,7 @@ from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import JOURNAL, forget
-from optsweep.training.journal import Journal
+from optsweep.training.epoch_journal import Journal
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from optsweep.models.build import build_model, weigh
 from optsweep.models.losses import build_loss
 from optsweep.optim.optimizers import build_optimizer, takes_flat
 from optsweep.optim.schedules import check_schedule
-from optsweep.optim.trial import check_steps, why_not_stackable
+from optsweep.optim.trial_step import check_steps, why_not_stackable
 from optsweep.training import stack_check
 from optsweep.training.device import check_precision, resolve_device
 

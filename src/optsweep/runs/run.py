@@ -18,7 +18,7 @@ from optsweep.config.settings import Settings
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.errors import StackFailed
 from optsweep.models.build import build_model
-from optsweep.records.correct import CORRECT, packed
+from optsweep.records.correct_samples import CORRECT, packed
 from optsweep.records.run import RunRecord
 from optsweep.runs.artifacts import describe_run, keep_figures, keep_weights
 from optsweep.runs.build import build_run, build_stack

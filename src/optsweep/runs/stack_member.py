@@ -18,7 +18,7 @@ from optsweep.runs.job import Job
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.divergence import diverged
-from optsweep.training.journal import Entry, Journal
+from optsweep.training.epoch_journal import Entry, Journal
 from optsweep.training.stack import Stack
 from optsweep.verdict.ranking import objective
 

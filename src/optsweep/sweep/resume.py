@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optsweep.records.correct import CORRECT, read_correct
+from optsweep.records.correct_samples import CORRECT, read_correct
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches

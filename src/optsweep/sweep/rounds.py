@@ -14,10 +14,10 @@ from optsweep.errors import Unreachable
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.planning.device_assignment import assign_devices
+from optsweep.sweep.planning.stack_planner import StackPlan, plan_stacks
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, reuse_finished
 from optsweep.sweep.scheduler import Group, Scheduler
-from optsweep.sweep.stack_planner import StackPlan, plan_stacks
 from optsweep.tracking.store import Store
 
 # Given the records of all jobs so far, in their order, and how many groups of them are running:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from optsweep.records.correct import CORRECT
+from optsweep.records.correct_samples import CORRECT
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
 from optsweep.report.terminal_table import sentence, terminal_table
@@ -21,8 +21,8 @@ from optsweep.tracking.address import ui_command
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.verdict.candidates import best_runs
-from optsweep.verdict.judge import judge
-from optsweep.verdict.sentences import few_sentences
+from optsweep.verdict.judge_sweep import judge
+from optsweep.verdict.sweep_sentences import few_sentences
 
 
 def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Console) -> set[str]:

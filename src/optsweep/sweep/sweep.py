@@ -30,11 +30,11 @@ from optsweep.runs.stack_member import TrackingContext
 from optsweep.search.search import Search
 from optsweep.sweep.dead_runs import release_dead
 from optsweep.sweep.final_delivery import learn_ids, sending_unsent
+from optsweep.sweep.planning.stack_planner import plan_stacks
 from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
 from optsweep.sweep.rounds import Growth, More, Planner, Round
 from optsweep.sweep.scheduler import Scheduler
-from optsweep.sweep.stack_planner import plan_stacks
 from optsweep.sweep.summary import draw_best, keep_correct, summarize
 from optsweep.system import environment, folders
 from optsweep.system.redaction import redacted

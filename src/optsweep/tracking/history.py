@@ -14,7 +14,7 @@ from optsweep.tracking.errors import explained
 from optsweep.tracking.outbox import ticket_of
 from optsweep.tracking.store import Store
 from optsweep.tracking.timeouts import bounded, seconds
-from optsweep.training.journal import Entry
+from optsweep.training.epoch_journal import Entry
 
 Point = tuple[str, int, float]  # run id, step, value
 _IN_A_QUERY = 500  # runs whose points, or whose ids, go into one query of a database

@@ -17,7 +17,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from optsweep.errors import SettingsError, TrackingError
-from optsweep.records.correct import CORRECT, read_correct
+from optsweep.records.correct_samples import CORRECT, read_correct
 from optsweep.records.merging import common
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord

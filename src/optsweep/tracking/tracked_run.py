@@ -20,7 +20,7 @@ from optsweep.tracking.calls import DatasetInfo
 from optsweep.tracking.delivery import deliver
 from optsweep.tracking.outbox import Call, Outbox
 from optsweep.tracking.store import Store
-from optsweep.training.journal import Entry
+from optsweep.training.epoch_journal import Entry
 
 log = logging.getLogger(__name__)
 

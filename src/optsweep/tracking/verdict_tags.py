@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from optsweep.records.run import RunRecord
 from optsweep.verdict.scores.answer import Comparison, Workload
-from optsweep.verdict.sentences import at, headline
+from optsweep.verdict.sweep_sentences import at, headline
 from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what a run resumes from, beside the journal of its epochs (`journal.py`).
+"""Checkpoints: what a run resumes from, beside the journal of its epochs (`epoch_journal.py`).
 
 The checkpoint is replaced atomically after an epoch; the journal is a line of JSON for each epoch,
 written before the checkpoint and before MLflow gets it. A run that is killed at any moment and

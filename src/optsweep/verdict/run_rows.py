@@ -1,4 +1,4 @@
-"""A sweep's runs as rows of scores, which `scores.judge` judges like any other table."""
+"""A sweep's runs as rows of scores, which `scores.judge_table` judges like any other table."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from optsweep.verdict.boundaries import Boundary
-from optsweep.verdict.profile import Profile
+from optsweep.verdict.performance_profile import Profile
 from optsweep.verdict.scores.answer import Answer, as_json
 from optsweep.verdict.scores.answer import Candidate as ScoredCandidate
 from optsweep.verdict.scores.answer import Workload as ScoredWorkload

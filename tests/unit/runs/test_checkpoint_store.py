@@ -18,7 +18,7 @@ from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import start_run
 from optsweep.training import checkpoint
 from optsweep.training.checkpoint import CHECKPOINT, JOURNAL
-from optsweep.training.journal import Entry, Journal
+from optsweep.training.epoch_journal import Entry, Journal
 from support.in_process import job_in
 
 ENTRIES = [

@@ -8,7 +8,7 @@ import pytest
 
 from optsweep.records.run import RunRecord
 from optsweep.runs.stack_member import StackMember
-from optsweep.training.journal import Entry, Journal
+from optsweep.training.epoch_journal import Entry, Journal
 
 
 def resumed(folder: Path, *losses: float, patience: int | None = None) -> StackMember:

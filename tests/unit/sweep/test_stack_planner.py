@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optsweep.config.launchers import Launch
 from optsweep.config.settings import Option
 from optsweep.runs.job import Job
-from optsweep.sweep.stack_planner import plan_stacks
+from optsweep.sweep.planning.stack_planner import plan_stacks
 from support.in_process import new
 
 

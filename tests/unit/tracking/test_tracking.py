@@ -14,7 +14,7 @@ from optsweep.tracking.address import absolute, ui_command
 from optsweep.tracking.calls import DatasetInfo
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
-from optsweep.training.journal import Entry
+from optsweep.training.epoch_journal import Entry
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from optsweep.training.checkpoint import (
     set_aside,
     stack_of,
 )
-from optsweep.training.journal import Entry, Journal
+from optsweep.training.epoch_journal import Entry, Journal
 from optsweep.training.stack import Stack
 from support.training import constant, make_dataset, make_stack, run
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from optsweep.verdict.scores.answer import Comparison
-from optsweep.verdict.scores.judge import judge_table
+from optsweep.verdict.scores.judge_table import judge_table
 from optsweep.verdict.scores.looks import LOOKS, follow
 from optsweep.verdict.scores.rows import Row
 

@@ -6,9 +6,9 @@ import pytest
 
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.verdict.candidates import candidates
-from optsweep.verdict.judge import judge
+from optsweep.verdict.judge_sweep import judge
 from optsweep.verdict.sensitivity import Sensitivity, sensitivity
-from optsweep.verdict.sentences import few_sentences
+from optsweep.verdict.sweep_sentences import few_sentences
 from optsweep.verdict.time_to_target import TargetTime, time_to_target
 from support.records import Scores, failed, scored, sweep, with_runs
 

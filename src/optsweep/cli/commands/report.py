@@ -61,8 +61,8 @@ def report(options: dict[str, str]) -> None:
     from optsweep.tracking.address import sqlite_path
     from optsweep.tracking.reading import latest_sweep, read_sweep
     from optsweep.tracking.store import Store
-    from optsweep.verdict.judge import judge
-    from optsweep.verdict.sentences import few_sentences
+    from optsweep.verdict.judge_sweep import judge
+    from optsweep.verdict.sweep_sentences import few_sentences
 
     path = sqlite_path(options["tracking.uri"])
     if path is not None and not path.exists():

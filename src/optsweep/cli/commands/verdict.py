@@ -12,9 +12,9 @@ from optsweep.system import files
 from optsweep.system import project_folder as project
 from optsweep.verdict.scores.answer import as_json
 from optsweep.verdict.scores.intervals import MARGIN
-from optsweep.verdict.scores.judge import judge_table
+from optsweep.verdict.scores.judge_table import judge_table
+from optsweep.verdict.scores.outcome_sentences import answer_lines, sentences
 from optsweep.verdict.scores.rows import LARGEST, RowError, TableError, read_table
-from optsweep.verdict.scores.words import answer_lines, sentences
 
 HELP = """\
 Says which candidate is best, which configurations may be, and how sure that is, from a table of

@@ -18,7 +18,7 @@ from optsweep.records.values import points
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
 from optsweep.verdict.scores.answer import Candidate, Comparison, Workload
-from optsweep.verdict.sentences import at
+from optsweep.verdict.sweep_sentences import at
 from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
 _SCORES = (

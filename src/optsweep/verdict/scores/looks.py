@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from optsweep.verdict.scores.intervals import LEVEL, MARGIN
-from optsweep.verdict.scores.means import Mean, over_seeds, over_seeds_and_samples
+from optsweep.verdict.scores.significance import Mean, over_seeds, over_seeds_and_samples
 
 LOOKS = (3, 5, 10, 20)  # seeds of each candidate at which it is looked
 

@@ -9,8 +9,13 @@ from numpy.typing import NDArray
 
 from optsweep.verdict.scores.answer import Networks
 from optsweep.verdict.scores.choice import Entrant, Scale
-from optsweep.verdict.scores.means import Mean, over_seeds, over_seeds_and_samples, two_networks
 from optsweep.verdict.scores.rows import Row
+from optsweep.verdict.scores.significance import (
+    Mean,
+    over_seeds,
+    over_seeds_and_samples,
+    two_networks,
+)
 
 FAILED = ("failed", "pruned")
 

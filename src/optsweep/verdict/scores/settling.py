@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from optsweep.verdict.scores.intervals import variance_interval
-from optsweep.verdict.scores.means import Mean
+from optsweep.verdict.scores.significance import Mean
 
 POWER = 0.8  # with which equal candidates would be found equivalent
 MOST_SEEDS = 1000  # beyond which no number of seeds is named

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from optsweep.records.values import SPLIT_NAMES, label
 from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.scores.answer import Candidate, Workload
+from optsweep.verdict.scores.outcome_sentences import answer_lines, further_lines, what_next
 from optsweep.verdict.scores.phrases import counted, plain
-from optsweep.verdict.scores.words import answer_lines, further_lines, what_next
 from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
 _MOST = 6  # names on one line

@@ -15,7 +15,7 @@ from optsweep.errors import SettingsError
 from optsweep.models.losses import cross_entropy
 from optsweep.optim.optimizers import build_optimizer
 from optsweep.optim.schedules import build_schedule
-from optsweep.optim.trial import check_steps, why_not_stackable
+from optsweep.optim.trial_step import check_steps, why_not_stackable
 from optsweep.training.checkpoint import restore, save
 from optsweep.training.stack import Stack
 from support.config import composed
@@ -146,17 +146,17 @@ class Broken(SGD):
 
 def test_a_counter_outside_of_the_state_is_noticed() -> None:
     with pytest.raises(SettingsError, match="keeps what a step needs outside of its state_dict"):
-        why_not_stackable(chosen("test_trial.Forgetful", lr=0.1))
+        why_not_stackable(chosen("test_trial_step.Forgetful", lr=0.1))
 
 
 def test_weights_that_are_replaced_go_into_no_stack() -> None:
-    assert "new tensors" in why_not_stackable(chosen("test_trial.Replacing", lr=0.1))
+    assert "new tensors" in why_not_stackable(chosen("test_trial_step.Replacing", lr=0.1))
 
 
 @pytest.mark.parametrize(("lr", "message"), [(1, "not at this rate"), (0.1, "not in train mode")])
 def test_a_bare_exception_is_one_line(lr: float, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        check_steps(chosen("test_trial.Broken", lr=lr), network())
+        check_steps(chosen("test_trial_step.Broken", lr=lr), network())
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -191,7 +191,7 @@ class Hooked(SGD):
 
 
 def test_an_optimizer_is_readied_around_training_and_evaluation() -> None:
-    stack = new_stack(chosen("test_trial.Hooked", lr=0.1))
+    stack = new_stack(chosen("test_trial_step.Hooked", lr=0.1))
     run(stack, make_dataset(samples=8), epochs=range(1, 3))
     (moves,) = stack.optimizers
     assert isinstance(moves, Hooked)

@@ -1,7 +1,7 @@
 """Which candidate is best and how sure that is: plain run records in, a `Verdict` out.
 
 Each workload is judged by itself. Each candidate's configuration is chosen on validation and judged
-on test, at fresh seeds where the sweep confirmed it: `scores.judge` does both.
+on test, at fresh seeds where the sweep confirmed it: `scores.judge_table` does both.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,11 +14,11 @@ from optsweep.records.search_intervals import is_several
 from optsweep.records.values import distinct, identity
 from optsweep.verdict.boundaries import boundaries
 from optsweep.verdict.candidates import Candidate, candidates, compared_key, tuned_keys
-from optsweep.verdict.profile import Profile, profile
+from optsweep.verdict.performance_profile import Profile, profile
 from optsweep.verdict.ranking import ranking_splits
 from optsweep.verdict.run_rows import by_text, rows_of
 from optsweep.verdict.scores.answer import Answer, Workload
-from optsweep.verdict.scores.judge import judge_table
+from optsweep.verdict.scores.judge_table import judge_table
 from optsweep.verdict.sensitivity import sensitivity
 from optsweep.verdict.time_to_target import speed, time_to_target
 from optsweep.verdict.verdict import Details, Verdict, WorkloadDetails

@@ -8,8 +8,8 @@ from optsweep.records.run import SweepRecord
 from optsweep.records.values import label, points
 from optsweep.tracking.verdict_tags import best_tags, metrics, tags
 from optsweep.verdict.candidates import best_runs
-from optsweep.verdict.judge import judge
-from optsweep.verdict.sentences import few_sentences, headline
+from optsweep.verdict.judge_sweep import judge
+from optsweep.verdict.sweep_sentences import few_sentences, headline
 from support.records import (
     FOUR,
     LRS,

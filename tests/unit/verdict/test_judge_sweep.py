@@ -18,10 +18,10 @@ from statsmodels.stats.multitest import multipletests
 from optsweep.records.merging import merge
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.verdict.candidates import candidates, compared_key, workloads
-from optsweep.verdict.judge import judge
-from optsweep.verdict.profile import profile
+from optsweep.verdict.judge_sweep import judge
+from optsweep.verdict.performance_profile import profile
 from optsweep.verdict.scores.answer import Comparison
-from optsweep.verdict.sentences import sentences
+from optsweep.verdict.sweep_sentences import sentences
 from optsweep.verdict.verdict import Verdict, verdict_json
 from support.command import ROOT
 from support.records import (

@@ -24,10 +24,10 @@ from optsweep.verdict.scores.choice import Entrant, Scale, entrants, scale_of
 from optsweep.verdict.scores.holm import Step, holm
 from optsweep.verdict.scores.intervals import LEVEL, MARGIN, score_interval, share_interval
 from optsweep.verdict.scores.looks import follow, outcome_of
-from optsweep.verdict.scores.means import over_seeds, over_seeds_and_samples
 from optsweep.verdict.scores.pairs import FAILED, Pair, has_samples, pair_of, right
 from optsweep.verdict.scores.rows import Row
 from optsweep.verdict.scores.settling import samples_to_settle, seeds_to_settle
+from optsweep.verdict.scores.significance import over_seeds, over_seeds_and_samples
 
 
 def judge_table(

@@ -17,12 +17,12 @@ from optsweep.errors import SettingsError
 from optsweep.verdict.scores.answer import Answer, Comparison, as_json
 from optsweep.verdict.scores.holm import holm
 from optsweep.verdict.scores.intervals import score_interval, share_interval
-from optsweep.verdict.scores.judge import judge_table
+from optsweep.verdict.scores.judge_table import judge_table
 from optsweep.verdict.scores.looks import LOOKS
-from optsweep.verdict.scores.means import over_seeds, over_seeds_and_samples
+from optsweep.verdict.scores.outcome_sentences import sentences
 from optsweep.verdict.scores.rows import PHASES, STATUSES, Row
 from optsweep.verdict.scores.settling import samples_to_settle, seeds_to_settle
-from optsweep.verdict.scores.words import sentences
+from optsweep.verdict.scores.significance import over_seeds, over_seeds_and_samples
 from optsweep.verdict.time_to_target import running_time, running_time_interval
 from support.command import ROOT
 
