@@ -217,5 +217,5 @@ def test_every_top_level_value_says_what_it_means() -> None:
 
 def test_a_config_group_never_bears_the_name_of_a_value() -> None:
     groups = {entry.name for entry in CONF.iterdir() if entry.is_dir()}
-    assert groups == {*GROUPS, "preset", "hydra"}
+    assert groups == {*GROUPS, "preset", "sweep", "hydra"}
     assert not groups & {"lr", "batch_size", "epochs", "seed", "device", "val_fraction"}
