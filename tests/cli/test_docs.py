@@ -171,7 +171,7 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
 
 def test_options_that_the_configuration_page_lists_are_those_of_conf() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    for group in ("dataset", "model", "optimizer", "loss", "schedule", "preset"):
+    for group in ("dataset", "model", "optimizer", "loss", "schedule", "preset", "sweep"):
         (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", text, re.M)
         options = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
         assert set(re.findall(r"`(\w+)`", row)) == options
