@@ -145,7 +145,7 @@ def test_options_in_conf_and_in_a_typed_folder_add_and_replace(
     assert sum("momentum: 0.5" in text for text in configs) == 1
     done = typed("optsweep --config-dir more optimizer=sgd epochs=1 --cfg job --package optimizer")
     assert "momentum: 0.25" in done.stdout
-    refused = typed("optsweep optimizer=nadan")
+    refused = typed("optsweep optimizer=asgt")
     assert refused.returncode == 2
     assert refused.stderr.endswith("type optimizer=asgd\n")
 
