@@ -39,20 +39,20 @@ def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tens
 def classified_right(stack: Stack, dataset: Dataset, split: Split) -> Tensor:
     """Which samples of a split each run has right, bool `[K, N]` on the CPU."""
     stack.eval()
-    size = evaluation_batch(dataset)
-    right = [
-        stack.model(dataset.scale(images)).argmax(dim=-1).view(-1, len(labels)) == labels
-        for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True)
-    ]
-    return torch.cat(right, dim=-1).cpu()
+    labels = split.labels.cpu()
+    return predict(stack.model, dataset, split).view(-1, len(labels)) == labels
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, dataset: Dataset, split: Split) -> Tensor:
-    """The class that one model gives each sample of a split, int64 `[N]` on the CPU."""
+    """The class that a model gives each sample of a split, int64 `[N]` on the CPU.
+
+    Of a stack it is `[K, N]`.
+    """
     model.eval()
     pieces = split.images.split(evaluation_batch(dataset))
-    return torch.cat([model(dataset.scale(images)).argmax(dim=-1).cpu() for images in pieces])
+    classes = [model(dataset.scale(images)).argmax(dim=-1).cpu() for images in pieces]
+    return torch.cat(classes, dim=-1)
 
 
 def evaluation_batch(dataset: Dataset) -> int:

@@ -87,8 +87,8 @@ def compared_key(grid: Mapping[str, Sequence[Any]], typed: str | None = None) ->
     if len(grid.get("optimizer", ())) > 1:
         return "optimizer"
     several = [key for key, choices in grid.items() if key != "seed" and len(choices) > 1]
-    own = [key for key in several if not _is_of(key, _WORKLOAD)]
-    others = [key for key in several if _is_of(key, _COMPARABLE)]
+    own = [key for key in several if not is_of(key, _WORKLOAD)]
+    others = [key for key in several if is_of(key, _COMPARABLE)]
     words = [key for key in [*own, *others] if not all(map(is_number, grid[key]))]
     return next(iter([*words, *others]), None)
 
@@ -99,9 +99,7 @@ def workload_keys(sweep: SweepRecord) -> list[str]:
     return [
         key
         for key, choices in sweep.grid.items()
-        if len(choices) > 1
-        and _is_of(key, _WORKLOAD)
-        and not (compared and _is_of(key, (compared,)))
+        if len(choices) > 1 and is_of(key, _WORKLOAD) and not (compared and is_of(key, (compared,)))
     ]
 
 
@@ -165,5 +163,6 @@ def _narrowed(
     return grid
 
 
-def _is_of(key: str, groups: Sequence[str]) -> bool:
+def is_of(key: str, groups: Sequence[str]) -> bool:
+    """Whether a setting is one of the groups or values that are named, or an option of one."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)

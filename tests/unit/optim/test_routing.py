@@ -175,10 +175,10 @@ def test_muon_takes_ten_steps_as_its_authors_write_them() -> None:
     flat = nn.Parameter(theirs.middle.weight.data.view(4, -1))
 
     class Flattened(torch.optim.Muon):
-        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types two cases
             assert theirs.middle.weight.grad is not None
             flat.grad = theirs.middle.weight.grad.view(4, -1)
-            super().step()  # type: ignore[no-untyped-call]
+            super().step()  # type: ignore[no-untyped-call]  # torch's own
 
     muon = Flattened([flat, theirs.inner.weight], lr=0.02, momentum=0.95, weight_decay=0.01)
     adamw = torch.optim.AdamW(others, lr=3e-4, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.01)

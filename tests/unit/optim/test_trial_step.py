@@ -113,7 +113,7 @@ class Forgetful(SGD):
         super().__init__(params, lr=lr)
         self.count = 0
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types two cases
         self.count += 1
         for group in self.param_groups:
             for own in group["params"]:
@@ -126,7 +126,7 @@ class Replacing(SGD):
     def __init__(self, params: Any, lr: float) -> None:
         super().__init__(params, lr=lr)
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types two cases
         for group in self.param_groups:
             for own in group["params"]:
                 own.data = own.data - group["lr"] * own.grad
@@ -140,7 +140,7 @@ class Broken(SGD):
             raise Exception("not at this rate\nnor at others")
         super().__init__(params, lr=lr)
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types two cases
         raise Exception("not in train mode\nplease insert .train() calls")
 
 
@@ -185,7 +185,7 @@ class Hooked(SGD):
     def eval(self) -> None:
         self.calls.append("eval")
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types two cases
         self.calls.append("step")
         super().step()
 

@@ -17,7 +17,8 @@ from optsweep.runs.job import Job
 from optsweep.sweep.resume import earlier_sweeps
 from optsweep.sweep.sweep import Sweep, planned, record_of
 from optsweep.tracking.store import Run, Store
-from optsweep.verdict.candidates import Candidate, candidates
+from optsweep.verdict.candidates import Candidate, candidates, is_of
+from optsweep.verdict.scores.phrases import counted
 
 _MOST = 12  # values of a key on one line
 # What decides how long a run takes, beside its optimizer: groups, their options and values.
@@ -27,7 +28,7 @@ _LIKE = ("dataset", "model", "loss", "batch_size", "val_fraction", "device", "pr
 def forecast(sweep: Sweep, asked: Settings, console: Console) -> Iterator[str]:
     """What a sweep would run, in lines; `asked` is what is asked of it as a whole."""
     if sweep.search:
-        trials, space = _many(sweep.search.n_trials), sweep.search.texts.items()
+        trials, space = counted(sweep.search.n_trials, "run"), sweep.search.texts.items()
         yield f"plan    {trials} of a search by {sweep.search.sampler}"
         yield printable(f"        from {' '.join(f'{key}={text}' for key, text in space)}")
         return
@@ -37,7 +38,7 @@ def forecast(sweep: Sweep, asked: Settings, console: Console) -> Iterator[str]:
     planner, first = planned(sweep, store, console, parent_id, "")
     todo = {place for group in first.todo for place in group}
     reused = f": {first.reused} reused, {len(todo)} to run" if first.reused else ""
-    yield f"plan    {_many(len(first.jobs))}{reused}"
+    yield f"plan    {counted(len(first.jobs), 'run')}{reused}"
     done = {id(record) for place, record in enumerate(first.records) if place not in todo}
     found = candidates(record_of(sweep, first.records))
     yield from (printable(f"        {_line(candidate, done)}") for candidate in found)
@@ -51,10 +52,6 @@ def forecast_run(job: Job) -> Iterator[str]:
     yield from _time([job], Store.existing(job.settings.tracking_uri, job.settings.experiment), 1)
 
 
-def _many(count: int) -> str:
-    return f"{count:,} run{'s' * (count != 1)}"
-
-
 def _line(candidate: Candidate, done: set[int]) -> str:
     """A candidate's runs and the values that they have: `adam: 5 runs, lr=1e-4,1e-3`."""
     runs = [run for each in candidate.configurations for run in each.runs]
@@ -66,7 +63,9 @@ def _line(candidate: Candidate, done: set[int]) -> str:
         if 0 < len(choices) <= _MOST
     ]
     name = " ".join(filter(None, [candidate.workload, candidate.name]))
-    return ", ".join([f"{name}: {_many(len(runs))}{of}", *([" ".join(values)] if values else [])])
+    return ", ".join(
+        [f"{name}: {counted(len(runs), 'run')}{of}", *([" ".join(values)] if values else [])]
+    )
 
 
 def _values(
@@ -105,20 +104,16 @@ def _time(jobs: Sequence[Job], store: Store | None, workers: int) -> Iterator[st
 
 def seconds_of(settings: Settings, earlier: Sequence[Run]) -> float | None:
     """Seconds that such a run takes, by those that are like it, its optimizer's before others."""
-    wanted = {key: str(value) for key, value in settings.params().items() if _is_like(key)}
+    wanted = {key: str(value) for key, value in settings.params().items() if is_of(key, _LIKE)}
     like = [
         run
         for run in earlier
         if "epoch_seconds" in run.data.metrics
-        and {key: text for key, text in run.data.params.items() if _is_like(key)} == wanted
+        and {key: text for key, text in run.data.params.items() if is_of(key, _LIKE)} == wanted
     ]
     own = [run for run in like if run.data.params.get("optimizer") == settings.optimizer.name]
     times = [run.data.metrics["epoch_seconds"] for run in own or like]
     return settings.epochs * median(times) if times else None
-
-
-def _is_like(key: str) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in _LIKE)
 
 
 def _duration(seconds: float) -> str:
