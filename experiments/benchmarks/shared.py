@@ -11,7 +11,8 @@ from typing import TypeVar
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from optsweep.cli.hydra_compat import VERSION_BASE, register_resolver
+from optsweep.cli.compat.hydra import VERSION_BASE
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.cli.jobs import new_job
 from optsweep.config.settings import Settings
 from optsweep.runs.job import Job

@@ -125,7 +125,7 @@ def test_hydra_resolves_its_own_values_from_one_place() -> None:
 
 def test_hydras_flags_can_be_parsed_without_its_usage() -> None:
     with canary(
-        "optsweep.cli.hydra_compat asks Hydra's own parser whether a flag exists, for one "
+        "optsweep.cli.compat.hydra asks Hydra's own parser whether a flag exists, for one "
         "line instead of eight of usage. Without it a mistyped flag is answered by Hydra again."
     ):
         import argparse
@@ -141,7 +141,7 @@ def test_hydras_flags_can_be_parsed_without_its_usage() -> None:
 
 def test_hydra_saves_a_runs_config_by_one_function() -> None:
     with canary(
-        "optsweep.cli.hydra_compat takes the place of `hydra.core.utils._save_config`, so that "
+        "optsweep.cli.compat.hydra takes the place of `hydra.core.utils._save_config`, so that "
         "Hydra writes no password into `.hydra/`. Without it the passwords of single runs lie "
         "there: set `hydra.output_subdir=null` in conf/config.yaml then."
     ):
@@ -157,7 +157,7 @@ def test_hydra_saves_a_runs_config_by_one_function() -> None:
 
 def test_omegaconf_quotes_texts_that_look_like_numbers() -> None:
     with canary(
-        "optsweep.cli.hydra_compat writes texts by `OmegaConfDumper.str_representer`, with "
+        "optsweep.cli.compat.omegaconf writes texts by `OmegaConfDumper.str_representer`, with "
         "PyYAML's C code: a tenth of the time. Without it '1e-3' could be read back as a number: "
         "write by OmegaConf.to_yaml then."
     ):

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.cli.composing import compose
 from optsweep.cli.folder_checks import new_folder
-from optsweep.cli.hydra_compat import register_resolver
 from optsweep.errors import FolderError
 from optsweep.runs.owner import Owner
 from support.command import ROOT, copy_project, run

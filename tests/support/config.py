@@ -7,7 +7,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from optsweep.cli.hydra_compat import VERSION_BASE, register_resolver
+from optsweep.cli.compat.hydra import VERSION_BASE
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.config.settings import GROUPS, Settings
 from support.command import ROOT
 

@@ -18,7 +18,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from optsweep.cli.hydra_compat import VERSION_BASE, register_resolver
+from optsweep.cli.compat.hydra import VERSION_BASE
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.cli.jobs import new_job
 from optsweep.cli.main import main
 from optsweep.config.launchers import Launch

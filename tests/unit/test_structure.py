@@ -5,6 +5,7 @@ The directions of imports stand in pyproject.toml under `tool.importlinter`.
 
 import ast
 import graphlib
+import itertools
 import re
 from pathlib import Path
 
@@ -83,10 +84,16 @@ def test_no_module_is_imported_by_a_name_that_is_put_together() -> None:
     assert late == ["optsweep/system/lazy.py"]
 
 
-def test_private_parts_of_hydra_stand_in_one_module() -> None:
+def test_private_parts_of_hydra_and_omegaconf_stand_in_a_module_each() -> None:
     pattern = r"(?:hydra|omegaconf)\.(?:\w+\.)*_|(?:core_)?utils\._"
     using = [name for name, path in MODULES.items() if re.search(pattern, path.read_text())]
-    assert using == ["optsweep/cli/hydra_compat.py"]
+    assert using == ["optsweep/cli/compat/hydra.py", "optsweep/cli/compat/omegaconf.py"]
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by it."""
+    names = sorted(path.name for path in (SRC.parent / "tests").rglob("test_*.py"))
+    assert [name for name, after in itertools.pairwise(names) if name == after] == []
 
 
 def texts(path: Path) -> set[str]:

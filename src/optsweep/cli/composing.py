@@ -18,7 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from optsweep.cli.hydra_compat import to_yaml
+from optsweep.cli.compat.omegaconf import to_yaml
 from optsweep.system import files
 from optsweep.system.redaction import redact, redacted
 

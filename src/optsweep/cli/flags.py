@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hydra.errors import OverrideParseException
 
-from optsweep.cli.hydra_compat import flag_parser
+from optsweep.cli.compat.hydra import flag_parser
 from optsweep.cli.options import composed, groups, names, options
 from optsweep.config.overrides import key_of
 from optsweep.errors import nearest

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from optsweep.cli.compat.omegaconf import to_yaml
 from optsweep.cli.composing import Composed
-from optsweep.cli.hydra_compat import to_yaml
 from optsweep.config.overrides import swept_key
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError

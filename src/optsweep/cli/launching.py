@@ -221,8 +221,8 @@ class PlannedLauncher(Launcher):
         self, asked: Settings, jobs: "Sequence[Job]", folder: Path, launch: Launch
     ) -> "Sweep":
         """The sweep of the jobs; `asked` is what is asked of it as a whole."""
+        from optsweep.cli.compat.omegaconf import to_yaml
         from optsweep.cli.composing import plain
-        from optsweep.cli.hydra_compat import to_yaml
         from optsweep.sweep.stages.confirmation import plan
         from optsweep.sweep.sweep import Sweep
         from optsweep.system.redaction import redacted

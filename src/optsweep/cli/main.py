@@ -18,11 +18,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from optsweep.cli.compat.hydra import keep_secrets_from_hydra, run_hydra
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.cli.composing import plain
 from optsweep.cli.flags import command, unknown_flag
 from optsweep.cli.folder_checks import refuse_typed_folder, remove_unused, removing_refused_folder
 from optsweep.cli.grids import middle_rate, refuse_union_of_one
-from optsweep.cli.hydra_compat import keep_secrets_from_hydra, register_resolver, run_hydra
 from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
 from optsweep.cli.options import refuse_foreign_config

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
-from optsweep.cli.hydra_compat import VERSION_BASE, flag_parser
+from optsweep.cli.compat.hydra import VERSION_BASE, flag_parser
 from optsweep.config.overrides import key_of
 from optsweep.errors import SettingsError
 from optsweep.system import project_folder

@@ -9,7 +9,7 @@ from hydra.core import utils
 
 from optsweep.cli import options
 from optsweep.cli.commands.arguments import tracking_defaults
-from optsweep.cli.hydra_compat import register_resolver
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.cli.main import main
 from optsweep.system import project_folder
 from support.command import ROOT

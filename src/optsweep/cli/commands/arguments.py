@@ -2,7 +2,7 @@
 
 from omegaconf import OmegaConf
 
-from optsweep.cli.hydra_compat import register_resolver
+from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.errors import SettingsError, nearest
 from optsweep.system import project_folder
 

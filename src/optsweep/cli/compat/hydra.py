@@ -1,7 +1,7 @@
-"""What is private in Hydra and OmegaConf, or differs between their versions: here and nowhere else.
+"""What is private in Hydra, or differs between Hydra 1.3 and 1.4.
 
-Hydra 1.3 (OmegaConf 2.3) and 1.4 (OmegaConf 2.4) do. What is private names what it gains, and has
-a canary test; what differs is chosen by what this Hydra has.
+What is private names what it gains, and has a canary test; what differs is chosen by what this
+Hydra has.
 """
 
 from collections.abc import Callable
@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml  # OmegaConf writes YAML with it too
 from hydra import utils
 from hydra._internal.utils import get_args_parser
 from hydra.core import utils as core_utils
 from omegaconf import DictConfig, OmegaConf
-from omegaconf._utils import OmegaConfDumper
 
 from optsweep.system.redaction import redacted
 
@@ -26,7 +24,6 @@ VERSION_BASE: dict[str, str] = (
 # Private: a flag that does not exist is refused in one line instead of eight of usage.
 flag_parser = get_args_parser
 
-_Fastest: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _save = core_utils._save_config
 
 
@@ -39,32 +36,6 @@ def run_hydra(conf: Path, task: Callable[[DictConfig], Any]) -> None:
     unchecked = getattr(utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
     more: dict[str, Any] = VERSION_BASE or {"execution_whitelist": unchecked}
     hydra.main(config_path=str(conf), config_name="config", **more)(task)()
-
-
-def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
-    """Gives `${name:...}` in conf/ its meaning, in place of an earlier one.
-
-    OmegaConf 2.4 warns of `register_new_resolver`; its `register_resolver` was another one in 2.3.
-    """
-    known: Any = OmegaConf.register_resolver
-    is_new = "replace" in known.__code__.co_varnames
-    (known if is_new else OmegaConf.register_new_resolver)(name, resolver, replace=True)
-
-
-class _Dumper(_Fastest):  # type: ignore[misc]  # whose type depends on what was built
-    """Quotes texts that OmegaConf would read as numbers: '1e-3'."""
-
-
-_Dumper.add_representer(str, OmegaConfDumper.str_representer)
-
-
-def to_yaml(content: Any) -> str:
-    """Plain containers as YAML, in their order.
-
-    As OmegaConf writes it, by its private representer, in a tenth of its time where PyYAML has its
-    C code.
-    """
-    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def _save_without_secrets(cfg: DictConfig, filename: str, output_dir: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is private in Hydra and OmegaConf, or differs between their versions: nowhere else."""
