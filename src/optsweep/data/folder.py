@@ -1,18 +1,13 @@
 """A person's own pictures: a folder for each class, found, checked and decoded."""
 
-import functools
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from optsweep.data.cache import cached, stamp_of
+from optsweep.data.decoding import decode
 from optsweep.data.source import TEST_SHARE, Source, make_source
 from optsweep.data.splits import Split, hold_out
 from optsweep.errors import DatasetError, SettingsError
@@ -99,30 +94,7 @@ def _decode(found: Sequence[dict[str, list[Path]]], size: int) -> Source:
     splits = []
     for classes in found:
         files = [picture for pictures in classes.values() for picture in pictures]
-        # Pillow decodes outside of the interpreter's lock, so threads use all cores.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            decoded = pool.map(functools.partial(_decoded, size), files)
-            images = torch.from_numpy(np.stack(list(decoded)))
         labels = torch.tensor([names.index(name) for name in classes for _ in classes[name]])
-        splits.append(Split(images, labels))
+        splits.append(Split(decode(files, size), labels))
     train, test = splits if len(splits) == 2 else hold_out(splits[0], TEST_SHARE)
     return make_source(train, test, names)
-
-
-def _in_colour(picture: Image.Image) -> Image.Image:
-    """RGB of 8 bits. Pillow's own conversion clips 16 bits at 255, where all turns white."""
-    if picture.mode.startswith("I"):
-        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8))
-    if "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
-
-
-def _decoded(size: int, path: Path) -> np.ndarray[Any, Any]:
-    try:
-        with Image.open(path) as picture:
-            upright = _in_colour(ImageOps.exif_transpose(picture))
-        resized = upright.resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path} cannot be read as a picture ({error}); remove it") from error
-    return np.asarray(resized).transpose(2, 0, 1)
