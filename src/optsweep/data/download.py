@@ -24,7 +24,7 @@ from typing import Any
 
 from torchvision.datasets.utils import check_integrity
 
-from optsweep.errors import DatasetError, FolderError
+from optsweep.errors import DatasetError, FolderError, SettingsError
 from optsweep.system import files
 from optsweep.system.redaction import redacted
 
@@ -59,6 +59,8 @@ def fetch(cls: type[Any], data_dir: Path, mirror: str | None = None) -> None:
         _refuse_unreachable(missing[0])
     try:
         with _set_apart(mirrored, data_dir) as apart, _socket_timeout(PATIENCE):
+            if mirror is not None:
+                _copy_local(missing, apart, data_dir)
             for train in (True, False):
                 mirrored(str(apart), train=train, download=True)
     except (OSError, EOFError, RuntimeError, ValueError) as error:
@@ -83,11 +85,31 @@ def _set_apart(cls: type[Any], data_dir: Path) -> Iterator[Path]:
         yield apart
         _give_places(apart, data_dir, (path.relative_to(apart) for path in apart.rglob("*")))
     except BaseException:
-        whole = (at for at, one in there.items() if check_integrity(apart / at, one.md5))
+        # Of one without a checksum nobody knows whether it is whole.
+        known = {at: one.md5 for at, one in there.items() if one.md5}
+        whole = (at for at, md5 in known.items() if check_integrity(apart / at, md5))
         _give_places(apart, data_dir, whole)
         raise
     finally:
         shutil.rmtree(apart, ignore_errors=True)
+
+
+def _copy_local(missing: Iterable[Archive], apart: Path, data_dir: Path) -> None:
+    """Copies what a `file:` address holds: torchvision's own download asks a server for its length.
+
+    Raises:
+        DatasetError: the address holds another file than was published.
+    """
+    for archive in missing:
+        for url in archive.urls:
+            if not url.lower().startswith("file:"):
+                continue
+            place = apart / archive.path.relative_to(data_dir)
+            with urllib.request.urlopen(url) as source, place.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+            if not check_integrity(place, archive.md5):
+                raise _by_hand(archive, f"{redacted(url)} is another file: its MD5 differs")
+            break
 
 
 def _give_places(apart: Path, data_dir: Path, places: Iterable[Path]) -> None:
@@ -98,9 +120,17 @@ def _give_places(apart: Path, data_dir: Path, places: Iterable[Path]) -> None:
 
 
 def with_mirror(cls: type[Any], mirror: str | None) -> type[Any]:
-    """`cls` downloading from the base address `mirror`; its folder's name stays the same."""
+    """`cls` downloading from the base address `mirror`; its folder's name stays the same.
+
+    Raises:
+        SettingsError: it is no address of a kind that files are fetched from.
+    """
     if mirror is None:
         return cls
+    if not mirror.lower().startswith(("https://", "http://", "file:///")):
+        raise SettingsError(
+            f"dataset.mirror={redacted(mirror)}: it must begin with https://, http:// or file:///"
+        )
     base = mirror.rstrip("/") + "/"
     address = {"mirrors": [base]} if hasattr(cls, "mirrors") else {"url": base + cls.filename}
     return type(cls.__name__, (cls,), address)
@@ -127,10 +157,21 @@ def refuse_corrupt(cls: type[Any], data_dir: Path) -> None:
     """
     for path, sound in _checks(cls, data_dir):
         if path.is_file() and not sound:
+            if path.parent.name == getattr(cls, "base_folder", None):
+                raise _not_published(cls, path)
             raise DatasetError(
                 f"{path} is corrupt or half-downloaded ({path.stat().st_size} bytes); "
                 f"delete it and run again: rm '{path}'"
             )
+
+
+def _not_published(cls: type[Any], path: Path) -> DatasetError:
+    """Why an unpacked file is refused, which a person may have made."""
+    return DatasetError(
+        f"{path} is not {cls.__name__}'s own: its MD5 is another ({path.stat().st_size} bytes); "
+        f"if it is corrupt or half-downloaded, delete it and run again: rm '{path}'; if you made "
+        "it, put its pictures into folders: dataset=image_folder dataset.path=/path/to/pictures"
+    )
 
 
 def _checks(cls: type[Any], data_dir: Path) -> Iterator[tuple[Path, bool]]:

@@ -10,7 +10,7 @@ import pytest
 import torchvision
 
 from optsweep.data import download
-from optsweep.errors import DatasetError
+from optsweep.errors import DatasetError, SettingsError
 
 
 def published(folder: Path) -> type[Any]:
@@ -65,6 +65,45 @@ def test_a_download_that_was_killed_is_made_again(
     assert kept.stat().st_mtime_ns == before
     assert [path.name for path in data_dir.iterdir()] == ["Tiny"]
     assert len(cls(str(data_dir), train=True)) == 3
+
+
+def test_a_folder_of_this_machine_is_a_mirror(tmp_path: Path) -> None:
+    cls, data_dir = published(tmp_path / "there"), tmp_path / "data"
+    with pytest.raises(DatasetError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded"):
+        download.fetch(cls, data_dir, (tmp_path / "nowhere").as_uri())
+    (tmp_path / "empty").mkdir()
+    for file in (tmp_path / "there").iterdir():
+        (tmp_path / "empty" / file.name).touch()
+    with pytest.raises(DatasetError, match="is another file: its MD5 differs"):
+        download.fetch(cls, data_dir, (tmp_path / "empty").as_uri())
+    assert not [path for path in data_dir.rglob("*") if path.is_file()], "nothing is left"
+    download.fetch(cls, data_dir, (tmp_path / "there").as_uri())
+    assert len(list((data_dir / "Tiny/raw").iterdir())) == 8
+    assert len(cls(str(data_dir), train=True)) == 3
+
+
+@pytest.mark.parametrize("mirror", ["ftp://127.0.0.1/x", "/tmp/x", "nonsense", "file:x"])
+def test_a_mirror_is_an_address_that_files_are_fetched_from(mirror: str, tmp_path: Path) -> None:
+    cls = published(tmp_path / "there")
+    with pytest.raises(SettingsError, match=r"must begin with https://, http:// or file:///"):
+        download.fetch(cls, tmp_path / "data", mirror)
+
+
+def test_an_archive_without_a_checksum_is_not_kept_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls, data_dir = published(tmp_path / "there"), tmp_path / "data"
+    unknown = [(name, None) for name, _ in cls.resources]
+    cls = type("Tiny", (cls,), {"resources": unknown})
+
+    def half(url: str, path: Any, *others: Any) -> None:
+        Path(path).touch()
+        raise Killed
+
+    monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", half)
+    with pytest.raises(Killed):
+        download.fetch(cls, data_dir)
+    assert not [path for path in data_dir.rglob("*") if path.is_file()]
 
 
 def test_a_file_that_is_another_than_was_published_is_not_kept(
