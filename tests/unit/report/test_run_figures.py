@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from optsweep.report.figures import drawing
 from optsweep.report.figures import run as figures
 from support.figures import AWKWARD, box, refuse_crossing
 
@@ -332,3 +333,30 @@ def test_a_picture_replaces_the_old_file_and_leaves_no_other(tmp_path: Path) -> 
     path.write_bytes(b"old")
     figures.save(figures.learning_curves({}), str(path))
     assert path.read_bytes().startswith(b"\x89PNG") and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_class_whose_name_no_font_has_is_shown_by_its_number() -> None:
+    lost = "\N{CUNEIFORM SIGN A}\N{CUNEIFORM SIGN AB}"
+    labels = np.arange(3)
+    matrix = figures.confusion_matrix(labels, labels, ["cat", lost, "dog"])
+    shown = words(matrix)
+    if lost in shown:
+        pytest.skip("a font has it")
+    assert {"cat", "#1", "dog"} <= set(shown)
+    assert any("#n: the class with the number n" in text for text in shown)
+    assert not any(
+        "no font" in text for text in words(figures.confusion_matrix(labels, labels, CLASSES))
+    )
+    assert "#1" in words(figures.sample_grid(noise(3), labels, ["cat", lost, "dog"]))
+
+
+def test_a_font_that_is_installed_is_found_by_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """STIX, which matplotlib brings, has letters that DejaVu lacks: as a system's fonts do."""
+    drawing._is_drawable.cache_clear()
+    monkeypatch.setattr(drawing, "_FONTS", ["DejaVu Sans Mono"])
+    sign = "\N{MATHEMATICAL SCRIPT CAPITAL A}"
+    assert drawing.legible([sign]) == [sign]
+    assert len(drawing._FONTS) == 2
+    drawing._is_drawable.cache_clear()

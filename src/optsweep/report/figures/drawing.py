@@ -7,6 +7,7 @@ something elsewhere. They are measured here, shortened and drawn as they are.
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -21,11 +22,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 INCH = 72  # points
+UNWRITTEN = " (#n: the class with the number n, from 0; no font has its name)"
 DRAWABLE = 1e30  # larger values are as good as infinite, and overflow an axis
 
-# matplotlib brings DejaVu, which lacks Chinese, Japanese and Korean: the system may have them.
-_ASIAN = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans GB", "Microsoft YaHei")
-_FONTS = ["DejaVu Sans", *(name for name in _ASIAN if name in fontManager.get_font_names())]
+# matplotlib brings DejaVu, which lacks Chinese, Japanese and Korean among others. The families of
+# installed fonts that have what is to be written are added as it is met.
+_FONTS = ["DejaVu Sans"]
+_NO_LETTERS = ("Last Resort", ".LastResort", "Adobe Blank")  # fonts that draw every sign as a box
 # Class names are a user's folder names: a `$` in them is no formula.
 PLAIN: dict[str, Any] = {"parse_math": False, "fontfamily": _FONTS}
 
@@ -39,7 +42,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def width_of(text: str, size: float) -> float:
     """How wide the text is at that size, both in points."""
-    font = FontProperties(family=_FONTS, size=size)
+    font = FontProperties(family=list(_FONTS), size=size)
     return text_to_path.get_text_width_height_descent(text, font, False)[0]
 
 
@@ -49,18 +52,43 @@ def fitted(name: str, width: float, size: float) -> str:
     Folder names often differ at their ends only. A sign that no font has becomes a square.
     """
     line = unicodedata.normalize("NFC", " ".join(name.split()))
-    text = "".join(sign if ord(sign) in _drawable() else "□" for sign in line)
+    text = "".join(sign if _is_drawable(sign) else "□" for sign in line)
     if width_of(text, size) <= width:
         return text
     cuts = [text[: (n + 1) // 2] + "…" + text[len(text) - n // 2 :] for n in range(len(text))]
     return cuts[max(0, bisect_right(cuts, width, key=lambda cut: width_of(cut, size)) - 1)]
 
 
+def legible(names: Sequence[str]) -> list[str]:
+    """The names, and in place of those of which no font has a letter or digit their number: `#3`.
+
+    They are counted from 0, as classes are.
+    """
+    letters = [[sign for sign in unicodedata.normalize("NFC", n) if sign.isalnum()] for n in names]
+    return [
+        name if not own or any(map(_is_drawable, own)) else f"#{number}"
+        for number, (name, own) in enumerate(zip(names, letters, strict=True))
+    ]
+
+
 @cache
-def _drawable() -> frozenset[int]:
-    """Every code point that one of the fonts has a shape for."""
-    charmaps = (get_font([findfont(name)]).get_charmap() for name in _FONTS)
-    return frozenset(code for charmap in charmaps for code in charmap)
+def _is_drawable(sign: str) -> bool:
+    """Whether a font has a shape for the sign; one that was not used so far is used from now on."""
+    if any(_has(findfont(family), sign) for family in _FONTS):
+        return True
+    if unicodedata.category(sign)[0] in "CZ":  # a control sign, a surrogate, no letter
+        return False
+    for font in fontManager.ttflist:  # half a millisecond each, once for a sign
+        if font.style == "normal" and not font.name.startswith(_NO_LETTERS):
+            with suppress(OSError, RuntimeError):  # a font that was removed, or is broken
+                if _has(font.fname, sign) and _has(findfont(font.name), sign):
+                    _FONTS.append(font.name)
+                    return True
+    return False
+
+
+def _has(path: str, sign: str) -> bool:
+    return get_font([path]).get_char_index(ord(sign)) != 0
 
 
 def space_apart(wanted: Sequence[float], gap: float) -> list[float]:

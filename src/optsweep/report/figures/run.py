@@ -23,8 +23,10 @@ from optsweep.report.figures.drawing import (
     DRAWABLE,
     INCH,
     PLAIN,
+    UNWRITTEN,
     Floats,
     fitted,
+    legible,
     new_figure,
     space_apart,
     width_of,
@@ -36,7 +38,6 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
 _SPLITS = dict(zip(("train", "val", "test"), PALETTE, strict=False))
-_OTHER_SPLITS = PALETTE[3:]
 _WRONG, _QUIET = "#D55E00", "0.45"
 
 _SIDE, _GAP = 1.05, 0.1  # a picture of a grid and the space beside it, in inches
@@ -56,7 +57,7 @@ def sample_grid(
     """
     figure, cells = _grid(images[:count], peak, lines=1)
     for axes, label in zip(cells, _indices(labels[:count], classes), strict=True):
-        _caption(axes, classes[label])
+        _caption(axes, legible(classes)[label])
     return figure
 
 
@@ -79,12 +80,13 @@ def prediction_grid(
     """
     true, predicted = _indices(true[:count], classes), _indices(predicted[:count], classes)
     wrong = true != predicted
+    names = legible(classes)
     heading = f"true class above, predicted below: {wrong.sum()} of these {len(wrong)} wrong"
     figure, cells = _grid(images[:count], peak, lines=2, heading=heading)
     for axes, expected, given, missed in zip(cells, true, predicted, wrong, strict=True):
-        _caption(axes, classes[expected], line=1)
+        _caption(axes, names[expected], line=1)
         mark, color = ("✗ ", _WRONG) if missed else ("✓ ", _QUIET)
-        _caption(axes, classes[given], mark=mark, color=color)
+        _caption(axes, names[given], mark=mark, color=color)
         if missed:
             axes.spines[:].set(color=_WRONG, linewidth=3)
     return figure
@@ -109,7 +111,7 @@ def learning_curves(
             panels[metric][split] = np.array(sorted(dict(points).items()), dtype=float)
     every = [curve for curves in panels.values() for curve in curves.items()]
     epochs = np.concatenate([points[:, 0] for _, points in every] or [np.ones(1)])
-    colours = dict(zip(dict(every), cycle(_OTHER_SPLITS), strict=False)) | _SPLITS
+    colours = dict(zip(dict(every), cycle(PALETTE[3:]), strict=False)) | _SPLITS
 
     figure = new_figure(11, 4)
     figure.text(0.85 / 11, 0.93, fitted(title, 9 * INCH, 12), fontsize=12, **PLAIN)
@@ -135,7 +137,7 @@ def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) ->
     Args:
         true, predicted: integers `[N]`, indices into `classes`.
     """
-    size = len(classes)
+    size, names = len(classes), legible(classes)
     pairs = _indices(true, classes) * size + _indices(predicted, classes)
     counts = np.bincount(pairs, minlength=size * size).reshape(size, size)
     totals = counts.sum(axis=1, keepdims=True)
@@ -144,7 +146,7 @@ def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) ->
     verdict = f"accuracy {right / total:.4f} ({right} of {total})" if total else "no images"
 
     cell = INCH * min(1.5, max(6 / size, 0.15), 15 / size)
-    figure, axes, bar = _matrix_axes(classes, cell)
+    figure, axes, bar = _matrix_axes(names, cell)
     colours = matplotlib.colormaps["Blues"].with_extremes(bad="0.88")
     image = axes.imshow(shares, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(image, cax=bar, ticks=[0, 0.5, 1], label="share of the row")
@@ -152,7 +154,7 @@ def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) ->
         each.tick_params(length=0)
         each.spines[:].set_color("0.8")
     axes.set_title(verdict, loc="left", fontsize=11)
-    axes.set_xlabel("predicted", fontsize=10)
+    axes.set_xlabel(f"predicted{'' if names == [*classes] else UNWRITTEN}", fontsize=10)
     axes.set_ylabel("true" if totals.all() else "true (grey: no images)", fontsize=10)
     _write_counts(axes, counts, shares, cell)
     return figure
