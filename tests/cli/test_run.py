@@ -64,6 +64,7 @@ def test_a_run_is_tracked_whole(finished: tuple[Path, str]) -> None:
     tags = found.data.tags
     assert len(tags["optsweep.fingerprint"]) == 32
     assert {"optsweep.env.torch", "optsweep.env.cpu", "mlflow.user"} <= set(tags)
+    assert tags["optsweep.samples"].startswith("digits: 10 classes, ")
     assert found.inputs is not None
     (dataset,) = found.inputs.dataset_inputs
     assert dataset.dataset.name == "digits"
@@ -78,7 +79,8 @@ def test_a_run_is_tracked_whole(finished: tuple[Path, str]) -> None:
 
 def test_the_terminal_shows_what_happened_and_where_it_lies(finished: tuple[Path, str]) -> None:
     project, printed = finished
-    lines = printed.splitlines()
+    first, *lines = printed.splitlines()
+    assert first == "digits: 10 classes, 1,294 train, 144 val, 359 test, 8x8 grey"
     assert lines[0].startswith("epoch 1/2  val loss ")
     assert "samples/s" in lines[0]
     assert "test loss" in lines[2]
@@ -181,6 +183,7 @@ def test_an_interrupted_run_is_killed_and_says_so_by_its_exit_code(
         command, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("digits: ")
     assert process.stdout.readline().startswith("epoch 1/")
     os.kill(process.pid, number)
     process.communicate(timeout=120)

@@ -109,7 +109,7 @@ def new_job(
     Raises:
         OptsweepError: the job cannot run.
     """
-    from optsweep.data.dataset import load_dataset
+    from optsweep.data.dataset import description, load_dataset
     from optsweep.runs.job import Job
     from optsweep.runs.preflight import checked
     from optsweep.training.device import check_precision
@@ -120,9 +120,10 @@ def new_job(
         settings = replace(settings, device=device)
         check_precision(settings)
         checked(replace(settings, device="cpu", precision="fp32"))
-    fingerprint = settings.fingerprint(load_dataset(settings).digest)
+    data = load_dataset(settings)
+    fingerprint = settings.fingerprint(data.digest)
     config = to_yaml(redacted(values))
-    return Job(settings, folder, fingerprint, overrides, swept, config)
+    return Job(settings, folder, fingerprint, overrides, swept, config, redacted(description(data)))
 
 
 def _swept_values(keys: Iterable[str], one: Composed) -> dict[str, Any]:

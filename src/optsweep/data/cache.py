@@ -68,14 +68,18 @@ def _save_source(source: Source, folder: Path, name: str, stamp: str) -> Path:
     for stale in folder.glob(f"{glob.escape(name)}-*.safetensors"):
         stale.unlink(missing_ok=True)  # who has it mapped keeps it until they end
     file = folder / f"{name}-{stamp}.safetensors"
-    tensors = {
-        "train.images": source.train.images.contiguous(),
-        "train.labels": source.train.labels,
-        "test.images": source.test.images.contiguous(),
-        "test.labels": source.test.labels,
+    splits = {"train": source.train, "val": source.val, "test": source.test}
+    tensors = {}
+    for name, split in splits.items():
+        if split is not None:
+            tensors[f"{name}.images"] = split.images.contiguous()
+            tensors[f"{name}.labels"] = split.labels
+    about = {
+        "classes": json.dumps(source.classes),
+        "peak": str(source.peak),
+        "digest": source.digest,
+        "skipped": json.dumps(dict(source.skipped)),
     }
-    classes = json.dumps(source.classes)
-    about = {"classes": classes, "peak": str(source.peak), "digest": source.digest}
     with files.replacing(file) as unfinished:
         save_file(tensors, unfinished, metadata=about)
     return file
@@ -85,10 +89,16 @@ def _load_source(file: Path) -> Source:
     with safe_open(file, framework="pt") as stored:
         about = stored.metadata()
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+
+    def split(name: str) -> Split:
+        return Split(tensors[f"{name}.images"], tensors[f"{name}.labels"])
+
     return Source(
-        Split(tensors["train.images"], tensors["train.labels"]),
-        Split(tensors["test.images"], tensors["test.labels"]),
+        split("train"),
+        split("test"),
         tuple(json.loads(about["classes"])),
         int(about["peak"]),
         about["digest"],
+        split("val") if "val.labels" in tensors else None,
+        json.loads(about.get("skipped", "{}")),  # before it was kept, nothing was counted
     )

@@ -7,7 +7,9 @@ quarter of the bytes.
 """
 
 import functools
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,21 +20,28 @@ from optsweep.config.settings import Option, Settings
 from optsweep.data.augmentation import VIEWS, check_augment, seen
 from optsweep.data.builtin import Source, torchvision_source
 from optsweep.data.cache import cached
+from optsweep.data.source import skipped_words
 from optsweep.data.splits import Split, hold_out, stratified
 from optsweep.errors import SettingsError
 
 # Arguments of every dataset option, used here and in the training loop; the rest is the source's.
 _COMMON = ("shuffle", "limit", "resize", "normalize", "augment")
+# What conf/config.yaml gives: nobody asked for another share.
+_VAL_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels in memory, with what turns a batch of them into a model's input.
 
-    `val` is None where `val_fraction` is 0. `peak` is the value of white. `mean` and `std`, float32
+    `val` is the source's own validation part, or cut from its training part; None where
+    `val_fraction` is 0. `test` is empty where the source has no test part, which then has a
+    validation part. `peak` is the value of white. `mean` and `std`, float32
     `[C, 1, 1]` of pixels in [0, 1], are None unless the option `normalize` is set. `digest`
     identifies the source's content before `limit` and `resize`. `augment` says in which views
-    training images are seen; all others are seen as they are.
+    training images are seen; all others are seen as they are. `unbalanced` says whether the largest
+    class of the source has more than twice the images of the smallest. `folder` is the name of the
+    folder that was given, `skipped` counts the files in it that were left out.
     """
 
     name: str
@@ -45,6 +54,14 @@ class Dataset:
     mean: Tensor | None = None
     std: Tensor | None = None
     augment: str = "none"
+    unbalanced: bool = False
+    folder: str = ""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def judging(self) -> Split:
+        """What judges a run in the end: test, or validation where there is no test part."""
+        return self.val if self.val is not None and not len(self.test.labels) else self.test
 
     @property
     def device(self) -> torch.device:
@@ -99,6 +116,18 @@ class Dataset:
         )
 
 
+def description(data: Dataset) -> str:
+    """What was found, on one line: classes, images of each split, their size, skipped files."""
+    channels, height, width = data.input_shape
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    found = {name: 0 if split is None else len(split.labels) for name, split in splits.items()}
+    counts = [f"{count:,} {name}" for name, count in found.items() if count]
+    colours = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+    parts = [f"{len(data.classes)} classes", *counts, f"{height}x{width} {colours}"]
+    name = " ".join(filter(None, [data.name, data.folder]))
+    return "; ".join(filter(None, [f"{name}: {', '.join(parts)}", skipped_words(data.skipped)]))
+
+
 def read_dataset(settings: Settings) -> Dataset:
     """Reads, limits, resizes and splits the dataset that the settings name.
 
@@ -109,6 +138,7 @@ def read_dataset(settings: Settings) -> Dataset:
     option, options = settings.dataset, settings.dataset.arguments
     source = _read(option, settings)
     limit, side = options.get("limit"), options.get("resize")
+    unbalanced = _is_unbalanced(source)
     if limit:
         few = source.train.choose(_limited(source.train.labels, limit))
         source = replace(source, train=few)
@@ -117,8 +147,9 @@ def read_dataset(settings: Settings) -> Dataset:
     elif side:  # the whole of it is kept on disk, which all processes of a sweep map
         name = f"{option.name.replace('/', '-')}-{side}px"
         resize = functools.partial(_resized, source, side)
-        source = cached(settings.data_dir, name, functools.partial(str, source.digest), resize)
-    train, val = _hold_out(source.train, settings.val_fraction)
+        small = cached(settings.data_dir, name, functools.partial(str, source.digest), resize)
+        source = replace(small, skipped=source.skipped)
+    train, val = _validation(source, settings.val_fraction)
     augment = options.get("augment", "none")
     check_augment(augment, option.name, *train.pool.shape[2:])
     mean, std = _statistics(train, source.peak) if options.get("normalize") else (None, None)
@@ -133,6 +164,9 @@ def read_dataset(settings: Settings) -> Dataset:
         mean=mean,
         std=std,
         augment=augment,
+        unbalanced=unbalanced,
+        folder=Path(str(options.get("path") or "")).name,
+        skipped=source.skipped,
     )
 
 
@@ -164,6 +198,25 @@ def _limited(labels: Tensor, limit: int) -> Tensor:
     return stratified(labels, limit)
 
 
+def _validation(source: Source, fraction: float) -> tuple[Split, Split | None]:
+    """The training and the validation split: the source's own, or held out."""
+    if source.val is None:
+        return _hold_out(source.train, fraction)
+    if fraction != _VAL_FRACTION:
+        raise SettingsError(
+            f"val_fraction={fraction:g}: the dataset has a validation part of its own, of "
+            f"{len(source.val.labels):,} samples, so nothing is held out; leave val_fraction away, "
+            f"or type val_fraction={_VAL_FRACTION:g}"
+        )
+    return source.train, source.val
+
+
+def _is_unbalanced(source: Source) -> bool:
+    labels = [part.labels for part in (source.train, source.val, source.test) if part is not None]
+    sizes = torch.bincount(torch.cat(labels), minlength=len(source.classes))
+    return bool(sizes.max() > 2 * sizes.min())
+
+
 def _hold_out(split: Split, fraction: float) -> tuple[Split, Split | None]:
     if fraction == 0:
         return split, None
@@ -183,7 +236,8 @@ def _resized(source: Source, side: int) -> Source:
         ]
         return Split(torch.cat(pieces), split.labels)
 
-    return replace(source, train=resized(source.train), test=resized(source.test))
+    val = None if source.val is None else resized(source.val)
+    return replace(source, train=resized(source.train), val=val, test=resized(source.test))
 
 
 def _statistics(split: Split, peak: int) -> tuple[Tensor, Tensor]:

@@ -1,19 +1,17 @@
 """A person's own pictures: a folder for each class, found, checked and decoded."""
 
 import hashlib
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from optsweep.data.cache import cached, stamp_of
 from optsweep.data.decoding import decode
+from optsweep.data.layout import ALL, Layout, find
 from optsweep.data.source import TEST_SHARE, Source, make_source
 from optsweep.data.splits import Split, hold_out
 from optsweep.errors import DatasetError, SettingsError
-
-# What torchvision's ImageFolder takes for a picture.
-IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def image_folder(*, data_dir: Path, path: str | None = None, size: int = 32) -> Source:
@@ -22,26 +20,25 @@ def image_folder(*, data_dir: Path, path: str | None = None, size: int = 32) -> 
     Args:
         data_dir: the folder that keeps what was decoded.
         path: a folder that holds one folder per class, of which a fixed stratified fifth is kept
-            for test, or `train/` and `test/` with one folder per class each.
+            for test; or a folder for each part of the dataset (`layout.PARTS`), train and another,
+            with one folder per class each.
         size: the height and width of a picture, in pixels.
 
     Raises:
         SettingsError: no folder is given.
-        DatasetError: the folder is missing or empty, a picture is broken, or train and test have
-            different classes.
+        DatasetError: the folder is missing or empty, a picture is broken, or the layout is none
+            that `layout.find` knows.
     """
     root = _existing_folder(path)
-    if (root / "train").is_dir() != (root / "test").is_dir():
-        there, lacking = ("train", "test") if (root / "train").is_dir() else ("test", "train")
-        raise DatasetError(f"{root} has {there}/ but no {lacking}/; add it, or give {root / there}")
-    parts = [root / "train", root / "test"] if (root / "train").is_dir() else [root]
-    found = [_pictures(part) for part in parts]
-    _same_classes(parts, [list(classes) for classes in found])
-    files = [picture for classes in found for pictures in classes.values() for picture in pictures]
+    found = find(root)
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
-    return cached(
-        data_dir, f"folder-{size}-{key}", lambda: stamp_of(files), lambda: _decode(found, size)
+    source = cached(
+        data_dir,
+        f"folder-{size}-{key}",
+        lambda: stamp_of(found.files),
+        lambda: _decode(found, size),
     )
+    return replace(source, skipped={**found.skipped, **source.skipped})
 
 
 def _existing_folder(path: str | None) -> Path:
@@ -57,44 +54,14 @@ def _existing_folder(path: str | None) -> Path:
     return root
 
 
-def _pictures(root: Path) -> dict[str, list[Path]]:
-    """Class name -> its picture files, both in sorted order."""
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    classes = {
-        folder.name: sorted(
-            file
-            for file in folder.rglob("*")
-            if file.suffix.lower() in IMG_EXTENSIONS
-            and file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        )
-        for folder in folders
-    }
-    empty = [name for name, files in classes.items() if not files]
-    if len(classes) < 2 or empty:
-        lack = f"no pictures in {', '.join(empty)}" if empty else f"{len(classes)} class folders"
-        raise DatasetError(
-            f"{root} holds {lack}; needed are two or more folders, one per class, each with "
-            f"pictures ({', '.join(IMG_EXTENSIONS)})"
-        )
-    return classes
-
-
-def _same_classes(parts: Sequence[Path], classes: Sequence[list[str]]) -> None:
-    if len(parts) == 2 and classes[0] != classes[1]:
-        only = [sorted(set(classes[i]) - set(classes[1 - i])) for i in (0, 1)]
-        raise DatasetError(
-            f"{parts[0]} and {parts[1]} must have the same classes; only in train: "
-            f"{', '.join(only[0]) or 'none'}; only in test: {', '.join(only[1]) or 'none'}"
-        )
-
-
-def _decode(found: Sequence[dict[str, list[Path]]], size: int) -> Source:
-    names = list(found[0])
-    splits = []
-    for classes in found:
+def _decode(found: Layout, size: int) -> Source:
+    names = list(next(iter(found.parts.values())))
+    splits = {}
+    for part, classes in found.parts.items():
         files = [picture for pictures in classes.values() for picture in pictures]
         labels = torch.tensor([names.index(name) for name in classes for _ in classes[name]])
-        splits.append(Split(decode(files, size), labels))
-    train, test = splits if len(splits) == 2 else hold_out(splits[0], TEST_SHARE)
-    return make_source(train, test, names)
+        splits[part] = Split(decode(files, size), labels)
+    if ALL in splits:
+        train, test = hold_out(splits[ALL], TEST_SHARE)
+        return make_source(train, test, names)
+    return make_source(splits["train"], splits.get("test"), names, val=splits.get("val"))

@@ -32,6 +32,8 @@ def read_correct(record: RunRecord, path: Path) -> None:
             about, bits = file.metadata() or {}, file.get_tensor("correct")
         correct = np.unpackbits(bits, count=int(about["samples"])).astype(bool)
         if correct.sum() == int(about["right"]):
-            record.correct, record.classes = correct, int(about["classes"])
+            # Of a dataset without test data it says how many classes there are.
+            record.correct = correct if len(correct) else None
+            record.classes = int(about["classes"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return

@@ -5,7 +5,7 @@ the figures are drawn from it: none of them knows where a run ran.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss")
+SCORES = (
+    "val/accuracy",
+    "val/balanced_accuracy",  # of unbalanced datasets alone, as on test
+    "val/loss",
+    "test/accuracy",
+    "test/balanced_accuracy",
+    "test/loss",
+    "train/accuracy",
+    "train/loss",
+)
+# What is said of runs that nothing but validation judges.
+NO_TEST = "There is no test data: validation ranks and judges, so nothing judges on fresh data."
 
 
 @dataclass
@@ -138,6 +149,11 @@ class SweepRecord:
     def command(self) -> str:
         """The command that repeats the sweep."""
         return f"{command()} {shlex.join(['-m', *self.overrides])}"
+
+
+def has_score(name: str, runs: Iterable[RunRecord]) -> bool:
+    """Whether a table of the runs has a column for one of `SCORES`, as it has for most."""
+    return "balanced" not in name or any(name in run.metrics for run in runs)
 
 
 def ranking_split(metrics: Mapping[str, float]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from optsweep.records.run import SCORES, RunRecord, SweepRecord
+from optsweep.records.run import SCORES, RunRecord, SweepRecord, has_score
 from optsweep.records.values import SPLIT_NAMES, distinct, label, named, points, printable
 from optsweep.report.table_csv import table_csv
 from optsweep.report.terminal_table import (
@@ -157,7 +157,7 @@ def page(
         seconds=sum(run.seconds for run in runs if not run.reused),
         keys=list(sweep.grid),
         varied=[key for key in sweep.grid if key != "seed"],
-        splits=_splits(runs),
+        scores=_scores(runs),
         runs=shown,
         winners={id(best_run(own)) for own in ranked.values()},
         configurations=shown_groups,
@@ -194,11 +194,15 @@ def _parts(verdict: Verdict, names: Sequence[str], pictures: dict[str, Picture])
     ]
 
 
-def _splits(runs: Iterable[RunRecord]) -> dict[str, str]:
-    """The splits that any run has scores of, in the table's order, each with its heading."""
-    known = {name for run in runs for name in run.metrics}
-    order = dict.fromkeys(name.split("/")[0] for name in SCORES)
-    return {split: SPLIT_NAMES[split] for split in order if f"{split}/accuracy" in known}
+def _scores(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """The columns of each split that any run has scores of, in the table's order."""
+    known = {name.split("/")[0] for run in runs for name in run.metrics if "accuracy" in name}
+    found: dict[str, list[str]] = {}
+    for name in SCORES:
+        split, metric = name.split("/")
+        if split in known and has_score(name, runs):
+            found.setdefault(split, []).append(metric)
+    return found
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from optsweep.records.run import SCORES, RunRecord
+from optsweep.records.run import SCORES, RunRecord, has_score
 
 
 def table_row(run: RunRecord) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def table_row(run: RunRecord) -> dict[str, Any]:
     return {
         "run": run.name,
         **run.swept,
-        **{name: run.metrics.get(name) for name in SCORES},
+        **{name: run.metrics.get(name) for name in SCORES if has_score(name, [run])},
         "seconds": round(run.seconds, 3),
         "status": run.status,
         "notes": run.notes,

@@ -17,16 +17,24 @@ from rich.table import Table
 from rich.text import Text
 
 from optsweep.records.grouping import Configuration
-from optsweep.records.run import SCORES, RunRecord, SweepRecord, ranking_split
+from optsweep.records.run import NO_TEST, SCORES, RunRecord, SweepRecord, ranking_split
 from optsweep.records.values import SPLIT_NAMES, label, printable
 from optsweep.verdict.candidates import workloads
 from optsweep.verdict.ranking import best_run, ranked_configurations, ranked_runs
 
 MOST_ROWS, MOST_FAILURES = 30, 10
 
-_SHORT = {"accuracy": "acc.", "loss": "loss"}
+_SHORT = {"accuracy": "acc.", "balanced_accuracy": "bal.", "loss": "loss"}
 # What gives way first where the width does not suffice.
-_OPTIONAL = ("train/loss", "train/accuracy", "test/loss", "seconds", "val/loss", "test/accuracy")
+_OPTIONAL = (
+    "train/loss",
+    "train/accuracy",
+    "test/loss",
+    "seconds",
+    "val/loss",
+    "test/balanced_accuracy",
+    "test/accuracy",
+)
 _LACKING = "-"  # where a run has no such value
 _NOTES = 21  # columns that notes have at least: "pruned after 3 epochs"
 
@@ -98,29 +106,33 @@ def _sentence(sweep: SweepRecord) -> str:
         words = _best_run(winner, len(sweep.runs))
     if split == "test":
         words += " Ranked by test, as val_fraction=0 leaves no validation data."
+    elif "test/accuracy" not in winner.metrics:
+        words += f" {NO_TEST}"
     return printable(words)
 
 
 def _best_run(winner: RunRecord, count: int) -> str:
-    judged = [
-        f"{SPLIT_NAMES[split]} accuracy {winner.metrics[f'{split}/accuracy']:.4f}"
-        for split in ("val", "test")
-        if f"{split}/accuracy" in winner.metrics
-    ]
+    judged = _accuracies({name: f"{value:.4f}" for name, value in winner.metrics.items()})
     first = f"Best of {count} runs" if count > 1 else "The only run"
     return f"{first}: {winner.name}, {', '.join(judged)}."
+
+
+def _accuracies(values: Mapping[str, str]) -> list[str]:
+    """The accuracies on validation and test among scores in words, each after its name."""
+    known = [(name, *name.split("/")) for name in SCORES if name in values]
+    return [
+        f"{SPLIT_NAMES[split]} {metric.replace('_', ' ')} {values[name]}"
+        for name, split, metric in known
+        if split != "train" and "accuracy" in metric
+    ]
 
 
 def _best_configuration(
     configurations: Sequence[Configuration], winner: RunRecord, is_confirmed: bool
 ) -> str:
     configuration, count = configurations[0], len(configurations)
-    judged = [
-        f"{SPLIT_NAMES[split]} accuracy "
-        f"{mean_and_deviation(configuration, f'{split}/accuracy', ' ± ')}"
-        for split in ("val", "test")
-        if configuration.values(f"{split}/accuracy")
-    ]
+    known = [name for name in SCORES if configuration.values(name)]
+    judged = _accuracies({name: mean_and_deviation(configuration, name, " ± ") for name in known})
     seeds = len(configuration.sound)
     over = f"over {seeds} seed{'s' * (seeds > 1)}"
     over = f"mean ± standard deviation {over}" if seeds > 1 else over
@@ -195,8 +207,8 @@ def _fit(columns: dict[str, _Column], width: int) -> None:
 
 
 def _space(key: str, place: int) -> str:
-    """What a column has before it beside the one space of all: a loss keeps to its accuracy."""
-    return "" if place == 0 or key.endswith("/loss") else " "
+    """What a column has before it beside the one space of all: scores of a split keep together."""
+    return "" if place == 0 or key.endswith(("/loss", "/balanced_accuracy")) else " "
 
 
 def _run_columns(sweep: SweepRecord, shown: Sequence[RunRecord]) -> dict[str, _Column]:

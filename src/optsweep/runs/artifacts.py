@@ -31,7 +31,7 @@ class UnusableWeights(Exception):
 
 
 def run_tags(job: Job, owner: str, stack: int) -> dict[str, str]:
-    """What MLflow shows as a run's tags: kind, fingerprint, folder, versions, hardware, source.
+    """What MLflow shows as a run's tags: kind, fingerprint, folder, data, versions, source.
 
     A run that is trained together with others says how many they are.
     """
@@ -40,6 +40,7 @@ def run_tags(job: Job, owner: str, stack: int) -> dict[str, str]:
         "optsweep.fingerprint": job.fingerprint,
         "optsweep.folder": str(job.folder),
         "optsweep.owner": owner,
+        "optsweep.samples": job.data,
         **source_tags(),
     }
     if job.settings.preset:
@@ -65,7 +66,8 @@ def source_tags() -> dict[str, str]:
 def describe_run(job: Job, data: Dataset, tracked: TrackedRun) -> None:
     """The dataset, config, overrides and environment, kept in MLflow."""
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    samples = {name: len(split.labels) for name, split in splits.items() if split is not None}
+    sizes = {name: 0 if split is None else len(split.labels) for name, split in splits.items()}
+    samples = {name: size for name, size in sizes.items() if size}
     target = job.settings.dataset.target
     tracked.log_dataset(DatasetInfo(data.name, data.digest, target, data.input_shape, samples))
     tracked.log_text("config.yaml", job.config)
@@ -105,8 +107,9 @@ def keep_figures(
     """Draws a run's figures into its folder and logs them: samples, curves, confusion, guesses."""
     from optsweep.report.figures import run as figures
 
-    predicted = predict(network, data, data.test).numpy()
-    images, true = data.test.images.cpu().numpy(), data.test.labels.cpu().numpy()
+    judging = data.judging
+    predicted = predict(network, data, judging).numpy()
+    images, true = judging.images.cpu().numpy(), judging.labels.cpu().numpy()
     labels = data.train.labels[:24]
     shown = data.train.take(torch.arange(len(labels), device=labels.device))
     classes, peak = data.classes, data.peak

@@ -18,9 +18,9 @@ class Job:
 
     `swept` maps the values that the sweep varies to this run's choice; `config` is the resolved
     config as YAML; `overrides` are as typed. `fingerprint` is the settings' with the dataset's
-    digest. `run_id` names the run in MLflow that is to be resumed, where there is one. `hopeless`,
-    of a search that prunes, is given each epoch but the last with its ranking accuracy, and says
-    whether the run is to end there.
+    digest; `data` says on one line what the dataset holds. `run_id` names the run in MLflow that is
+    to be resumed, where there is one. `hopeless`, of a search that prunes, is given each epoch but
+    the last with its ranking accuracy, and says whether the run is to end there.
     """
 
     settings: Settings
@@ -29,6 +29,7 @@ class Job:
     overrides: Sequence[str] = ()
     swept: Mapping[str, Any] = field(default_factory=dict)
     config: str = ""
+    data: str = ""
     run_id: str | None = None
     hopeless: Callable[[int, float], bool] | None = None
 

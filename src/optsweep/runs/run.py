@@ -270,7 +270,7 @@ def _keep_correct(member: StackMember, correct: NDArray[np.bool_], classes: int)
     record = member.record
     record.classes = classes
     if not record.diverged:
-        record.correct = correct
+        record.correct = correct if len(correct) else None
         files.write(member.job.folder / CORRECT, packed(correct, classes), durable=False)
 
 

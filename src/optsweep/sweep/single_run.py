@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from optsweep.records.run import RunRecord
+from optsweep.records.run import NO_TEST, RunRecord
+from optsweep.records.values import printable
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.runs.lease import Launches
@@ -31,6 +32,7 @@ def run_single(job: Job, store: Store, console: Console) -> RunRecord:
     Raises:
         FolderError: another process runs it.
     """
+    console.print(printable(job.data), highlight=False, markup=False, soft_wrap=True)
     release_dead(store)
     record = new_record(job)
     earlier = _earlier(job, store) if job.settings.resume else None
@@ -90,14 +92,18 @@ def _show(job: Job, record: RunRecord, store: Store, console: Console) -> None:
     metrics = record.metrics
     scores = ", ".join(
         f"{split} loss {metrics[f'{split}/loss']:.4f}, accuracy {metrics[f'{split}/accuracy']:.4f}"
+        + (f", balanced accuracy {metrics[key]:.4f}" if key in metrics else "")
         for split in ("val", "test")
         if f"{split}/loss" in metrics
+        for key in [f"{split}/balanced_accuracy"]
     )
     if record.diverged:
         epoch = max(epoch for epoch, _ in record.history["train/loss"])
         scores = f"diverged in epoch {epoch}: the loss became NaN or infinite; try a smaller lr"
     if words := "; ".join(filter(None, [record.ending, record.selection])):
         scores += f" ({words})"
+    if "val/loss" in metrics and "test/loss" not in metrics:
+        scores += f". {NO_TEST}"
     if record.reused:
         scores += f" (finished before, as run {record.run_id})"
     console.print(f"[bold]{scores}[/]", highlight=False, soft_wrap=True)

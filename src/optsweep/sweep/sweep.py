@@ -22,6 +22,7 @@ from optsweep.execution.factory import make_executor
 from optsweep.execution.worker_count import count_workers
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
+from optsweep.records.values import printable
 from optsweep.runs.artifacts import source_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
@@ -85,6 +86,11 @@ class Sweep:
                 grid.setdefault(key, {})[repr(value)] = value
         return {key: list(choices.values()) for key, choices in grid.items()}
 
+    @property
+    def data(self) -> list[str]:
+        """What each dataset of the jobs holds, on a line."""
+        return list(dict.fromkeys(job.data for job in self.jobs if job.data))
+
 
 def run_sweep(
     sweep: Sweep,
@@ -100,6 +106,8 @@ def run_sweep(
     to the same records, so that a sweep can be resumed. An interrupt is raised again once the runs
     are marked and the summary is written.
     """
+    for line in sweep.data:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     release_dead(store)
     earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
     if earlier and (folder := folder_of(earlier[0])):
@@ -233,6 +241,7 @@ def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
         "optsweep.plan": sweep.identity,
         "optsweep.folder": str(sweep.folder),
         "optsweep.owner": owner.name,
+        "optsweep.samples": "\n".join(sweep.data),
         "optsweep.target": "" if sweep.target is None else str(sweep.target),
         "optsweep.confirm_seeds": json.dumps(list(sweep.confirm_seeds)),
         "optsweep.looks": json.dumps(list(sweep.looks)),

@@ -11,28 +11,47 @@ from optsweep.training.stack import Stack
 
 
 def evaluate_splits(stack: Stack, dataset: Dataset) -> dict[str, Tensor]:
-    """Loss and accuracy, float64 `[K]`, on validation (where there is one) and test."""
+    """Loss and accuracy, float64 `[K]`, on validation and test, where there are such samples.
+
+    Of an unbalanced dataset the balanced accuracy too.
+    """
     metrics = {}
     for name, split in (("val", dataset.val), ("test", dataset.test)):
-        if split is not None:
-            metrics[f"{name}/loss"], metrics[f"{name}/accuracy"] = evaluate(stack, dataset, split)
+        if split is not None and len(split.labels):
+            loss, right = evaluate(stack, dataset, split)
+            metrics[f"{name}/loss"] = loss
+            metrics[f"{name}/accuracy"] = right.sum(dim=-1).double() / len(split.labels)
+            if dataset.unbalanced:
+                metrics[f"{name}/balanced_accuracy"] = balanced_accuracy(right, split.labels.cpu())
     return metrics
+
+
+def balanced_accuracy(right: Tensor, labels: Tensor) -> Tensor:
+    """The mean over classes of the share of a class's samples that is classified right.
+
+    `right` is bool `[K, N]`, `labels` are int64 `[N]`; the result is float64 `[K]`. A class without
+    samples does not count (Brodersen and others, 2010, "The balanced accuracy and its posterior
+    distribution").
+    """
+    sizes = torch.bincount(labels)
+    hits = torch.zeros(len(right), len(sizes), dtype=torch.float64)
+    hits.index_add_(1, labels, right.double())
+    return (hits[:, sizes > 0] / sizes[sizes > 0]).mean(dim=-1)
 
 
 @torch.inference_mode()
 def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
-    """The mean loss over a split's samples and the share classified right, float64 `[K]` each."""
+    """The mean loss over a split's samples, float64 `[K]`, and which are right, bool `[K, N]`."""
     stack.eval()
-    loss_sums, corrects = [], []
+    loss_sums, rights = [], []
     size = evaluation_batch(dataset)
     for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
         outputs = stack.model(dataset.scale(images))
         targets = labels.expand(outputs.shape[:-1])
         loss_sums.append(stack.loss(outputs, targets).sum(dim=-1).view(-1))
-        corrects.append((outputs.argmax(dim=-1) == targets).sum(dim=-1).view(-1))
-    count = len(split.labels)
-    loss = torch.stack(loss_sums).cpu().double().sum(dim=0) / count
-    return loss, torch.stack(corrects).cpu().double().sum(dim=0) / count
+        rights.append((outputs.argmax(dim=-1) == targets).view(-1, len(labels)))
+    loss = torch.stack(loss_sums).cpu().double().sum(dim=0) / len(split.labels)
+    return loss, torch.cat(rights, dim=-1).cpu()
 
 
 @torch.inference_mode()
@@ -40,6 +59,8 @@ def classified_right(stack: Stack, dataset: Dataset, split: Split) -> Tensor:
     """Which samples of a split each run has right, bool `[K, N]` on the CPU."""
     stack.eval()
     labels = split.labels.cpu()
+    if not len(labels):  # which not every model takes
+        return torch.zeros(len(stack.seeds), 0, dtype=torch.bool)
     return predict(stack.model, dataset, split).view(-1, len(labels)) == labels
 
 

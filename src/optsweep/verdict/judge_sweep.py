@@ -30,20 +30,24 @@ def judge(sweep: SweepRecord) -> Verdict:
     """The verdict on a sweep, whatever became of its runs."""
     found = candidates(sweep)
     splits = ranking_splits(each for one in found for each in one.configurations)
-    judged_on = _judging_split(sweep, splits)
+    names = {each.workload for each in found}
+    judged_on = {name: _judging_split(_runs(found, name), splits) for name in names}
     answer = judge_table(
         rows_of(sweep, found, judged_on),
         margin=sweep.margin,
-        lost={name: chance(_runs(found, name)) for name in {each.workload for each in found}},
+        lost={name: chance(_runs(found, name)) for name in names},
         looks=sweep.looks,
     )
-    workloads = [_details(sweep, workload, found) for workload in answer.workloads]
+    workloads = [
+        _details(sweep, workload, found, judged_on[workload.name]) for workload in answer.workloads
+    ]
+    overall = _judging_split(sweep.runs, splits)
     counts = [candidate.counts() for candidate in found]
     return Verdict(
         answer=answer,
         key=compared_key(sweep.grid, sweep.compare),
-        chosen_on=splits or [judged_on],
-        judged_on=judged_on,
+        chosen_on=splits or [overall],
+        judged_on=overall,
         seeds=distinct(run.swept.get("seed", run.params.get("seed", 0)) for run in sweep.runs),
         confirm_seeds=list(sweep.confirm_seeds),
         runs=len(sweep.runs),
@@ -64,13 +68,15 @@ def _runs(found: Sequence[Candidate], workload: str) -> list[RunRecord]:
     return [run for one in own for each in one.configurations for run in each.runs]
 
 
-def _judging_split(sweep: SweepRecord, splits: Sequence[str]) -> str:
+def _judging_split(runs: Sequence[RunRecord], splits: Sequence[str]) -> str:
     """Test where any run has it, as all do whose dataset has test data."""
-    tested = any("test/accuracy" in run.metrics for run in sweep.runs)
+    tested = any("test/accuracy" in run.metrics for run in runs)
     return "test" if tested or not splits else splits[0]
 
 
-def _details(sweep: SweepRecord, workload: Workload, found: Sequence[Candidate]) -> WorkloadDetails:
+def _details(
+    sweep: SweepRecord, workload: Workload, found: Sequence[Candidate], judged_on: str
+) -> WorkloadDetails:
     own = {each.name: each for each in found if each.workload == workload.name}
     apart = _tried_apart(sweep, list(own.values()))
     details = [_detail(sweep, own[each.name], each.chosen, apart) for each in workload.candidates]
@@ -79,6 +85,7 @@ def _details(sweep: SweepRecord, workload: Workload, found: Sequence[Candidate])
     return WorkloadDetails(
         name=workload.name,
         tuning="learning rate" if tuned == ["lr"] else "configuration",
+        judged_on=judged_on,
         runs=sum(each.runs for each in details),
         diverged=sum(each.diverged for each in details),
         failed=sum(each.failed for each in details),

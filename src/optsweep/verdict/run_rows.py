@@ -11,8 +11,10 @@ from optsweep.verdict.candidates import Candidate, tuned_keys
 from optsweep.verdict.scores.rows import Row, Status
 
 
-def rows_of(sweep: SweepRecord, found: Sequence[Candidate], judged_on: str) -> list[Row]:
-    """One row a run: chosen by the accuracy that ranks, judged by that on `judged_on`.
+def rows_of(
+    sweep: SweepRecord, found: Sequence[Candidate], judged_on: Mapping[str, str]
+) -> list[Row]:
+    """One row a run: chosen by the accuracy that ranks, judged by that on the workload's split.
 
     Left out are runs that never ended, killed or not started, as they say nothing of a candidate;
     and of runs at one seed all but one. Runs that confirm are in the order of their seeds.
@@ -23,7 +25,7 @@ def rows_of(sweep: SweepRecord, found: Sequence[Candidate], judged_on: str) -> l
         for text, configuration in by_text(sweep, candidate).items():
             runs = sorted(_once(configuration), key=lambda run: fresh.get(seed_of(run), -1))
             for run in runs:
-                status, score = _ending(run, f"{judged_on}/accuracy")
+                status, score = _ending(run, f"{judged_on[candidate.workload]}/accuracy")
                 rows.append(
                     Row(
                         candidate=candidate.name,

@@ -6,6 +6,7 @@ Differences are in points, hundredths of accuracy; scores are fractions of 1, as
 
 from collections.abc import Sequence
 
+from optsweep.records.run import NO_TEST
 from optsweep.records.values import SPLIT_NAMES, label
 from optsweep.verdict.boundaries import Boundary
 from optsweep.verdict.scores.answer import Candidate, Workload
@@ -63,7 +64,10 @@ def headline(verdict: Verdict) -> str:
 
 def answer_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) -> list[str]:
     """The answer for one workload, in three lines."""
-    return answer_lines(verdict.answer, workload, details.tuning) if workload.best else []
+    if not workload.best:
+        return []
+    samples = SPLIT_NAMES[details.judged_on]
+    return answer_lines(verdict.answer, workload, details.tuning, samples)
 
 
 def advice_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) -> list[str]:
@@ -73,6 +77,7 @@ def advice_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) ->
     return plain(
         [
             what_next(verdict.answer, workload, _CONFIRM) or _more_seeds(verdict, workload),
+            NO_TEST if details.judged_on == "val" else "",
             _edges(details, bool(verdict.search), bool(verdict.extended)),
             _unsound(details),
             _pruned(details),
@@ -89,7 +94,7 @@ def reasons_of(verdict: Verdict, workload: Workload, details: WorkloadDetails) -
         f"The grid was extended by {extended}." if extended else "",
         _stable(details),
         _target(verdict, details),
-        _method(verdict),
+        _method(verdict, details),
     ]
     return [*further_lines(verdict.answer, workload), *plain(rest)]
 
@@ -244,10 +249,12 @@ def _target(verdict: Verdict, details: WorkloadDetails) -> str:
     return f"{what}: {', '.join(parts)}." if parts else ""
 
 
-def _method(verdict: Verdict) -> str:
+def _method(verdict: Verdict, details: WorkloadDetails) -> str:
     """Which split did what."""
-    chosen, judged = _splits(verdict.chosen_on), SPLIT_NAMES[verdict.judged_on]
-    if verdict.judged_on in verdict.chosen_on:
+    chosen, judged = _splits(verdict.chosen_on), SPLIT_NAMES[details.judged_on]
+    if details.judged_on == "val":
+        return "Chosen and judged on validation alike: the scores flatter."
+    if details.judged_on in verdict.chosen_on:
         return f"Chosen and judged on {judged} alike, as val_fraction=0: the scores flatter."
     return f"Chosen on {chosen}, judged on {judged}."
 

@@ -40,11 +40,13 @@ class WorkloadDetails:
 
     `candidates` are in the order of the answer, the best score first; `fastest` are they by their
     time to the target. `tuning` says what was tried for each: learning rates alone, or
-    configurations. The counts are those of all candidates together.
+    configurations. `judged_on` names its split ("val" where it has no test data). The counts are
+    those of all candidates together.
     """
 
     name: str
     tuning: str
+    judged_on: str
     runs: int
     diverged: int
     failed: int

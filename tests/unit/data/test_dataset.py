@@ -17,7 +17,7 @@ from optsweep.data.dataset import Dataset
 from optsweep.data.splits import Split
 from optsweep.errors import DatasetError, SettingsError
 from support.config import composed
-from support.pictures import make_cifar10, pictures
+from support.pictures import make_cifar10, picture, pictures
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +247,38 @@ def test_a_folder_of_pictures_is_a_dataset(tmp_path: Path) -> None:
     assert data.val is not None and data.input_shape == (3, 12, 12)
     assert [len(part.labels) for part in (data.train, data.val, data.test)] == [14, 2, 4]
     assert data.classes == ("cat", "dog") and data.peak == 255
+
+
+def test_a_validation_part_is_the_validation_split(tmp_path: Path) -> None:
+    for part, count in (("train", 10), ("val", 4)):
+        pictures(tmp_path / "pets" / part, count)
+    of = ("dataset=image_folder", f"dataset.path={tmp_path / 'pets'}", "dataset.size=4")
+    data = load(tmp_path, *of, "dataset.limit=6", "dataset.resize=8", "dataset.normalize=true")
+    assert data.val is not None and data.judging is data.val
+    assert [len(part.labels) for part in (data.train, data.val, data.test)] == [6, 8, 0]
+    assert data.val.images.shape == (8, 3, 8, 8) and data.test.images.shape == (0, 3, 8, 8)
+    assert dataset.description(data) == "image_folder pets: 2 classes, 6 train, 8 val, 8x8 RGB"
+    with pytest.raises(SettingsError, match=r"val_fraction=0\.2: .* type val_fraction=0\.1"):
+        load(tmp_path, *of, "val_fraction=0.2")
+    with pytest.raises(SettingsError, match=r"val_fraction=0: the dataset has a validation part"):
+        load(tmp_path, *of, "val_fraction=0")
+
+
+def test_the_share_that_nobody_asked_for_is_that_of_the_configuration() -> None:
+    assert composed().val_fraction == dataset._VAL_FRACTION
+
+
+@pytest.mark.parametrize(
+    ("cats", "dogs", "is_unbalanced"), [(4, 4, False), (8, 4, False), (9, 4, True)]
+)
+def test_a_dataset_is_unbalanced_where_a_class_has_more_than_twice_the_pictures_of_another(
+    cats: int, dogs: int, is_unbalanced: bool, tmp_path: Path
+) -> None:
+    for name, count in (("cat", cats), ("dog", dogs)):
+        for number in range(count):
+            picture(tmp_path / "pets" / name / f"{number}.png")
+    data = load(tmp_path, "dataset=image_folder", f"dataset.path={tmp_path / 'pets'}")
+    assert data.unbalanced == is_unbalanced
 
 
 def test_cifar10_trains_on_its_test_pictures_where_the_preset_asks_for_it(

@@ -1,11 +1,14 @@
 """The sentence, and the table on terminals of several widths."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from optsweep.records.run import SweepRecord
+from optsweep.report.page import page
+from optsweep.report.table_csv import table_csv
 from optsweep.report.terminal_table import counts, score, sentence, terminal_table
 from optsweep.verdict.ranking import best_run, ranked_configurations
 from support.records import (
@@ -196,3 +199,16 @@ def test_what_was_confirmed_is_ranked_by_the_seeds_that_chose() -> None:
     assert [e.name for e in ranked_configurations(record.runs, record.confirm_seeds)] == order
     assert sentence(record).startswith("Best of 12 configurations by the seeds that chose: adam ")
     assert "ranked by the seeds that chose" in "\n".join(shown(record, 120))
+
+
+def test_balanced_accuracy_stands_beside_accuracy_where_there_is_any() -> None:
+    for run in (unbalanced := deepcopy(FOUR)).runs:
+        run.metrics |= {f"{split}/balanced_accuracy": 0.25 for split in ("val", "test")}
+    assert "validation balanced accuracy 0.2500, test accuracy" in sentence(unbalanced)
+    assert "test balanced accuracy 0.2500" in sentence(unbalanced)
+    assert "bal." in "\n".join(shown(unbalanced, 120)) and "0.2500" in shown(unbalanced, 120)[3]
+    assert "bal." not in "\n".join(shown(FOUR, 120))
+    assert "val/balanced_accuracy" in table_csv(unbalanced.runs)
+    assert "balanced" not in table_csv(FOUR.runs)
+    assert '<th scope="col" class="number">balanced accuracy</th>' in page(unbalanced)
+    assert "balanced" not in page(FOUR)

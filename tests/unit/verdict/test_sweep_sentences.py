@@ -1,10 +1,11 @@
 """A verdict reads as a person would say it, and MLflow holds the same."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from optsweep.records.run import SweepRecord
+from optsweep.records.run import NO_TEST, SweepRecord
 from optsweep.records.values import label, points
 from optsweep.tracking.verdict_tags import best_tags, metrics, tags
 from optsweep.verdict.candidates import best_runs
@@ -202,3 +203,38 @@ def test_a_best_near_the_end_of_an_interval_is_named_with_a_wider_one() -> None:
     (line,) = [line for line in said(narrow) if "Near the end" in line]
     assert f"lr={label(rate)} (the high end of interval(" in line
     assert f"Type lr=interval({rate / 50:g},{float(f'{rate * 1.01:g}') * 10:g})" in line
+
+
+def without_test(record: SweepRecord) -> SweepRecord:
+    """The same sweep on data without a test part."""
+    runs = [
+        replace(
+            run,
+            correct=None,
+            metrics={name: v for name, v in run.metrics.items() if not name.startswith("test/")},
+            history={name: v for name, v in run.history.items() if not name.startswith("test/")},
+        )
+        for run in record.runs
+    ]
+    return replace(record, runs=runs)
+
+
+def test_without_test_data_nothing_is_claimed_of_it() -> None:
+    for record in (CLEAR, CLOSE, OPEN, FOUR, confirmed(SIXTY), DATASETS):
+        verdict = judge(without_test(record))
+        lines = few_sentences(verdict)
+        assert verdict.judged_on == "val"
+        assert sum(NO_TEST in line for line in lines) == len(verdict.parts)
+        claimed = [line for line in lines if re.search("test (data|samples|acc)|on test", line)]
+        assert all(NO_TEST in line for line in claimed)
+
+
+def test_of_two_datasets_that_without_test_data_is_judged_by_validation_alone() -> None:
+    alone = {id(run) for run in DATASETS.runs if run.swept["dataset"] == "y"}
+    stripped = without_test(DATASETS).runs
+    runs = [b if id(a) in alone else a for a, b in zip(DATASETS.runs, stripped, strict=True)]
+    verdict = judge(replace(DATASETS, runs=runs))
+    judged = {details.name: details.judged_on for details in verdict.workloads}
+    assert sorted(judged.values()) == ["test", "test", "val"]
+    assert verdict.failed == judge(DATASETS).failed
+    assert all(workload.best for workload in verdict.answer.workloads)

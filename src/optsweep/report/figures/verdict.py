@@ -66,7 +66,7 @@ def picture(
     space = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
     wide = space * (0.5 if pairs else 1.0)
     tall = _ROW * rows
-    write_title(figure, f"Accuracy on {split_words([verdict.judged_on])} data, by candidate")
+    write_title(figure, f"Accuracy on {split_words([details.judged_on])} data, by candidate")
 
     def panel(from_left: float, labels: Sequence[str]) -> Axes:
         place = (from_left / _WIDTH, _BELOW / height, wide / _WIDTH, tall / height)
@@ -83,7 +83,7 @@ def picture(
     axes.set_xlabel("accuracy", fontsize=9)
     for row, each in enumerate(standings):
         ids = details.candidate(each.name).run_ids
-        _draw_score(axes, row, each, _scores(ids, f"{verdict.judged_on}/accuracy", sweep))
+        _draw_score(axes, row, each, _scores(ids, f"{details.judged_on}/accuracy", sweep))
     if pairs:
         axes = panel(left + wide + 0.75 + beside, versus)
         axes.set_xlabel("difference in points", fontsize=9)

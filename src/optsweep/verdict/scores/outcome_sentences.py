@@ -29,15 +29,18 @@ _NO_MORE = {
 }
 
 
-def answer_lines(answer: Answer, workload: Workload, tuning: str = "configuration") -> list[str]:
+def answer_lines(
+    answer: Answer, workload: Workload, tuning: str = "configuration", judged_on: str = "test"
+) -> list[str]:
     """The answer in three lines: which candidate, which configurations, how sure.
 
     Where candidates were given very different numbers of configurations or runs, a warning stands
-    before them. `tuning` is what a configuration is called: a learning rate, perhaps.
+    before them. `tuning` is what a configuration is called: a learning rate, perhaps. `judged_on`
+    is what the samples are called that judge.
     """
     if not workload.best:
         return ["No run finished: there is nothing to judge."]
-    said = _Words(answer, workload, tuning)
+    said = _Words(answer, workload, tuning, judged_on)
     return plain([said.unequal(), said.which(), said.configurations(), said.how_sure()])
 
 
@@ -62,11 +65,6 @@ def further_lines(answer: Answer, workload: Workload) -> list[str]:
 
 class _Words(Amounts):
     """The sentences about one workload."""
-
-    def __init__(self, answer: Answer, workload: Workload, tuning: str = "configuration") -> None:
-        super().__init__(answer, workload)
-        self.tuning = tuning
-        self.scored = [each for each in workload.candidates if each.score]
 
     def unequal(self) -> str:
         """A warning that stands first: some had far more chances than others."""
@@ -159,7 +157,8 @@ class _Words(Amounts):
         few, many = min(pair.seeds for pair in pairs), max(pair.seeds for pair in pairs)
         at = seed_count(many) if few == many else f"{few} to {seed_count(many)}"
         new = all(pair.samples for pair in pairs)
-        on = "on new test samples" if new else "on these test samples, not on new ones"
+        these = f"on these {self.judged_on} samples, not on new ones"
+        on = f"on new {self.judged_on} samples" if new else these
         family = f" for {self.answer.pairs:,} comparisons together" if self.answer.pairs > 1 else ""
         looks = f" in looks at {listed(list(map(str, self.answer.looks)))}"
         at += looks if self.answer.looks else ""

@@ -10,11 +10,23 @@ SURE = f"{100 * LEVEL:.0f} %"
 
 
 class Amounts:
-    """Differences between scores of one workload: points of accuracy, or the scores' own unit."""
+    """Differences between scores of one workload: points of accuracy, or the scores' own unit.
 
-    def __init__(self, answer: Answer, workload: Workload) -> None:
+    `tuning` is what a configuration is called, `judged_on` what the samples are called that judge.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        workload: Workload,
+        tuning: str = "configuration",
+        judged_on: str = "test",
+    ) -> None:
         self.answer = answer
         self.workload = workload
+        self.tuning = tuning
+        self.judged_on = judged_on
+        self.scored = [each for each in workload.candidates if each.score]
 
     def difference(self, value: float) -> str:
         """A difference without its unit."""
