@@ -15,10 +15,14 @@ from optsweep.records.search_intervals import drawn_with, read_interval
 from optsweep.records.values import is_number, label
 from optsweep.verdict.candidates import Candidate, neighbours
 
-# Numbers that a sweep may vary and nobody searches the best of.
-_NOT_SEARCHED = ("seed", "threads", "log_every", "checkpoint_every")
+# Numbers that a sweep may vary and nobody searches the best of: what changes no result, and
+# budgets, of which more is dearer and, as a rule, better.
+_NOT_SEARCHED = ("seed", "threads", "log_every", "checkpoint_every", "epochs", "patience")
 # Numbers that are shares, and have to stay below 1.
-_SHARES = ("val_fraction", "momentum", "dampening", "alpha", "dropout")
+_SHARES = (
+    *("val_fraction", "momentum", "dampening", "alpha", "rho", "beta1", "beta2"),
+    *("dropout", "label_smoothing", "pct_start", "factor"),
+)
 _NEAR = 0.05  # of an interval's width (by ratios, of its decades), that counts as its end
 _DIGITS = 10  # to which a step is rounded: 0.01 times 10.000000000000002 is 0.1
 
@@ -60,7 +64,7 @@ def boundaries(candidate: Candidate, search: Mapping[str, str] | None = None) ->
     """
     best, found = candidate.best, list[Boundary]()
     for key, value in best.swept.items() if best else ():
-        if best is None or not is_number(value) or key in _NOT_SEARCHED:
+        if best is None or not is_number(value) or not _is_searched(key):
             continue
         drawn = drawn_with((search or {}).get(key, ""), optimizer_of(best.runs[0]))
         if ends := read_interval(drawn):
@@ -72,6 +76,8 @@ def boundaries(candidate: Candidate, search: Mapping[str, str] | None = None) ->
         if len(tried) < 2 or value not in (tried[0], tried[-1]):
             continue
         side: Literal["low", "high"] = "low" if value == tried[0] else "high"
+        if value == 0:  # the end of what there is, as of a weight decay
+            continue
         beyond = next_value(key, tried, side)
         values = sorted([*tried, *([] if beyond is None else [beyond])])
         override = f"{key}={','.join(label(each, _DIGITS) for each in values)}"
@@ -84,22 +90,33 @@ def _near_end(
 ) -> list[Boundary]:
     """A best value within a twentieth of one end of an interval; a decade further is to be typed.
 
-    By differences, further is the interval's own width, and on the low side never beyond 0.
+    By differences, further is the interval's own width. Nothing beyond 0 is advised, nor 1 of a
+    share: an interval that ends there has no edge on that side.
     """
     low, high, log = ends
     first, at, last = map(log10, (low, value, high)) if log else (low, value, high)
     share = (at - first) / (last - first)
     if _NEAR <= share <= 1 - _NEAR:
         return []
-    width = high - low
+    whole, width = "int(" in drawn, high - low
     if share < _NEAR:
         side: Literal["low", "high"] = "low"
-        beyond = low / 10 if log else (low - width if low <= 0 else max(0.0, low - width))
-        wider = drawn.replace(f"({low:g},", f"({beyond:g},")
+        beyond = low / 10 if log or 0 < low <= width else low - width
+        beyond = max(beyond, 1.0 if whole and low > 0 else 0.0) if low >= 0 else beyond
+        wider = drawn.replace(f"({low:g},", f"({_end(beyond, whole)},")
     else:
         side, beyond = "high", high * 10 if log else high + width
-        wider = drawn.replace(f",{high:g})", f",{beyond:g})")
+        beyond = min(beyond, 0.0) if high <= 0 else beyond
+        beyond = min(beyond, (1 + high) / 2) if _is_share(key, [high]) else beyond
+        wider = drawn.replace(f",{high:g})", f",{_end(beyond, whole)})")
+    if wider == drawn:
+        return []
     return [Boundary(candidate, key, value, side, None, (), f"{key}={wider}", drawn)]
+
+
+def _end(value: float, whole: bool) -> str:
+    """The end of an interval, as it is typed."""
+    return f"{round(value) if whole else value:g}"
 
 
 def _choices(text: str) -> list[float]:
@@ -153,7 +170,7 @@ def next_value(key: str, values: Sequence[float], side: Literal["low", "high"]) 
 
     That is the ratio of the last two values; their difference where values are not all positive,
     or where three or more lie at equal distances. None where it would leave the key's range: whole
-    numbers stay above 0, positive numbers positive, and shares below 1.
+    numbers stay above 0, a grid on one side of 0 stays there, and shares stay below 1.
     """
     outer, inner = (values[-1], values[-2]) if side == "high" else (values[0], values[1])
     by_ratio = min(values) > 0 and (len(values) < 3 or not _is_even(values))
@@ -161,10 +178,22 @@ def next_value(key: str, values: Sequence[float], side: Literal["low", "high"]) 
     beyond: float = float(f"{given:.{_DIGITS}g}")
     if all(isinstance(value, int) for value in values):
         beyond = round(given)
-    share = key.rpartition(".")[2] in _SHARES and values[-1] < 1
-    if not isfinite(beyond) or beyond == outer or (share and beyond >= 1):
+    if not isfinite(beyond) or beyond == outer or (_is_share(key, values) and beyond >= 1):
         return None
-    return None if min(values) > 0 and beyond <= 0 else beyond
+    low, high = values[0], values[-1]
+    if (low > 0 >= beyond) or (low >= 0 > beyond) or (high <= 0 < beyond):
+        return None
+    return beyond
+
+
+def _is_searched(key: str) -> bool:
+    """Whether there is a best of this number, and not only more and less."""
+    return key not in _NOT_SEARCHED and not key.startswith("dataset.")
+
+
+def _is_share(key: str, values: Sequence[float]) -> bool:
+    """Whether these ascending values of `key` are shares of 1."""
+    return key.rpartition(".")[2] in _SHARES and values[-1] < 1
 
 
 def _is_even(values: Sequence[float]) -> bool:

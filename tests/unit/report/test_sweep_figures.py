@@ -265,6 +265,20 @@ def test_a_search_has_no_map_of_two_values() -> None:
     assert set(sweep_figures(SEARCH)) == {"learning_curves", "learning_rates"}
 
 
+@pytest.mark.parametrize("lowest", [0.0, 0.97, 1.0])
+def test_no_axis_of_accuracies_names_one_beyond_0_and_1(lowest: float) -> None:
+    record = sweep({"optimizer": ["sgd", "adam"], "lr": [0.1, 1.0], "seed": [0, 1]})
+    runs = {
+        place: replace(run, metrics=run.metrics | {"val/accuracy": (1.0, lowest)[place % 2]})
+        for place, run in enumerate(record.runs)
+    }
+    record = with_runs(record, runs)
+    rates, ranks = learning_rates(record, {"adam": ["0.1"]}).axes[0], ranking(record).axes[0]
+    bar = heat_map(record).axes[1]
+    for ticks in (rates.get_yticks(), ranks.get_xticks(), bar.get_yticks()):
+        assert len(ticks) and all(-1e-9 < tick < 1 + 1e-9 for tick in ticks)
+
+
 def test_rates_that_may_be_the_best_have_a_bar_at_the_foot() -> None:
     able = {"adam": ["0.001", "0.01"], "sgd": ["0.1"]}
     figure = learning_rates(SIXTY, able)

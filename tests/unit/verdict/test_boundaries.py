@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optsweep.config.overrides import changed
 from optsweep.errors import SettingsError
@@ -91,6 +93,9 @@ def test_several_swept_numbers_are_looked_at_each() -> None:
         ("optimizer.momentum", [0.5, 0.9], "low", 0.2777777778),
         ("val_fraction", [0.1, 0.2], "high", 0.4),
         ("lr", [1e307, 1e308], "high", None),
+        ("optimizer.weight_decay", [0, 1e-4], "low", None),
+        ("optimizer.beta2_decay", [-0.8, -0.2], "high", None),
+        ("schedule.pct_start", [0.3, 0.6], "high", None),
     ],
 )
 def test_a_step_is_the_grids_own(
@@ -99,6 +104,53 @@ def test_a_step_is_the_grids_own(
     found = next_value(key, values, side)
     assert found == expected
     assert type(found) is type(expected)
+
+
+grids = st.one_of(
+    st.lists(st.floats(1e-9, 1e6), min_size=2, max_size=5, unique=True),
+    st.lists(st.integers(0, 10**6), min_size=2, max_size=5, unique=True),
+    st.lists(st.floats(0, 0.999), min_size=2, max_size=5, unique=True),
+    st.lists(st.floats(-1, 0), min_size=2, max_size=5, unique=True),
+)
+KEYS = ("lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout", "epochs", "patience")
+
+
+@given(st.sampled_from(KEYS), grids, st.data())
+def test_no_step_leaves_the_side_of_0_or_a_share(
+    key: str, values: list[float], data: st.DataObject
+) -> None:
+    found = next_value(key, sorted(values), data.draw(st.sampled_from(["low", "high"])))
+    if found is None:
+        return
+    if min(values) > 0:
+        assert found > 0
+    if min(values) >= 0:
+        assert found >= 0
+    if max(values) <= 0:
+        assert found <= 0
+    if key in ("optimizer.momentum", "model.dropout") and max(values) < 1:
+        assert found < 1
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("epochs", (1, 2, 3)),
+        ("patience", (2, 4, 8)),
+        ("dataset.limit", (100, 200)),
+        ("dataset.resize", (8, 16)),
+        ("optimizer.weight_decay", (1e-3, 1e-4, 0.0)),
+    ],
+)
+def test_budgets_and_zero_are_no_edges(key: str, values: tuple[float, ...]) -> None:
+    rows: Scores = {
+        (value, lr): [(0.5 + place / 10 - abs(lr - 0.1),) * 2]
+        for place, value in enumerate(values)
+        for lr in (0.01, 0.1, 1.0)
+    }
+    record = scored(rows, key, "lr")
+    assert flagged(record) == []
+    assert not any("edge" in line for line in few_sentences(judge(record)))
 
 
 def test_no_more_steps_are_taken_than_asked_and_none_once_the_best_is_inside() -> None:
@@ -190,11 +242,18 @@ def test_runs_that_never_started_are_no_reason_to_continue() -> None:
     assert next_steps(none, none, 3) == []
 
 
-def searched(best: float, text: str) -> list[tuple[str, str]]:
+def searched(best: float, text: str, key: str = "lr") -> list[tuple[str, str]]:
     """The side and the override of what is flagged where a search's best lies there."""
-    record = scored({(best,): [(0.9, 0.9)], (best * 1.1,): [(0.8, 0.8)]}, "lr")
+    record = scored({(best,): [(0.9, 0.9)], (best * 1.1,): [(0.8, 0.8)]}, key)
     (candidate,) = candidates(record)
-    return [(edge.side, edge.override) for edge in boundaries(candidate, {"lr": text})]
+    return [(edge.side, edge.override) for edge in boundaries(candidate, {key: text})]
+
+
+def test_a_search_of_a_share_is_advised_to_stay_below_1() -> None:
+    high = "optimizer.momentum=interval(0,0.95)"
+    assert searched(0.9, "interval(0,0.9)", "optimizer.momentum") == [("high", high)]
+    high = "optimizer.eps=interval(0,1.8)"
+    assert searched(0.9, "interval(0,0.9)", "optimizer.eps") == [("high", high)]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +268,10 @@ def searched(best: float, text: str) -> list[tuple[str, str]]:
         (1.001, "tag(linear,interval(1,1.1))", [("low", "lr=tag(linear,interval(0.9,1.1))")]),
         (0.1, "1e-3,1e-2,1e-1", [("high", "lr=0.001,0.01,0.1,1")]),
         (0.01, "1e-3,1e-2,1e-1", []),
+        (0.01, "interval(0,1)", []),
+        (0.101, "interval(0.1,0.9)", [("low", "lr=interval(0.01,0.9)")]),
+        (1, "int(interval(1,100))", []),
+        (2, "int(interval(2,9))", [("low", "lr=int(interval(1,9))")]),
     ],
 )
 def test_of_a_search_the_ends_of_what_was_searched_count(

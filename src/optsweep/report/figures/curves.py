@@ -37,6 +37,7 @@ from optsweep.report.figures.style import (
     write_key,
     write_title,
 )
+from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.ranking import ranked_runs
 
 METRICS = ("loss", "accuracy")
@@ -199,7 +200,8 @@ def _scale(
     else:
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
         axes.set_ylim(low - margin, high + margin)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        locator = AccuracyLocator if metric == "accuracy" else MaxNLocator
+        axes.yaxis.set_major_locator(locator(nbins=5))
         axes.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from optsweep.records.grouping import Configuration, optimizer_of
 from optsweep.records.run import SweepRecord
@@ -21,6 +21,7 @@ from optsweep.records.values import is_number, label
 from optsweep.report.figures.best_rates import draw_best_rates
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, space_apart, width_of
 from optsweep.report.figures.style import DIVERGED, MANY, PALETTE, quieten, split_words, write_title
+from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 _MOST_LINES = 2 * len(PALETTE)
@@ -94,14 +95,12 @@ def learning_rates(
     write_title(figure, _heading(sweep, lines, configurations))
     bottom = (0.55 + strip) / height
     axes = figure.add_axes((_LEFT / _WIDTH, bottom, _PLOT / _WIDTH, _TALL / height))
+    draw = _scatter if sweep.search else _draw
     for line in lines:
-        if sweep.search:
-            _scatter(axes, line)
-        else:
-            _draw(axes, line)
+        draw(axes, line)
     _scale(axes, [configuration.swept["lr"] for configuration in configurations])
     if any(not isnan(line.peak[0]) for line in lines):
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.yaxis.set_major_locator(AccuracyLocator(nbins=6))
     else:
         axes.set_yticks([])
         style: dict[str, Any] = {"ha": "center", "color": "0.35", "transform": axes.transAxes}

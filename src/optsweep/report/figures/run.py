@@ -32,6 +32,7 @@ from optsweep.report.figures.drawing import (
     width_of,
 )
 from optsweep.report.figures.style import PALETTE
+from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.system import files
 
 Images = NDArray[np.uint8]
@@ -40,8 +41,8 @@ Labels = NDArray[np.integer[Any]]
 _SPLITS = dict(zip(("train", "val", "test"), PALETTE, strict=False))
 _WRONG, _QUIET = "#D55E00", "0.45"
 
-_SIDE, _GAP = 1.05, 0.1  # a picture of a grid and the space beside it, in inches
-_LINE = 11  # points from one line of a caption to the next
+# A picture of a grid and the space beside it, in inches; from one line of a caption to the next.
+_SIDE, _GAP, _LINE = 1.05, 0.1, 11
 
 
 def sample_grid(
@@ -120,6 +121,8 @@ def learning_curves(
         _style_panel(axes, metric, epochs.min(), epochs.max())
         if curves:
             _draw_curves(axes, curves, colours)
+            if metric == "accuracy":
+                axes.yaxis.set_major_locator(AccuracyLocator("auto", steps=[1, 2, 2.5, 5, 10]))
             _fit_height(axes, may_be_logarithmic=metric == "loss")
             _label_ends(axes, curves, colours)
         else:
@@ -181,8 +184,7 @@ def _indices(labels: Labels, classes: Sequence[str]) -> NDArray[np.int64]:
 
 def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[Figure, list[Axes]]:
     """A figure of all images, each with space for a caption of so many lines above it."""
-    rows = max(1, ceil(len(images) / 8))
-    columns = max(1, ceil(len(images) / rows))
+    columns = max(1, ceil(len(images) / (rows := max(1, ceil(len(images) / 8)))))
     tall = _SIDE * float(np.clip(images.shape[2] / images.shape[3], 0.25, 4))
     row = tall + 0.15 + lines * _LINE / INCH
     top = 0.3 if heading else 0
@@ -257,8 +259,7 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
     depths = {split: 1 - float(to_axes.transform(end)[1]) for split, end in ends.items()}
     downwards = sorted(depths, key=depths.__getitem__)
     space = axes.bbox.height / axes.figure.dpi * INCH
-    line = min(12, space / len(curves))
-    size = 0.75 * line
+    line, size = min(12, space / len(curves)), 0.75 * min(12, space / len(curves))
     places = space_apart([depths[split] for split in downwards], line / space)
     for split, place in zip(downwards, places, strict=True):
         value, colour = f" {curves[split][-1, 1]:.3g}", colours[split]

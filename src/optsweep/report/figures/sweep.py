@@ -14,14 +14,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from optsweep.records.grouping import Configuration
 from optsweep.records.run import SweepRecord
 from optsweep.records.search_intervals import read_interval
 from optsweep.records.values import ascending, identity, is_number, label, named
 from optsweep.report.figures.curves import learning_curves
-from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
+from optsweep.report.figures.drawing import (
+    INCH,
+    PLAIN,
+    fitted,
+    new_figure,
+    width_of,
+)
 from optsweep.report.figures.learning_rates import accuracy, learning_rates
 from optsweep.report.figures.style import (
     DIVERGED,
@@ -31,6 +36,7 @@ from optsweep.report.figures.style import (
     title,
     write_title,
 )
+from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
 # Each picture's title and what there is to see in it.
@@ -136,9 +142,9 @@ def heat_map(sweep: SweepRecord) -> Figure:
     image = axes.imshow(values, cmap=shades, aspect="auto", interpolation="nearest")
     if not np.isnan(values).all():
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        image.set_clim(low - 0.08 * (high - low), high)  # the map begins with white
+        image.set_clim(max(0.0, low - 0.08 * (high - low)), high)  # the map begins with white
         figure.colorbar(image, cax=bar)
-        bar.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        bar.yaxis.set_major_locator(AccuracyLocator(nbins=5))
         bar.tick_params(labelsize=9, length=0)
         bar.spines[:].set_visible(False)
     else:
@@ -255,6 +261,7 @@ def ranking(sweep: SweepRecord) -> Figure:
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_yticks(range(len(shown)), names, fontsize=9, **PLAIN)
     axes.set_xlabel("accuracy", fontsize=9)
+    axes.xaxis.set_major_locator(AccuracyLocator("auto", steps=[1, 2, 2.5, 5, 10]))
     axes.tick_params(labelsize=9, color="0.7")
     axes.tick_params(axis="y", length=0)
     quieten(axes)

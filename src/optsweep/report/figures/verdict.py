@@ -15,8 +15,15 @@ from matplotlib.ticker import MaxNLocator
 
 from optsweep.records.run import SweepRecord
 from optsweep.records.values import points
-from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
+from optsweep.report.figures.drawing import (
+    INCH,
+    PLAIN,
+    fitted,
+    new_figure,
+    width_of,
+)
 from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
+from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.scores.answer import Candidate, Comparison, Workload
 from optsweep.verdict.sweep_sentences import at
 from optsweep.verdict.verdict import Verdict, WorkloadDetails
@@ -81,6 +88,7 @@ def picture(
 
     axes = panel(left, names)
     axes.set_xlabel("accuracy", fontsize=9)
+    axes.xaxis.set_major_locator(AccuracyLocator(nbins=5))
     for row, each in enumerate(standings):
         ids = details.candidate(each.name).run_ids
         _draw_score(axes, row, each, _scores(ids, f"{details.judged_on}/accuracy", sweep))

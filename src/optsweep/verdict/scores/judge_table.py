@@ -211,10 +211,23 @@ def _workload(
         name=name,
         best=best,
         candidates=candidates,
-        comparisons=comparisons,
+        comparisons=[_within(each) for each in comparisons] if scale.is_share else comparisons,
         lost_counts_as=scale.lost_score,
         is_share=scale.is_share,
     )
+
+
+def _within(comparison: Comparison) -> Comparison:
+    """The comparison of two shares, whose difference lies within [-1, 1]."""
+
+    def clipped(end: float | None) -> float | None:
+        return None if end is None else min(max(end, -1.0), 1.0)
+
+    these = comparison.these_samples
+    if these:
+        these = replace(these, low=clipped(these.low), high=clipped(these.high))
+    low, high = clipped(comparison.low), clipped(comparison.high)
+    return replace(comparison, low=low, high=high, these_samples=these)
 
 
 def _candidate(entrant: Entrant, scale: Scale) -> Candidate:
