@@ -4,6 +4,7 @@ MLflow tries again for minutes before it says that a store cannot be used. So an
 here first, for a bounded time.
 """
 
+import base64
 import http.client
 import re
 import shutil
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
@@ -116,7 +118,7 @@ def _refuse_unwritable(path: Path) -> None:
 
 def _refuse_silent_server(uri: str) -> None:
     def ask() -> None:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeouts.PATIENCE).close()
+        urllib.request.urlopen(_health(uri), timeout=timeouts.PATIENCE).close()
 
     try:
         bounded(timeouts.PATIENCE, ask)
@@ -127,6 +129,17 @@ def _refuse_silent_server(uri: str) -> None:
         raise _silent(uri, f"what it says is not HTTP: {type(error).__name__}") from error
     except (OSError, ValueError, Overdue) as error:
         raise _silent(uri, getattr(error, "reason", error)) from error
+
+
+def _health(uri: str) -> urllib.request.Request:
+    """The question whether a server answers; urllib takes no account in an address."""
+    parts = urlsplit(uri)
+    account, _, host = parts.netloc.rpartition("@")
+    asked = urllib.request.Request(f"{parts._replace(netloc=host).geturl().rstrip('/')}/health")
+    if account:
+        encoded = base64.b64encode(unquote(account).encode()).decode()
+        asked.add_header("Authorization", f"Basic {encoded}")
+    return asked
 
 
 def _refuse_silent_database(uri: str) -> None:
