@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optsweep.config.overrides import changed
@@ -115,6 +115,7 @@ grids = st.one_of(
 KEYS = ("lr", "optimizer.weight_decay", "optimizer.momentum", "model.dropout", "epochs", "patience")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KEYS), grids, st.data())
 def test_no_step_leaves_the_side_of_0_or_a_share(
     key: str, values: list[float], data: st.DataObject
