@@ -22,7 +22,7 @@ class Fragile(torch.nn.Module):
         self.fate, self.batches, self.once = fate, 0, once
 
     def forward(self, images):
-        if self.training:
+        if self.training and len(images) > 2:  # not when it is tried
             self.batches += 1
             if self.batches == 25 and self.is_the_one():
                 self.meet()

@@ -33,7 +33,7 @@ class Waiting(torch.nn.Module):
         self.gate = pathlib.Path(gate)
 
     def forward(self, images):
-        while self.training and not self.gate.exists():
+        while self.training and len(images) > 2 and not self.gate.exists():
             self.gate.with_suffix(".waits").touch()
             time.sleep(0.05)
         return self.linear(images.flatten(1))

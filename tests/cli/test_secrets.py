@@ -37,7 +37,7 @@ class Loud(torch.nn.Module):
         self.address, self.fails = address, fails
 
     def forward(self, images):
-        if self.training and self.fails:
+        if self.training and self.fails and len(images) > 2:
             logging.getLogger("mine").warning("no answer from %s", self.address)
             raise RuntimeError(f"no answer from {self.address}")
         return self.linear(images.flatten(1))

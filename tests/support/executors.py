@@ -28,7 +28,7 @@ class Fated(torch.nn.Module):
         self.attempt = uuid.uuid4().hex  # a process may carry several runs out
 
     def forward(self, images):
-        if self.training:
+        if self.training and len(images) > 2:  # not when it is tried
             self.batches += 1
             with open(self.marks / f"{self.fate}-{self.attempt}", "a") as file:
                 file.write(".")

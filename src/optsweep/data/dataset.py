@@ -20,9 +20,9 @@ from optsweep.config.settings import Option, Settings
 from optsweep.data.augmentation import VIEWS, check_augment, seen
 from optsweep.data.builtin import Source, torchvision_source
 from optsweep.data.cache import cached
-from optsweep.data.source import skipped_words
+from optsweep.data.source import check_source, skipped_words
 from optsweep.data.splits import Split, hold_out, stratified
-from optsweep.errors import SettingsError
+from optsweep.errors import DatasetError, SettingsError
 
 # Arguments of every dataset option, used here and in the training loop; the rest is the source's.
 _COMMON = ("shuffle", "limit", "resize", "normalize", "augment")
@@ -184,8 +184,13 @@ def _read(option: Option, settings: Settings) -> Source:
     if not isinstance(source, Source):
         raise SettingsError(
             f"dataset={option.name}: {option.target} must return an optsweep.data.Source "
-            f"or be one of torchvision's dataset classes, not a {type(source).__name__}"
+            f"or be one of torchvision's dataset classes, not a {type(source).__name__}; end it "
+            "with return make_source(train, test, classes) of optsweep.data"
         )
+    try:
+        check_source(source)
+    except DatasetError as error:
+        raise DatasetError(f"dataset={option.name}: {option.target} returns {error}") from error
     return source
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
 
-from optsweep.config.instantiate import check_arguments, resolve
+from optsweep.config.instantiate import check_fits, contract, resolve
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
 from optsweep.models.build import gives
-from optsweep.system.exceptions import first_line
+from optsweep.system.exceptions import reason
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,7 +28,12 @@ def build_loss(settings: Settings, classes: int | None = None) -> Loss:
             it takes probabilities where the model gives logits, or the other way round.
     """
     target = resolve("loss", settings.loss)
-    check_arguments("loss", settings.loss, target)
+    if isinstance(target, type):
+        raise SettingsError(
+            f"loss={settings.loss.name}: {settings.loss.target} is a class; needed is "
+            f"{contract('loss')}, such as torch.nn.functional.cross_entropy with reduction: none"
+        )
+    check_fits("loss", settings.loss, target, None, None)
     has, wants = gives(settings.model), getattr(target, "takes", "logits")
     if wants not in (has, "anything"):
         fitting = "scratch_cross_entropy" if has == "probabilities" else "cross_entropy, nll"
@@ -43,16 +48,47 @@ def build_loss(settings: Settings, classes: int | None = None) -> Loss:
 
 
 def _try(loss: Loss, option: Option, classes: int) -> None:
-    outputs, labels = torch.full((2, classes), 1 / classes), torch.tensor([0, classes - 1])
+    """Tries the loss on two samples whose outputs are alike for all classes."""
+    outputs = torch.full((2, classes), 1 / classes, requires_grad=True)
+    name = f"loss={option.name}: {option.target}"
     try:
-        shape = tuple(loss(outputs, labels).shape)
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        reason = first_line(error)
-        raise SettingsError(f"loss={option.name}: {option.target} fails ({reason})") from error
-    if shape != (2,):
+        losses = loss(outputs, torch.tensor([0, classes - 1]))
+    except Exception as error:  # whatever a loss of somebody's own raises
+        why = reason(error)
+        raise SettingsError(f"{name} fails ({why}); needed is {contract('loss')}") from error
+    if not isinstance(losses, Tensor):
         raise SettingsError(
-            f"loss={option.name}: {option.target} gives {list(shape)} for 2 samples; needed is "
+            f"{name} gives a {type(losses).__name__} for 2 samples; needed is a tensor [2], one "
+            "loss for each sample"
+        )
+    if tuple(losses.shape) != (2,):
+        raise SettingsError(
+            f"{name} gives {list(losses.shape)} for 2 samples; needed is "
             "[2], one loss for each sample (torch's own functions: reduction: none)"
+        )
+    if not losses.isfinite().all():
+        raise SettingsError(
+            f"{name} gives {losses.tolist()} where all outputs are {1 / classes:g}; needed are "
+            "finite losses"
+        )
+    _check_gradient(losses, outputs, name)
+
+
+def _check_gradient(losses: Tensor, outputs: Tensor, name: str) -> None:
+    """Refuses a loss from which no gradient leads back to the outputs.
+
+    Raises:
+        SettingsError: torch cannot differentiate it, or it does not depend on the outputs.
+    """
+    try:
+        losses.sum().backward()
+        why = "it does not depend on the outputs"
+    except RuntimeError as error:
+        why = reason(error)
+    if outputs.grad is None:
+        raise SettingsError(
+            f"{name} gives no gradient ({why}); needed is a loss in torch's own operations on the "
+            "outputs, without detach(), item() or numpy()"
         )
 
 

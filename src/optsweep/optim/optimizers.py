@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
-from optsweep.config.instantiate import accepts, call, resolve
+from optsweep.config.instantiate import accepts, call, contract, resolve
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError
 from optsweep.optim.flat_buffer import flatten, pays
@@ -157,9 +157,13 @@ def _over(group: str, option: Option, device: torch.device, parameters: list[Any
     optimizer = call(group, option, target, parameters, **forms)
     if not isinstance(optimizer, Optimizer):
         raise SettingsError(
-            f"{group}={option.name}: {option.target} must be a torch.optim.Optimizer"
+            f"{group}={option.name}: {option.target} must be a torch.optim.Optimizer, not a "
+            f"{type(optimizer).__name__}; needed is {contract(group)}"
         )
-    if any(p.default is p.empty for p in inspect.signature(optimizer.step).parameters.values()):
+    if any(
+        p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        for p in inspect.signature(optimizer.step).parameters.values()
+    ):
         raise SettingsError(
             f"{group}={option.name}: {option.target} evaluates the loss by itself, several times a "
             "step; one that takes a step from a gradient is needed"

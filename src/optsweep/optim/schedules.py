@@ -3,6 +3,7 @@
 OneCycleLR and CyclicLR count batches; every other schedule of torch counts epochs.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from optsweep.config.instantiate import accepts, call, resolve
+from optsweep.config.instantiate import accepts, call, contract, resolve
 from optsweep.config.settings import Settings
-from optsweep.errors import SettingsError
+from optsweep.errors import OptsweepError, SettingsError
 from optsweep.optim.routing import Routed
-from optsweep.system.exceptions import first_line
+from optsweep.system.exceptions import reason
 
 _BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 _BY_METRIC = (lr_scheduler.ReduceLROnPlateau,)
@@ -79,7 +80,8 @@ def build_schedule(settings: Settings, optimizer: Optimizer, steps_per_epoch: in
     if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, _BY_METRIC):
         raise SettingsError(
             f"schedule={settings.schedule.name}: {settings.schedule.target} must be one of "
-            "torch.optim.lr_scheduler's classes, and one that is stepped without a metric"
+            "torch.optim.lr_scheduler's classes, and one that is stepped without a metric; needed "
+            f"is {contract('schedule')}"
         )
     by_batch = isinstance(scheduler, _BY_BATCH)
     if isinstance(optimizer, Routed):
@@ -99,11 +101,27 @@ def check_schedule(settings: Settings, optimizer: Optimizer) -> None:
     try:
         with warnings.catch_warnings():  # torch's, that no weights are moved
             warnings.simplefilter("ignore")
-            for _ in range(min(settings.epochs, 1000)):
+            for epoch in range(min(settings.epochs, 1000)):
                 schedule.scheduler.step()
+                _check_rates(settings, optimizer, epoch + 1)
+    except OptsweepError:
+        raise
     except Exception as error:  # whatever a schedule of somebody's own raises
         names = f"optimizer={settings.optimizer.name} schedule={settings.schedule.name}"
-        reason = " ".join(first_line(error).split())
         raise SettingsError(
-            f"{names} cannot be stepped over {settings.epochs} epochs: {reason}"
+            f"{names} cannot be stepped over {settings.epochs} epochs: {reason(error)}"
         ) from error
+
+
+def _check_rates(settings: Settings, optimizer: Optimizer, epoch: int) -> None:
+    """Refuses a learning rate that is no number.
+
+    Raises:
+        SettingsError: the schedule gives one.
+    """
+    for group in optimizer.param_groups:
+        if not math.isfinite(rate := group["lr"]):
+            raise SettingsError(
+                f"schedule={settings.schedule.name} gives the learning rate {rate} after epoch "
+                f"{epoch}; needed is a finite number"
+            )

@@ -21,7 +21,7 @@ from optsweep.optim.flat_buffer import load_state
 from optsweep.optim.optimizers import build_optimizer
 from optsweep.optim.routing import Routed, parts_of, set_mode
 from optsweep.optim.torch_internals import is_torchs
-from optsweep.system.exceptions import first_line
+from optsweep.system.exceptions import reason
 
 # Steps before and after a state is saved: what is done every tenth step comes in both.
 _STEPS = 12
@@ -101,8 +101,7 @@ def _check_resuming(settings: Settings, optimizer: Optimizer, model: nn.Module) 
 
 
 def _refused(settings: Settings, what: str, error: Exception) -> SettingsError:
-    reason = " ".join(first_line(error).split())
-    return SettingsError(f"optimizer={settings.optimizer.name} {what}: {reason}")
+    return SettingsError(f"optimizer={settings.optimizer.name} {what}: {reason(error)}")
 
 
 @contextmanager

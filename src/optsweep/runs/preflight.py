@@ -14,6 +14,7 @@ from optsweep.config.settings import Settings
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.models.build import build_model, weigh
 from optsweep.models.losses import build_loss
+from optsweep.models.trial_batch import check_gradients
 from optsweep.optim.optimizers import build_optimizer, takes_flat
 from optsweep.optim.schedules import check_schedule
 from optsweep.optim.trial_step import check_steps, why_not_stackable
@@ -44,12 +45,30 @@ def _try_once(settings: Settings, data: Dataset) -> None:
     for part, attempt in (
         ((settings.model, shape), lambda: build_model(settings, shape[1], shape[2])),
         ((settings.model.target, settings.loss, shape[2]), lambda: build_loss(settings, shape[2])),
+        (
+            (settings.model, settings.loss, shape, _few(settings, data)),
+            lambda: _try_batch(settings, data),
+        ),
         ((moves, settings.model, shape), lambda: _try_optimizer(settings, data)),
         ((_but_for_rates(settings), settings.model, shape), lambda: _try_steps(settings, data)),
     ):
         if (key := repr(part)) not in _tried:
             attempt()
             _tried.add(key)
+
+
+def _few(settings: Settings, data: Dataset) -> int:
+    """Samples that a batch is tried with: two, or one where a run's batches have no more."""
+    return min(2, settings.batch_size, len(data.train.labels))
+
+
+def _try_batch(settings: Settings, data: Dataset) -> None:
+    model = build_model(settings, data.input_shape, len(data.classes))
+    images = data.scale(data.train.take(torch.arange(_few(settings, data))))
+    labels = data.train.labels[: len(images)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        check_gradients(settings, model, build_loss(settings), images, labels)
 
 
 def _probe(settings: Settings, data: Dataset) -> torch.nn.Module:

@@ -401,7 +401,7 @@ def nothing(params: Iterable[Tensor]) -> None:
         ("test_optimizers.nothing", {}, "must be a torch.optim.Optimizer"),
         ("torch.optim.LBFGS", {"lr": 0.1}, "evaluates the loss by itself"),
         ("torch.optim.SparseAdam", {"lr": 0.1, "rate": 1}, "takes no such argument"),
-        ("test_optimizers.Directed", {}, "missing 1 required positional argument: 'lr'"),
+        ("test_optimizers.Directed", {}, "missing a required argument: 'lr'"),
     ],
 )
 def test_an_optimizer_that_cannot_be_built_is_refused(

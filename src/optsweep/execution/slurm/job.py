@@ -33,11 +33,13 @@ class SlurmTask:
 
     def __init__(self, launch: SlurmLaunch) -> None:
         self._timeout = launch.timeout
+        self._path = sys.path[:]  # a user's own modules are looked for where they were found here
 
     def __call__(self, task: Task) -> list[RunRecord] | StackFailed:
         """Returns the task's records; a stack's failure is returned too, for the launcher."""
         import submitit
 
+        sys.path.extend(entry for entry in self._path if entry not in sys.path)
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
             task = resumed(task)
         log_to_output()
