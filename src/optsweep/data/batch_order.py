@@ -27,6 +27,18 @@ def batch_order(
     )
 
 
+def batches_of(count: int, size: int, *, joined: bool) -> list[slice]:
+    """An epoch's samples, by their places in its order, in batches of `size`.
+
+    The last one has the rest. A single sample is `joined` to the batch before it where a model
+    has batch normalisation, which one sample gives no variance.
+    """
+    starts = list(range(0, count, size))
+    if joined and count % size == 1 and 1 < size < count:
+        starts.pop()
+    return [slice(at, end) for at, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
 def _of_each(
     seeds: Sequence[int], epoch: int, purpose: str, draw: Callable[[Generator], Tensor]
 ) -> Tensor:

@@ -1,14 +1,15 @@
 """Builds what a run or a stack trains: model, loss, optimizers and schedules on the device."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 
 from optsweep.config.settings import Settings
+from optsweep.data.batch_order import batches_of
 from optsweep.data.dataset import Dataset
 from optsweep.models.build import build_model
 from optsweep.models.losses import build_loss
+from optsweep.models.trial_batch import has_batch_norm
 from optsweep.optim.optimizers import build_optimizer, build_stacked_optimizer
 from optsweep.optim.routing import traits_of
 from optsweep.optim.schedules import build_schedule
@@ -24,7 +25,7 @@ def build_run(settings: Settings, data: Dataset, device: torch.device) -> Stack:
     if settings.precision == "bf16":
         run_in_bfloat16(network, device)
     moves = build_optimizer(settings, network)
-    steps = math.ceil(len(data.train.labels) / settings.batch_size)
+    steps = _steps(settings, data, network)
     return Stack(
         model=network,
         optimizers=[moves],
@@ -56,7 +57,7 @@ def build_stack(
         for each in moves:
             capture.prepare(each)
         captured = capture.CapturedStep(first.batch_size)
-    steps = math.ceil(len(data.train.labels) / first.batch_size)
+    steps = _steps(first, data, models[0])
     return Stack(
         model=stacked,
         optimizers=moves,
@@ -65,3 +66,9 @@ def build_stack(
         seeds=[run.seed for run in runs],
         captured=captured,
     )
+
+
+def _steps(settings: Settings, data: Dataset, network: torch.nn.Module) -> int:
+    """How many batches an epoch has."""
+    count = len(data.train.labels)
+    return len(batches_of(count, settings.batch_size, joined=has_batch_norm(network)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from optsweep.data.batch_order import batch_order, epoch_seed
+from optsweep.data.batch_order import batch_order, batches_of, epoch_seed
 from optsweep.data.dataset import Dataset
 from optsweep.training.divergence import diverged
 from optsweep.training.epoch_metrics import Epoch
@@ -37,7 +37,7 @@ def train(
     losses stay on the device until an epoch ends: one synchronisation an epoch, not one a batch.
     """
     count = len(dataset.train.labels)
-    batches = [slice(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+    batches = batches_of(count, batch_size, joined=stack.has_batch_norm)
     gone = torch.zeros(len(stack.seeds), dtype=torch.bool)
     for number in epochs:
         began = time.perf_counter()

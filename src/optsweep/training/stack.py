@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from optsweep.data.dataset import Dataset
 from optsweep.models.losses import Loss
+from optsweep.models.trial_batch import has_batch_norm
 from optsweep.optim.routing import set_mode
 from optsweep.optim.schedules import Schedule
 from optsweep.training.stacked_model import StackedModel
@@ -50,6 +51,12 @@ class Stack:
         return not isinstance(self.model, StackedModel) and all(
             id(each) in own for each in self.weights
         )
+
+    @functools.cached_property
+    def has_batch_norm(self) -> bool:
+        """Whether a layer of the models normalises over a batch."""
+        kind = self.model.kind if isinstance(self.model, StackedModel) else self.model
+        return has_batch_norm(kind)
 
     def weights_of(self, run: int) -> Weights:
         """A run's weights and buffers as they are now; views."""

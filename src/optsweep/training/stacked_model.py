@@ -54,6 +54,11 @@ class StackedModel(nn.Module):
         """How many runs the stack holds."""
         return len(self.flat)
 
+    @property
+    def kind(self) -> nn.Module:
+        """One model of the kind that is stacked, without weights."""
+        return self._kind[0]
+
     def train(self, mode: bool = True) -> "StackedModel":
         """Sets training or evaluation, which layers such as batch normalisation ask for."""
         self._kind[0].train(mode)
