@@ -14,6 +14,15 @@ from optsweep.training.stacked_model import StackedModel
 # share: sums are taken in another order. What is wrong is wrong by far more.
 _TOLERANCE = 1e-3
 
+# Parts of torch's messages, and what they say.
+_PLAIN = (
+    ("random operation", "it draws random numbers, as dropout does, which its runs would share"),
+    ("data-dependent control flow", "its forward pass decides by its data, with if or while"),
+    (".item() on a Tensor", "its forward pass decides by its data, with item()"),
+    ("in-place", "its forward pass changes tensors in place"),
+    ("inplace", "its forward pass changes tensors in place"),
+)
+
 
 def why_not_stackable(
     models: Sequence[nn.Module], loss: Loss, input_shape: Sequence[int], classes: int
@@ -47,8 +56,14 @@ def why_not_stackable(
                 if parameter.grad is None or not _close(own.grad, parameter.grad):
                     return "its gradients come out otherwise than alone"
     except Exception as error:  # whatever a model of somebody's own raises under vmap
-        return " ".join(first_line(error).split())
+        return _in_plain_words(first_line(error))
     return ""
+
+
+def _in_plain_words(message: str) -> str:
+    """What torch says of a model that `vmap` cannot take, for who has never heard of it."""
+    found = [words for part, words in _PLAIN if part in message]
+    return " ".join((found or [message])[0].split())
 
 
 def _close(given: Tensor | None, wanted: Tensor) -> bool:

@@ -257,7 +257,7 @@ class Tied(nn.Module):
     ("kind", "reason"),
     [
         (Dropping, "random"),
-        (Asking, "data-dependent"),
+        (Asking, "decides by its data"),
         (Frozen, "frozen"),
         (Tied, "two names"),
     ],
