@@ -22,7 +22,7 @@ from support.command import ROOT, copy_project, environment, run
 from support.pages import PAGES, anchors, commands, files, prose
 
 README = ROOT / "README.md"
-RUNNABLE = ("python experiments/", "PYTHONPATH=. python experiments/")
+RUNNABLE = ("python experiments/",)
 # Commands that are not run here as they stand: by how they begin, what sees to them.
 ELSEWHERE = {
     "python3 -m venv": ".ci/run, in a fresh clone",
@@ -40,6 +40,8 @@ ELSEWHERE = {
     "python experiments/benchmark.py overhead": "test_benchmark.py",
     "python experiments/benchmark.py faults": "test_benchmark.py",
 }
+# A page that is followed as a whole, from an empty folder, by test_own_code.py.
+FOLLOWED = "own-data-and-models"
 # A command that trains nothing is tried by a plain run too, the others by `.ci/run`.
 READS_ONLY = ("--help", "--cfg", "--info", "report.py", "sync.py", "verdict.py")
 
@@ -50,7 +52,9 @@ def every_command() -> dict[str, Path]:
     run_here = [
         command
         for command in sorted(found)
-        if command.startswith(RUNNABLE) and not command.startswith(tuple(ELSEWHERE))
+        if command.startswith(RUNNABLE)
+        and not command.startswith(tuple(ELSEWHERE))
+        and found[command].stem != FOLLOWED
     ]
     return {command: found[command] for command in run_here}
 

@@ -53,6 +53,16 @@ def files(page: Path) -> Iterator[tuple[str, str]]:
             yield named[1], block.text[named.end() :] if is_table else block.text
 
 
+def steps(page: Path) -> Iterator[tuple[str, str]]:
+    """A page's files, as `files` has them, and its commands with no name, in their order."""
+    for block in blocks(page):
+        if named := re.match(r"# ([\w/]+\.(?:py|yaml))\n", block.text):
+            yield named[1], block.text
+        elif block.language == "sh":
+            for line in _lines(block):
+                yield "", line
+
+
 def prose(page: Path) -> str:
     """The page without its blocks of code."""
     return re.sub(r"^```.*?^```$|^    [^\n]*$", "", page.read_text(), flags=re.M | re.S)

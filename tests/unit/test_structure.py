@@ -34,6 +34,7 @@ PUBLIC = {
     "optsweep.models.nll",
     "optsweep.models.resnet18",
     "optsweep.models.scratch_cross_entropy",
+    "optsweep.models.timm_model",
     "optsweep.optim.Routed",
     "optsweep.optim.ScratchSGD",
 }

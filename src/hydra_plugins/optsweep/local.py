@@ -31,7 +31,7 @@ class LocalLauncher(PlannedLauncher):
 
     def begin(self, launch: Launch, settings: Settings) -> None:
         """Starts what workers are forked from: it imports on another core meanwhile."""
-        if launch.workers != 0 and not settings.plan:
+        if launch.workers != 0 and not (settings.plan or settings.check):
             from optsweep.execution.forkserver import start_server
 
             if settings.dataset.target.startswith("torchvision."):

@@ -17,9 +17,14 @@ _HYDRAS = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes i
 
 def own_folder(config: DictConfig) -> None:
     """Gives the sweep a folder of its own, unless one was typed or it is planned alone."""
-    if not is_typed(config) and config.plan is not True:
+    if not is_typed(config) and not _runs_nothing(config):
         with read_write(config.hydra):  # which Hydra 1.4 gives as read-only
             config.hydra.sweep.dir = str(new_folder(Path(config.hydra.sweep.dir)))
+
+
+def _runs_nothing(config: DictConfig) -> bool:
+    """Whether the sweep is planned or checked alone."""
+    return config.plan is True or config.check is True
 
 
 def is_typed(config: DictConfig) -> bool:
@@ -72,7 +77,7 @@ def sweep_folder(config: DictConfig) -> Iterator[None]:
 
     A sweep that is only planned gets none.
     """
-    if config.plan is True:
+    if _runs_nothing(config):
         yield
         return
     folder = Path(config.hydra.sweep.dir)

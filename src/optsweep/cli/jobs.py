@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from optsweep.runs.job import Job
 
 # What is asked of a sweep as a whole.
-_OF_A_SWEEP = ("target", "extend", "confirm", "max_seeds", "margin", "compare", "plan", "rates")
+_OF_A_SWEEP = (
+    "target",
+    "extend",
+    "confirm",
+    "max_seeds",
+    "margin",
+    "compare",
+    "plan",
+    "check",
+    "rates",
+)
 # Around what is made of one job, given its overrides: says where it was typed if it is refused.
 Naming = Callable[[Sequence[str]], AbstractContextManager[None]]
 _MISSING = object()

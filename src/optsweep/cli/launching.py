@@ -122,7 +122,7 @@ class PlannedLauncher(Launcher):
     ) -> Sequence["RunRecord"]:
         """Checks and runs the jobs; `extend` adds to `job_overrides`, a search replaces them.
 
-        With `plan` it says what it would run, and runs none.
+        With `plan` or `check` it says what it would run, and runs none.
         """
         from optsweep.cli.jobs import JobMaker, refuse_compared, refuse_swept
         from optsweep.cli.main import printing_resume_command
@@ -146,6 +146,7 @@ class PlannedLauncher(Launcher):
         with process.importing():
             from rich.console import Console
 
+            from optsweep.sweep.planning.check_summary import checked_lines
             from optsweep.sweep.planning.plan_preview import forecast
             from optsweep.sweep.resume import earlier_sweeps, refuse_others
             from optsweep.sweep.stages.confirmation import confirmed_as_begun
@@ -156,9 +157,13 @@ class PlannedLauncher(Launcher):
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         if len(jobs) < count:
             say(f"plan    {len(jobs)} of {count} runs differ; each runs once")
+        if asked.check:
+            for line in checked_lines(job.settings for job in jobs):
+                say(line)
         if asked.plan:
             for line in forecast(replace(sweep, search=search), asked, console):
                 say(line)
+        if asked.check or asked.plan:
             return []
         store = Store.open(asked.tracking_uri, asked.experiment)
         searching: More | None = None

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -33,6 +34,9 @@ from optsweep.system import process
 from optsweep.system import project_folder as project
 from optsweep.system.folders import is_used
 from optsweep.system.redaction import redact, redacted
+
+if TYPE_CHECKING:
+    from optsweep.runs.job import Job
 
 FAILED = 1  # exit code: runs failed, the others finished; or the disk is full
 BAD_INPUT = 2  # exit code: nothing was trained
@@ -117,14 +121,13 @@ def _single_run(config: DictConfig) -> float:
         # Not before: importing mlflow takes seconds, which a refusal need not wait for.
         from rich.console import Console
 
-        from optsweep.sweep.planning.plan_preview import forecast_run
         from optsweep.sweep.resume import refuse_others
         from optsweep.sweep.single_run import run_single
         from optsweep.tracking.store import Store
         from optsweep.verdict.ranking import objective
 
-        if settings.plan:
-            for line in forecast_run(job):
+        if settings.plan or settings.check:
+            for line in _instead_of_running(job):
                 Console().print(line, highlight=False, markup=False, soft_wrap=True)
             remove_unused(folder, parents=2)  # those of the day and of all
             return 0.0
@@ -136,6 +139,17 @@ def _single_run(config: DictConfig) -> float:
         refuse_others(earlier, "run", identity, folder, "hydra.run.dir")
     with printing_resume_command():
         return objective(run_single(job, store, Console()).metrics)
+
+
+def _instead_of_running(job: "Job") -> Iterator[str]:
+    """What `check` and `plan` say of a run that is not trained."""
+    from optsweep.sweep.planning.check_summary import checked_lines
+    from optsweep.sweep.planning.plan_preview import forecast_run
+
+    if job.settings.check:
+        yield from checked_lines([job.settings])
+    if job.settings.plan:
+        yield from forecast_run(job)
 
 
 @contextmanager

@@ -106,6 +106,7 @@ class Settings:
     compare: str | None = _checked(optional(text("optimizer")))
     rates: int = _checked(integer(1, "5"))
     plan: bool = _checked(yes_or_no)
+    check: bool = _checked(yes_or_no)
     data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(text("optsweep"))
     tracking_uri: str = _checked(check_address)

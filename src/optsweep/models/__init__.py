@@ -10,6 +10,7 @@ __getattr__ = public_names(
         "Softmax": "architectures",
         "ScratchSoftmax": "architectures",
         "resnet18": "architectures",
+        "timm_model": "from_timm",
         "cross_entropy": "losses",
         "mse": "losses",
         "nll": "losses",

@@ -6,6 +6,7 @@ leaves nearly all of a GPU idle, while on a CPU it is the time between two small
 stack saves, and nothing else.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from optsweep.runs.job import Job
 from optsweep.runs.preflight import why_alone, why_not_stacked
 from optsweep.sweep.scheduler import Group
 from optsweep.training import checkpoint
+
+log = logging.getLogger(__name__)
 
 # Weights of a run up to which a stack paid on a CPU, by `experiments/benchmark.py stack`: beyond
 # it, K sets of weights fall out of the processor's cache, which one set stays in.
@@ -106,16 +109,25 @@ def _size(job: Job, runs: int, most: int, launch: Launch, workers: int) -> tuple
     """
     if runs == 1 or launch.stack == 1 or (launch.stack is None and not _may_pay(job, workers)):
         return 1, ""
-    if reason := why_alone(job.settings):
-        return 1, f"optimizer={job.settings.optimizer.name} trains runs individually: {reason}"
-    if reason := why_not_stacked(job.settings):
-        name = job.settings.model.name
-        return 1, f"model={name} is not stackable: training runs individually ({reason})"
+    if remark := _why_individually(job.settings):
+        log.debug(remark)
+        return 1, remark if launch.stack else ""
     if launch.stack is not None:
         return min(launch.stack, runs), ""
     if job.settings.device.startswith("cuda"):
         return max(1, min(most, _MOST, _fitting(job.settings))), ""
     return min(most, _MOST), ""
+
+
+def _why_individually(settings: Settings) -> str:
+    """Why a run's optimizer or model has to be trained alone; empty where it need not."""
+    if reason := why_alone(settings):
+        return f"optimizer={settings.optimizer.name} trains runs individually: {reason}"
+    if reason := why_not_stacked(settings):
+        return (
+            f"model={settings.model.name} is not stackable: training runs individually ({reason})"
+        )
+    return ""
 
 
 def _may_pay(job: Job, workers: int) -> bool:
@@ -143,13 +155,13 @@ def _fitting(settings: Settings) -> int:
     free, _ = torch.cuda.mem_get_info(settings.device)
     data = load_dataset(settings)
     network = _model(settings)
-    per_sample = (_kept(network, data.input_shape, 4) - _kept(network, data.input_shape, 2)) / 2
+    per_sample = (kept_by(network, data.input_shape, 4) - kept_by(network, data.input_shape, 2)) / 2
     sets = 5 if settings.select == "best" or settings.patience else 4
     run = sets * weigh(network) + 2 * settings.batch_size * per_sample
     return int(_SHARE * (free - data.train.pool.numel()) / run)
 
 
-def _kept(network: torch.nn.Module, shape: Sequence[int], samples: int) -> int:
+def kept_by(network: torch.nn.Module, shape: Sequence[int], samples: int) -> int:
     """Bytes that a forward pass of so many samples keeps for the way back."""
     kept = 0
 
