@@ -12,9 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from support import ray as rays
 from support import slurm as slurms
@@ -88,17 +86,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def pictures(project: Path) -> None:
-    """A folder of pictures, as the page on own data has it."""
-    random = np.random.RandomState(0)
-    for name in ("cats", "dogs"):
-        (project / "pictures" / name).mkdir(parents=True)
-        for number in range(10):
-            pixels = random.randint(0, 256, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(project / "pictures" / name / f"{number}.png")
-
-
 @pytest.mark.parametrize(("command", "page"), params())
 def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> None:
     project: Path = request.getfixturevalue("swept" if "report.py" in command else "project")
@@ -108,8 +95,6 @@ def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> No
     if "fashion" in command and not any(word in command for word in READS_ONLY):
         data = request.getfixturevalue("fashion_mnist")
         (project / "data").symlink_to(data, target_is_directory=True)
-    if "dataset.path=pictures" in command:
-        request.getfixturevalue("pictures")
     if "launcher=slurm" in command:
         around |= request.getfixturevalue("slurm").environment
     if "launcher=ray" in command and (reason := rays.missing()):

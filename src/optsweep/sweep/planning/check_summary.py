@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from optsweep.config.settings import Settings
-from optsweep.data.dataset import Dataset, load_dataset
+from optsweep.data.dataset import Dataset, description, load_dataset
 from optsweep.models.build import build_model, weigh
 from optsweep.records.values import printable
 from optsweep.sweep.planning.stack_planner import kept_by
@@ -31,7 +31,7 @@ def checked_lines(runs: Iterable[Settings]) -> Iterator[str]:
 def _lines(settings: Settings) -> Iterator[str]:
     data = load_dataset(settings)
     model = build_model(settings, data.input_shape, len(data.classes))
-    yield f"data    {settings.dataset.name}: {_described(data)}"
+    yield f"data    {description(data)}"
     yield f"model   {settings.model.name}: {settings.model.target}"
     yield from (f"        {line}" for line in _layers(model, data))
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -41,13 +41,6 @@ def _lines(settings: Settings) -> Iterator[str]:
     yield f"cost    {_scaled(_flop(model, data))}FLOP a sample forward, thrice that to train"
     step = _bytes(_step(model, data, settings.batch_size))
     yield f"memory  about {step} for a step at batch_size={settings.batch_size}"
-
-
-def _described(data: Dataset) -> str:
-    parts = {"train": data.train, "val": data.val, "test": data.test}
-    counts = [f"{len(part.labels):,} {name}" for name, part in parts.items() if part is not None]
-    size = "x".join(map(str, data.input_shape))
-    return f"{len(data.classes)} classes, {', '.join(counts)}, images {size}"
 
 
 def _layers(model: nn.Module, data: Dataset) -> list[str]:
