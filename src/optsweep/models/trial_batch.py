@@ -3,7 +3,6 @@
 import logging
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from optsweep.config.settings import Settings
 from optsweep.errors import SettingsError
@@ -12,12 +11,13 @@ from optsweep.system.exceptions import reason
 
 log = logging.getLogger(__name__)
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _NAMED = 4  # parameters that a line names; the others are counted
 
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether a layer of the model needs several samples to train."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+    return any(isinstance(module, _BATCH_NORMS) for module in model.modules())
 
 
 def check_gradients(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from optsweep.config.settings import Settings
 from optsweep.data.dataset import Dataset, description, load_dataset
@@ -56,6 +55,8 @@ def _layers(model: nn.Module, data: Dataset) -> list[str]:
 
 def _flop(model: nn.Module, data: Dataset) -> int:
     """Floating-point operations of a forward pass, a multiplication and an addition as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, *data.input_shape))
     return int(counter.get_total_flops())
