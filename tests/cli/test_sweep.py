@@ -26,6 +26,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return project, done.stdout
 
 
+def test_the_id_that_a_report_takes_is_printed(swept: tuple[Path, str]) -> None:
+    project, printed = swept
+    (parent,) = runs(project, "sweep")
+    assert f"\nsweep   {parent.info.run_id}\n" in printed
+
+
 def test_all_combinations_are_nested_under_one_parent(swept: tuple[Path, str]) -> None:
     project, _ = swept
     (parent,) = runs(project, "sweep")

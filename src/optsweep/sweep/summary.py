@@ -41,6 +41,7 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     written = report.write(record, folder, verdict)
     _say(console, f"report  {folder / 'report.html'}")
     _say(console, f"folder  {folder}")
+    _say(console, f"sweep   {parent.run_id}")
     _say(console, f"MLflow  {ui_command(parent.store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
