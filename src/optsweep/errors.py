@@ -3,7 +3,8 @@
 OptsweepError           the message is one line for a person: what was given, what is
 │                       allowed, what to type instead; no traceback is shown
 ├── SettingsError       a value on the command line or in conf/ cannot be used
-│   └── StringRefused   it stands in a string that is itself overrides
+│   ├── StringRefused   it stands in a string that is itself overrides
+│   └── UnknownArgument what an option builds takes no argument of that name
 ├── DatasetError        pictures are missing, corrupt or out of reach
 ├── TrackingError       the MLflow store does not answer or cannot be used
 │   └── Unreachable     it does not answer for now: the same call can be sent again
@@ -38,6 +39,14 @@ class StringRefused(SettingsError):
     def __init__(self, where: str, reason: Exception, arguments: Sequence[str]) -> None:
         super().__init__(f"{where}: {reason}")
         self.where, self.reason, self.arguments = where, reason, arguments
+
+
+class UnknownArgument(SettingsError):
+    """What an option builds takes no argument of that name; `group` is the option's."""
+
+    def __init__(self, message: str, group: str) -> None:
+        super().__init__(message)
+        self.group = group
 
 
 class DatasetError(OptsweepError):

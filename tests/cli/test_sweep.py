@@ -131,7 +131,8 @@ def test_without_validation_ranking_by_test_is_said(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_hydras_own_launcher_still_works(project: Path) -> None:
+def test_hydras_own_name_for_a_launcher_works(project: Path) -> None:
     done = run(project, *GRID, "hydra/launcher=basic", "figures=none")
     assert done.returncode == 0, done.stderr
+    assert "Best of 4 runs" in done.stdout
     assert len(runs(project)) == 4

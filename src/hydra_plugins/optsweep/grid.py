@@ -31,7 +31,7 @@ class GridConf:
     """The settings of the sweeper, `hydra.sweeper.*` on the command line."""
 
     _target_: str = "hydra_plugins.optsweep.grid.GridSweeper"
-    max_batch_size: int | None = None
+    max_batch_size: int | None = None  # runs that are trained at once, at most; null: no limit
     params: dict[str, str] | None = None  # what to sweep, beside what is typed
     grids: Any = None  # a union: a list of strings, each of them overrides as typed
 
@@ -60,7 +60,7 @@ class GridSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Hands each batch of jobs to the launcher, which composes and checks them.
+        """Hands the jobs to the launcher, which composes and checks them.
 
         Raises:
             OptsweepError: it cannot run; no run was started then.
@@ -76,9 +76,11 @@ class GridSweeper(Sweeper):
         if self.config.lr == AUTO or any(f"lr={AUTO}" in job for job in jobs):
             composed = partial(compose, self.hydra_context, self.config, first=0)
             jobs = grids.with_rates(jobs, composed)
-        if isinstance(self.launcher, PlannedLauncher):
-            self.launcher.naming = grids.naming
         size = _batch_size(self._batch_size, len(jobs))
+        if isinstance(self.launcher, PlannedLauncher):  # which plans all of them together
+            self.launcher.naming, self.launcher.at_once = grids.naming, self._batch_size
+            return [self.launcher.launch(jobs, initial_job_idx=0)]
+        print(_alone(self.config.hydra.runtime.choices["hydra/launcher"]))
         return [
             self.launcher.launch(jobs[first : first + size], initial_job_idx=first)
             for first in range(0, max(1, len(jobs)), size)
@@ -102,6 +104,14 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
             kind = override.value_type.name if override.value_type else "this"
             raise HydraException(f"a grid does not support sweep type : {kind}")
     return [list(job) for job in itertools.product(*choices.values())]
+
+
+def _alone(launcher: str) -> str:
+    """What is to be known of a launcher of others."""
+    return (
+        f"hydra/launcher={launcher} trains each run for itself: there will be no table, report or "
+        "verdict of the sweep; for these type hydra/launcher=local, slurm or ray"
+    )
 
 
 def _batch_size(given: int | None, jobs: int) -> int:

@@ -6,6 +6,8 @@ which Hydra applies last, one after another, to what the groups gave. So does th
 
 import copy
 import functools
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.compat.omegaconf import to_yaml
+from optsweep.errors import SettingsError
 from optsweep.system import files
 from optsweep.system.redaction import redact, redacted
 
@@ -63,6 +66,7 @@ def compose(
 
     Raises:
         HydraException: an override names no group, option or value.
+        SettingsError: `hydra.sweep.subdir` names a folder outside that of the sweep.
     """
     loader = context.config_loader
     parser = OverridesParser.create(config_loader=loader)
@@ -103,6 +107,17 @@ def _dirname(parsed: Sequence[Override], about: Any) -> str:
     return str(about.item_sep).join(sorted(lines)).replace("=", about.kv_sep)
 
 
+def _inside(sweep: Path, name: str) -> Path:
+    """A run's folder in that of its sweep."""
+    folder = Path(os.path.normpath(sweep / name))
+    if Path(os.path.normpath(sweep)) not in folder.parents:
+        raise SettingsError(
+            f"hydra.sweep.subdir={name}: it is not inside the sweep's folder; type for example "
+            "'hydra.sweep.subdir=${hydra.job.num}'"
+        )
+    return folder
+
+
 class _Base:
     """What one choice of groups composes to."""
 
@@ -113,6 +128,9 @@ class _Base:
         OmegaConf.set_struct(self._own, True)
         self._choices = dict(config.hydra.runtime.choices)
         self._hydra: dict[str, Any] = {}
+        subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore
+        # Hydra's own values are set below for each job; others are looked up in the job's config.
+        self._named_by_values = bool(re.search(r"\$\{(?!hydra[.:])", str(subdir)))
 
     def job(
         self, parsed: list[Override], single: list[Override], overrides: list[str], number: int
@@ -129,7 +147,7 @@ class _Base:
             hydra.job.num = number
             hydra.overrides.task = [o for o in overrides if not o.startswith("hydra.")]
             hydra.job.override_dirname = redact(_dirname(parsed, hydra.job.config.override_dirname))
-            folder = (Path(hydra.sweep.dir) / redact(str(hydra.sweep.subdir))).absolute()
+            folder = _inside(Path(hydra.sweep.dir).absolute(), redact(self._subdir(own)))
             hydra.runtime.output_dir = str(folder)
         if not self._hydra:
             self._hydra = plain(hydra)
@@ -144,6 +162,16 @@ class _Base:
             subfolder=hydra.output_subdir,
             hydra=self._hydra,
         )
+
+    def _subdir(self, own: Any) -> str:
+        """The run's folder inside the sweep's, which values of the run's `own` config may name."""
+        hydra = self._config.hydra
+        if not self._named_by_values:
+            return str(hydra.sweep.subdir)
+        whole = copy.deepcopy(own)
+        with flag_override(whole, ["readonly", "struct"], False):
+            whole.hydra = hydra
+        return str(whole.hydra.sweep.subdir)
 
 
 def plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:

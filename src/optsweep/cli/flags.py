@@ -46,6 +46,10 @@ def unknown_flag(arguments: Sequence[str]) -> str | None:
     if not unknown:
         return None
     flag = unknown[0]
+    if not flag.startswith("-"):
+        typed = [each for each in arguments if each not in ("-m", "--multirun")]
+        how = f"; type {command('-m', *typed)}" if len(typed) < len(arguments) else ""
+        return redact(f"{flag}: flags stand before all values{how}")
     key, equals, value = flag.lstrip("-").replace("-", "_").partition("=")
     flags = re.findall(r"--[\w-]+", parser.format_usage())
     if not equals and not _is_value(key) and (best := nearest(flag.lower(), flags)):

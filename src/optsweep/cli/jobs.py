@@ -4,8 +4,8 @@
 fingerprint is computed. Code behind this module does not know Hydra's config or errors.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from optsweep.cli.compat.omegaconf import to_yaml
 from optsweep.cli.composing import Composed
+from optsweep.cli.options import values_in
+from optsweep.config.idle_values import Typed, idle_values
 from optsweep.config.overrides import swept_key
-from optsweep.config.settings import Settings
-from optsweep.errors import SettingsError
+from optsweep.config.settings import Option, Settings
+from optsweep.errors import SettingsError, UnknownArgument
 from optsweep.records.values import identity
 from optsweep.system.redaction import redacted
 
@@ -85,12 +87,25 @@ class JobMaker:
         from optsweep.runs.preflight import bytes_needed_by
         from optsweep.system.disk import refuse_full
 
+        composed = self._apart(composed)
         jobs = [self._job(one, given) for one, given in zip(composed, settings, strict=True)]
         if self.folder.exists():  # else the sweep has moved to that of the one that it resumes
             needed = len(jobs) * bytes_needed_by(jobs[0].settings)
             refuse_full(self.folder, needed, "hydra.sweep.dir")
         self.composed.extend(composed)
         return jobs
+
+    def _apart(self, composed: Sequence[Composed]) -> list[Composed]:
+        """The same, each with a folder of its own: to one that is named again a number is added."""
+        taken = {one.folder for one in self.composed}
+        apart = []
+        for one in composed:
+            folder = one.folder
+            while folder in taken:
+                folder = folder.with_name(f"{folder.name}-{one.number}")
+            taken.add(folder)
+            apart.append(replace(one, folder=folder))
+        return apart
 
     def _job(self, one: Composed, given: Settings) -> "Job":
         with self.naming(one.overrides):
@@ -99,7 +114,7 @@ class JobMaker:
                 one.values,
                 one.folder,
                 one.overrides,
-                redacted(_swept_values(self.swept, one)),
+                redacted(swept_values(self.swept, one)),
                 self.device(given),
             )
 
@@ -124,19 +139,38 @@ def new_job(
     from optsweep.runs.preflight import checked
     from optsweep.training.device import check_precision
 
-    if device is None:
-        settings = checked(settings)
-    else:
-        settings = replace(settings, device=device)
-        check_precision(settings)
-        checked(replace(settings, device="cpu", precision="fp32"))
+    with _blaming_preset(settings, overrides):
+        if device is None:
+            settings = checked(settings)
+        else:
+            settings = replace(settings, device=device)
+            check_precision(settings)
+            checked(replace(settings, device="cpu", precision="fp32"))
     data = load_dataset(settings)
     fingerprint = settings.fingerprint(data.digest)
     config = to_yaml(redacted(values))
     return Job(settings, folder, fingerprint, overrides, swept, config, redacted(description(data)))
 
 
-def _swept_values(keys: Iterable[str], one: Composed) -> dict[str, Any]:
+@contextmanager
+def _blaming_preset(settings: Settings, overrides: Sequence[str]) -> Iterator[None]:
+    """Names the preset whose values an option that was typed beside it does not know."""
+    try:
+        yield
+    except UnknownArgument as error:
+        group, typed = error.group, {swept_key(override) for override in overrides}
+        option: Option = getattr(settings, group)
+        preset = values_in("preset", settings.preset or "none", group)
+        foreign = preset & option.arguments.keys() - values_in(group, option.name)
+        if not (keys := sorted({f"{group}.{key}" for key in foreign} - typed)):
+            raise
+        raise SettingsError(
+            f"preset={settings.preset} sets {' and '.join(keys)}, which {group}={option.name} "
+            f"does not have; type ~{' ~'.join(keys)}"
+        ) from None
+
+
+def swept_values(keys: Iterable[str], one: Composed) -> dict[str, Any]:
     """The values of those of the keys that the config has."""
     values = {key: _value_of(key, one.values, one.choices) for key in keys}
     return {key: value for key, value in values.items() if value is not _MISSING}
@@ -150,6 +184,25 @@ def _value_of(key: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -
     for part in key.split("."):
         node = node.get(part, _MISSING) if isinstance(node, Mapping) else _MISSING
     return node
+
+
+def refuse_as_a_whole(
+    keys: Sequence[str], composed: Sequence[Composed], settings: Sequence[Settings]
+) -> list[str]:
+    """Looks at all runs of a sweep together; returns what the user is warned of.
+
+    Raises:
+        SettingsError: what is asked of the sweep, or what is swept, makes no sense.
+    """
+    refuse_swept(keys, settings)
+    refuse_compared(settings[0].compare, keys)
+    return idle_values(
+        keys,
+        [
+            Typed(one.overrides, given, swept_values(keys, one))
+            for one, given in zip(composed, settings, strict=True)
+        ],
+    )
 
 
 def refuse_swept(keys: Iterable[str], settings: Sequence[Settings]) -> None:
@@ -212,7 +265,7 @@ def typed_once(
     """
     found: dict[object, int] = {}
     for place, (one, given) in enumerate(zip(composed, settings, strict=True)):
-        swept = {key: identity(value) for key, value in _swept_values(keys, one).items()}
+        swept = {key: identity(value) for key, value in swept_values(keys, one).items()}
         # The dataset is not loaded yet: its options stand for its digest.
         same = (given.fingerprint(repr(given.dataset)), *swept.items())
         found.setdefault(same, place)

@@ -17,13 +17,16 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from optsweep.cli.jobs import Naming, swept_keys, typed_once, unnamed
+from optsweep.cli.jobs import JobMaker, Naming, refuse_as_a_whole, swept_keys, typed_once, unnamed
 from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.config.settings import Settings
+from optsweep.config.verbosity import log_verbosely
 from optsweep.errors import RunsFailed, SettingsError
 from optsweep.system import process
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from optsweep.cli.composing import Composed
     from optsweep.records.run import RunRecord
     from optsweep.runs.job import Job
@@ -69,7 +72,8 @@ class PlannedLauncher(Launcher):
 
     def __init__(self, **config: Any) -> None:
         self._given = config
-        self.naming: Naming = unnamed  # a sweeper may set it
+        self.naming: Naming = unnamed  # a sweeper may set it, and how many runs are trained at once
+        self.at_once: int | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -124,22 +128,16 @@ class PlannedLauncher(Launcher):
 
         With `plan` or `check` it says what it would run, and runs none.
         """
-        from optsweep.cli.jobs import JobMaker, refuse_compared, refuse_swept
-        from optsweep.cli.main import printing_resume_command
-        from optsweep.cli.searching import begin
-
-        launch = self.launch_type.from_config(self._given)
+        count, launch = len(job_overrides), self._launch_settings()
         composed, settings, keys = self._read(job_overrides, first)
-        count = len(composed)
         if not search and len(places := typed_once(keys, composed, settings)) < count:
             job_overrides[:] = [job_overrides[place] for place in places]
             composed, settings, keys = self._read(job_overrides, first)
         asked, folder = settings[0], Path(self._config.hydra.sweep.dir).absolute()
+        warnings = refuse_as_a_whole(keys, composed, settings)
         self._refuse_early(launch, asked, folder, first, search)
         with process.importing():
             import optsweep.runs.preflight  # noqa: F401 (torch, while the collector is off)
-        refuse_swept(keys, settings)
-        refuse_compared(asked.compare, keys)
         device = partial(self.device, launch)
         make = JobMaker(self._composed, keys, device, folder, first, self.naming)
         jobs = make.checked(composed, settings)
@@ -148,15 +146,12 @@ class PlannedLauncher(Launcher):
 
             from optsweep.sweep.planning.check_summary import checked_lines
             from optsweep.sweep.planning.plan_preview import forecast
-            from optsweep.sweep.resume import earlier_sweeps, refuse_others
-            from optsweep.sweep.stages.confirmation import confirmed_as_begun
-            from optsweep.sweep.stages.stages import stages_of
-            from optsweep.sweep.sweep import run_sweep
-            from optsweep.tracking.store import Store
         sweep, console = self._described(asked, jobs, folder, launch), Console()
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         if len(jobs) < count:
             say(f"plan    {len(jobs)} of {count} runs differ; each runs once")
+        for warning in warnings:
+            say(f"warning {warning}")
         if asked.check:
             for line in checked_lines(job.settings for job in jobs):
                 say(line)
@@ -165,6 +160,36 @@ class PlannedLauncher(Launcher):
                 say(line)
         if asked.check or asked.plan:
             return []
+        return self._run(sweep, asked, job_overrides, make, first, search, console)
+
+    def _launch_settings(self) -> Launch:
+        """How the sweep runs, by the settings of the launcher, the sweeper and Hydra itself."""
+        launch, most = self.launch_type.from_config(self._given), self.at_once
+        if most and isinstance(launch, ClusterLaunch):  # which has as many workers as it likes
+            launch = replace(launch, workers=min(launch.workers or most, most))
+        return replace(launch, at_once=most, verbose=log_verbosely(self._config.hydra))
+
+    def _run(
+        self,
+        sweep: "Sweep",
+        asked: Settings,
+        job_overrides: list[list[str]],
+        make: JobMaker,
+        first: int,
+        search: "Search | None",
+        console: "Console",
+    ) -> Sequence["RunRecord"]:
+        """Runs the sweep with all that it adds to itself."""
+        from optsweep.cli.main import printing_resume_command
+        from optsweep.cli.searching import begin
+
+        with process.importing():
+            from optsweep.sweep.resume import earlier_sweeps, refuse_others
+            from optsweep.sweep.stages.confirmation import confirmed_as_begun
+            from optsweep.sweep.stages.stages import stages_of
+            from optsweep.sweep.sweep import run_sweep
+            from optsweep.tracking.store import Store
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         store = Store.open(asked.tracking_uri, asked.experiment)
         searching: More | None = None
         if search:
@@ -173,7 +198,7 @@ class PlannedLauncher(Launcher):
             sweep, searching = begin(search, sweep, store, job_overrides, make)
         earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
         if sweep.resume and not search and not first:
-            refuse_others(earlier, "sweep", sweep.identity, folder, "hydra.sweep.dir")
+            refuse_others(earlier, "sweep", sweep.identity, sweep.folder, "hydra.sweep.dir")
         sweep = confirmed_as_begun(sweep, earlier)
         more = stages_of(sweep, searching, job_overrides, make, say)
         with printing_resume_command():

@@ -29,6 +29,7 @@ from optsweep.cli.input_errors import in_one_line, is_hydras
 from optsweep.cli.jobs import new_job
 from optsweep.cli.options import refuse_foreign_config
 from optsweep.config.settings import Settings
+from optsweep.config.verbosity import shown_from
 from optsweep.errors import OptsweepError, RunsFailed, Terminated
 from optsweep.system import process
 from optsweep.system import project_folder as project
@@ -56,6 +57,7 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through, which are explained here
     register_resolver("project_root", lambda: str(project.folder()))
     register_resolver("command", project.command)  # for --help
+    register_resolver("shown_from", shown_from)  # for hydra.verbose
     if refusal := unknown_flag(sys.argv[1:]):
         print(f"error: {redact(refusal)}", file=sys.stderr)
         return BAD_INPUT

@@ -51,6 +51,19 @@ def options_with(group: str, name: str) -> list[str]:
     return sorted(option for option, file in _files(group).items() if name in OmegaConf.load(file))
 
 
+def values_in(group: str, option: str, node: str = "") -> set[str]:
+    """The names that an option's file gives values, and those that it builds on.
+
+    A preset's are those of the group `node`. The files are read: Hydra composes nothing else while
+    it runs a job.
+    """
+    path = _files(group).get(option)
+    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path else {}
+    own = set((content.get(node) or {}) if node else content)
+    bases = [base for base in content.get("defaults", ()) if isinstance(base, str)]
+    return own.union(*(values_in(group, base, node) for base in bases if base != "_self_"))
+
+
 def _files(group: str) -> dict[str, Path]:
     folders = reversed(config_folders())
     return {file.stem: file for conf in folders for file in (conf / group).glob("*.yaml")}

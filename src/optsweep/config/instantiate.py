@@ -10,7 +10,7 @@ from typing import Any
 from optsweep.config.importing import find, why_not
 from optsweep.config.settings import Option
 from optsweep.config.validators import yes_or_no
-from optsweep.errors import OptsweepError, SettingsError, nearest
+from optsweep.errors import OptsweepError, SettingsError, UnknownArgument, nearest
 from optsweep.system.exceptions import place_of, reason
 
 # How a function of ours that loads data refuses an argument; what else it raises is a bug.
@@ -81,7 +81,9 @@ def check_arguments(group: str, option: Option, target: Callable[..., Any]) -> N
             takes = [key for key, p in parameters.items() if p.default is not p.empty]
             known = f"it takes {', '.join(takes) or 'none'}"
             hint = f"did you mean {group}.{best}?" if best else known
-            raise SettingsError(f"{group}.{name}: {option.target} takes no such argument; {hint}")
+            raise UnknownArgument(
+                f"{group}.{name}: {option.target} takes no such argument; {hint}", group
+            )
         if isinstance(parameters[name].default, bool) and isinstance(value, str):
             yes_or_no(f"{group}.{name}", value)
 

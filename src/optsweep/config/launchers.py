@@ -4,7 +4,7 @@ These are the settings alone, typed and checked; the executors of `execution` ac
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -28,7 +28,9 @@ from optsweep.records.values import is_number
 class Launch:
     """How a sweep runs: `hydra.launcher.*`.
 
-    `workers` and `stack` None stand for auto, `timeout` is in seconds.
+    `workers` and `stack` None stand for auto, `timeout` is in seconds. `at_once` are the runs that
+    are trained at once at most, those of stacks counted (`hydra.sweeper.max_batch_size`); `verbose`
+    names the loggers that log what is for debugging, "" all of them (`hydra.verbose`).
     """
 
     workers: int | None = None
@@ -36,6 +38,8 @@ class Launch:
     retries: int = 0
     timeout: float | None = None
     fail_fast: bool = False
+    at_once: int | None = None
+    verbose: Sequence[str] = ()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Launch":

@@ -19,3 +19,4 @@ class Task:
     parent: str | None
     owner: str
     figures: bool
+    verbose: Sequence[str] = ()  # the loggers that log what is for debugging

@@ -46,6 +46,8 @@ def run_task(
         StackFailed: a stack failed; its runs have to continue in smaller stacks.
         KeyboardInterrupt: the task was interrupted.
     """
+    for name in task.verbose:
+        logging.getLogger(name).setLevel(logging.DEBUG)
     records = [new_record(job) for job in task.jobs]
     for job in task.jobs:
         job.folder.mkdir(parents=True, exist_ok=True)

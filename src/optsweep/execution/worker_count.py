@@ -11,6 +11,7 @@ def count_workers(launch: Launch, settings: Settings, jobs: int) -> int:
     Auto is as many as there are cores on a CPU, and one for each visible CUDA device. A cluster
     takes all jobs at once, unless `max_parallel` limits them.
     """
+    jobs = min(jobs, launch.at_once or jobs)
     if isinstance(launch, ClusterLaunch):
         return min(launch.workers or jobs, jobs)
     if launch.workers is not None:

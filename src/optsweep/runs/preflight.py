@@ -4,6 +4,7 @@
 costs nothing. Here too: which models can be stacked, and the disk space that a run needs.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from optsweep.config.settings import Settings
+from optsweep.data.batch_order import is_sorted
 from optsweep.data.dataset import Dataset, load_dataset
 from optsweep.models.build import build_model, weigh
 from optsweep.models.losses import build_loss
@@ -20,6 +22,8 @@ from optsweep.optim.schedules import check_schedule
 from optsweep.optim.trial_step import check_steps, why_not_stackable
 from optsweep.training import stack_check
 from optsweep.training.device import check_precision, resolve_device
+
+log = logging.getLogger(__name__)
 
 
 def checked(settings: Settings) -> Settings:
@@ -51,6 +55,7 @@ def _try_once(settings: Settings, data: Dataset) -> None:
         ),
         ((moves, settings.model, shape), lambda: _try_optimizer(settings, data)),
         ((_but_for_rates(settings), settings.model, shape), lambda: _try_steps(settings, data)),
+        ((settings.dataset, settings.val_fraction), lambda: _warn_of_order(settings, data)),
     ):
         if (key := repr(part)) not in _tried:
             attempt()
@@ -69,6 +74,16 @@ def _try_batch(settings: Settings, data: Dataset) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         check_gradients(settings, model, build_loss(settings), images, labels)
+
+
+def _warn_of_order(settings: Settings, data: Dataset) -> None:
+    shuffle = settings.dataset.arguments.get("shuffle", True)
+    if not shuffle and is_sorted(data.train.labels):
+        log.warning(
+            "dataset.shuffle=false trains class by class, as the files of dataset=%s are sorted by "
+            "class; for another order type dataset.shuffle=true",
+            settings.dataset.name,
+        )
 
 
 def _probe(settings: Settings, data: Dataset) -> torch.nn.Module:

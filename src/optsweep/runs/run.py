@@ -214,6 +214,7 @@ def _train_epochs(
             member.keep_weights(stack, place, epoch.number)
         if _is_due(epoch.number, settings, len(members)):
             checkpoint.save(_checkpoint_path(members), stack, epoch.number, fingerprints)
+        log.debug("epoch %d of %s", epoch.number, members[0].job.name)
         progress.finished(epoch.number, max((e.metrics for _, e in logged), key=objective))
         for member, entry in logged:
             member.judge(entry)

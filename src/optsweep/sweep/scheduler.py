@@ -107,6 +107,7 @@ class Scheduler:
                 if Outbox(self.jobs[place].folder).waiting:
                     self._unsent.append(self.jobs[place].folder)
                 progress.ended(record)
+                log.debug("%s %s", self.jobs[place].name, record.status)
             failed = any(self.records[place].status == "FAILED" for place in group)
             if self._launch.fail_fast and failed:
                 executor.stop()
@@ -133,10 +134,17 @@ class Scheduler:
         if len(group) == 1:  # what a stack did does not count as its runs' attempts
             self._attempts[group[0]] += 1
         context, jobs = self._context, [self.jobs[place] for place in group]
-        address = context.store.uri, context.store.experiment_id
-        future = executor.submit(
-            Task(jobs, *address, context.parent, context.owner, context.figures)
+        task = Task(
+            jobs,
+            context.store.uri,
+            context.store.experiment_id,
+            context.parent,
+            context.owner,
+            context.figures,
+            self._launch.verbose,
         )
+        log.debug("submitted %s", ", ".join(job.name for job in jobs))
+        future = executor.submit(task)
         self._in_hand[future] = group
         future.add_done_callback(self._ended.put)
 

@@ -198,6 +198,8 @@ def test_a_typing_error_is_answered_before_torch_is_imported(
         case("-m margin=0 lr=1,2", "margin=0:", "above 0 and below 1", "margin=0.01"),
         case("-m max_seeds=2 lr=1,2", "max_seeds=2:", ">= 3"),
         case("-m stack=8 lr=1,2", "type hydra.launcher.stack=8"),
+        case("epochs=1 -m lr=1,2", "lr=1,2:", "run.py -m epochs=1 lr=1,2"),
+        case("-m optimizer.lr=0.1 lr=1,2", "lr=1,2:", "leave optimizer.lr=0.1 out"),
         case("-m hydra.launcher.timeout=long lr=1,2", "hydra.launcher.timeout=long:"),
         case("-m hydra.launcher.worker=2 lr=1,2", "type hydra.launcher.workers=2"),
     ],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from optsweep.config.launchers import Launch
 from optsweep.config.settings import Option
+from optsweep.execution.worker_count import count_workers
 from optsweep.runs.job import Job
 from optsweep.sweep.planning.stack_planner import plan_stacks
 from support.in_process import new
@@ -107,3 +108,16 @@ def test_runs_that_were_a_stack_stay_one_and_a_lone_one_stays_alone(
         (jobs[place].folder / "stack.txt").write_text("../stacks/0123456789abcdef.bin")
     (jobs[1].folder / "checkpoint.bin").write_bytes(b"")
     assert plan_stacks(jobs, range(5), Launch(), 2).groups == [(0, 3), (1,), (2, 4)]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 20])
+@pytest.mark.parametrize("stack", [None, 8])
+def test_no_more_runs_are_trained_at_once_than_allowed(
+    job: Job, at_once: int, stack: int | None
+) -> None:
+    jobs = [varied(job, number, lr=0.1 + number) for number in range(12)]
+    launch = Launch(workers=4, stack=stack, at_once=at_once)
+    workers = count_workers(launch, jobs[0].settings, len(jobs))
+    groups = plan_stacks(jobs, range(len(jobs)), launch, workers).groups
+    assert sorted(place for group in groups for place in group) == list(range(12))
+    assert workers * max(map(len, groups)) <= at_once

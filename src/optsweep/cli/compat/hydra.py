@@ -12,6 +12,8 @@ import hydra
 from hydra import utils
 from hydra._internal.utils import get_args_parser
 from hydra.core import utils as core_utils
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from optsweep.system.redaction import redacted
@@ -33,9 +35,25 @@ def run_hydra(conf: Path, task: Callable[[DictConfig], Any]) -> None:
     Hydra 1.4 warns where it is not given the classes that conf/ may name. conf/ is the user's own
     and is there to name classes: models, optimizers, plugins, a log's formatter.
     """
+    replace_basic()
     unchecked = getattr(utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
     more: dict[str, Any] = VERSION_BASE or {"execution_whitelist": unchecked}
     hydra.main(config_path=str(conf), config_name="config", **more)(task)()
+
+
+def replace_basic() -> None:
+    """Lets `basic` name a launcher and a sweeper of this package, in this program alone.
+
+    Hydra's own sweeper of that name composes each job twice and writes the secrets of addresses
+    into the sweep's folder; under its own launcher a sweep ends without a verdict.
+    """
+    Plugins.instance()  # imports Hydra's own and the package's, which are in the store then
+    store = ConfigStore.instance()
+    local: Any = store.load("hydra/launcher/local.yaml").node
+    one_by_one = OmegaConf.merge(local, {"workers": 0, "stack": 1})
+    grid = store.load("hydra/sweeper/grid.yaml").node
+    store.store(group="hydra/launcher", name="basic", node=one_by_one, provider="optsweep")
+    store.store(group="hydra/sweeper", name="basic", node=grid, provider="optsweep")
 
 
 def _save_without_secrets(cfg: DictConfig, filename: str, output_dir: Path) -> None:

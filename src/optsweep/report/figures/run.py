@@ -121,8 +121,6 @@ def learning_curves(
         _style_panel(axes, metric, epochs.min(), epochs.max())
         if curves:
             _draw_curves(axes, curves, colours)
-            if metric == "accuracy":
-                axes.yaxis.set_major_locator(AccuracyLocator("auto", steps=[1, 2, 2.5, 5, 10]))
             _fit_height(axes, may_be_logarithmic=metric == "loss")
             _label_ends(axes, curves, colours)
         else:
@@ -207,15 +205,13 @@ def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[
 
 def _caption(axes: Axes, name: str, *, line: int = 0, mark: str = "", color: str = "black") -> None:
     """Writes a name above a picture, `line` lines up."""
-    text = mark + fitted(name, _SIDE * INCH - width_of(mark, 8), 8)
-    offset = (0, 4 + line * _LINE)
+    text, offset = mark + fitted(name, _SIDE * INCH - width_of(mark, 8), 8), (0, 4 + line * _LINE)
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(text, (0.5, 1), offset, ha="center", fontsize=8, color=color, **place, **PLAIN)
 
 
 def _style_panel(axes: Axes, metric: str, first: float, last: float) -> None:
-    margin = 0.5 if first == last else 0
-    axes.set_xlim(first - margin, last + margin)
+    axes.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     axes.set_xlabel("epoch", fontsize=10)
@@ -244,6 +240,8 @@ def _fit_height(axes: Axes, *, may_be_logarithmic: bool) -> None:
         # Plain numbers, because matplotlib writes powers of ten as mathtext.
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
+    elif not may_be_logarithmic:
+        axes.yaxis.set_major_locator(AccuracyLocator("auto", steps=[1, 2, 2.5, 5, 10]))
 
 
 def _drawn(points: Floats) -> NDArray[np.bool_]:
@@ -268,9 +266,10 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
         dash = "-" if ends[split][0] == corner[0] else ":"
         leader = {"arrowstyle": "-", "linestyle": dash, "linewidth": 0.7, "color": colour}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
-        at = (1.03, 1 - place)
         style: dict[str, Any] = {"color": colour, "fontsize": size, "va": "center", **PLAIN}
-        axes.annotate(text, ends[split], at, "data", "axes fraction", leader, **style)
+        axes.annotate(
+            text, ends[split], (1.03, 1 - place), "data", "axes fraction", leader, **style
+        )
 
 
 def _matrix_axes(classes: Sequence[str], cell: float) -> tuple[Figure, Axes, Axes]:

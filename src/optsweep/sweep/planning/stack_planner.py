@@ -69,14 +69,15 @@ def plan_stacks(
     remarks: dict[str, None] = {}
     # All workers get their share; those who wait for a stack to end would train nothing.
     fair = math.ceil(len(todo) / max(1, workers))
+    allowed = max(1, launch.at_once // max(1, workers)) if launch.at_once else len(todo)
     for places in alike.values():
         first = jobs[places[0]]
         was_stack = (
             first.run_id is not None
             and checkpoint.stack_of(first.folder, first.fingerprint) is not None
         )
-        most = len(places) if was_stack else min(len(places), fair)
-        size, remark = _size(first, len(places), most, launch, workers)
+        most = len(places) if was_stack else min(len(places), fair, allowed)
+        size, remark = _size(first, min(len(places), allowed), most, launch, workers)
         if remark:
             remarks[remark] = None
         groups += [tuple(places[at : at + size]) for at in range(0, len(places), size)]
