@@ -8,6 +8,7 @@
     python experiments/benchmark.py stack                  12 runs as one program, beside one by one
     python experiments/benchmark.py tracking               what 8 runs wait for a store they share
     python experiments/benchmark.py search                 a search, beside a grid of as many epochs
+    python experiments/benchmark.py decode                 60,000 pictures, on one core and on all
     python experiments/benchmark.py faults trials=300      sweeps that are struck, and what is lost
 
 `faults` measures nothing: it strikes sweeps at random and counts what should not be there. It reads
@@ -28,6 +29,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.decode import decode
 from benchmarks.faults import Asked, faults
 from benchmarks.loop import loop
 from benchmarks.overhead import overhead
@@ -61,6 +63,7 @@ PARTS = {
     "stack": Part(stack, rounds=3),
     "tracking": Part(tracking, rounds=1),
     "search": Part(search, rounds=5),
+    "decode": Part(decode, rounds=3),
 }
 
 

@@ -91,3 +91,10 @@ def test_a_word_that_faults_does_not_know_is_refused(project: Path) -> None:
     assert done.returncode == 1
     line = "error: hammers=3: type NAME=NUMBER with NAME one of trials, first, seed, lanes\n"
     assert done.stderr == line
+
+
+@pytest.mark.long
+def test_decode_prints_what_one_core_and_all_take(project: Path) -> None:
+    printed = benchmark(project, "decode", "--samples=200", "--rounds=1", "--threads=1")
+    seconds, rate, ratio = printed["1"]
+    assert seconds > 0 and rate > 0 and ratio == 1

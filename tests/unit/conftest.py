@@ -1,5 +1,6 @@
 """Unit tests start no process: what needs one belongs to tests/cli or tests/cluster."""
 
+import math
 import multiprocessing.util
 import os
 import subprocess
@@ -19,6 +20,8 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", refuse)
     monkeypatch.setattr(os, "fork", refuse)
     monkeypatch.setattr("optsweep.system.environment.git_commit", lambda folder: None)
+    # However slow the machine is, no programs are started that decode pictures.
+    monkeypatch.setattr("optsweep.data.decoding.programs._ALONE", math.inf)
 
 
 @pytest.fixture(autouse=True)

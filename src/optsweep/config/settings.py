@@ -38,7 +38,7 @@ from optsweep.system.redaction import redacted
 GROUPS = ("dataset", "model", "optimizer", "loss", "schedule")
 
 # What says where data lies or how it gets here: the dataset's digest stands for its content.
-_PLACES = ("path", "mirror")
+_PLACES = ("path", "mirror", "skip_broken")
 
 # Fields that decide a run's result, as the groups and the device do.
 _DECISIVE = ("lr", "batch_size", "epochs", "seed", "val_fraction", "precision", "evaluate_first")

@@ -7,12 +7,13 @@ import glob
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from optsweep.data.source import Source
 from optsweep.data.splits import Split
@@ -22,7 +23,7 @@ from optsweep.system.locks import locked_if_allowed
 log = logging.getLogger(__name__)
 
 # Changes whenever what is decoded does: files of another version are decoded anew.
-_VERSION = 2
+_VERSION = 3
 _DECODING = 3600.0  # seconds that another process is waited for, which decodes the same pictures
 _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 
@@ -34,55 +35,75 @@ def stamp_of(files: Iterable[Path]) -> str:
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
+Keep = Callable[[Mapping[str, Tensor], Mapping[str, str], Path], None]
+
+
+def place(data_dir: Path, name: str, stamp: str) -> Path:
+    """The file under `data_dir` that keeps what was read."""
+    return data_dir / ".decoded" / f"{name}-v{_VERSION}-{stamp}.safetensors"
+
+
 def cached(
-    data_dir: Path, name: str, stamp: Callable[[], str], read: Callable[[], Source]
+    data_dir: Path,
+    name: str,
+    stamp: Callable[[], str],
+    read: Callable[[], Source],
+    keep: Keep | None = None,
 ) -> Source:
     """What `read` returns, from one file under `data_dir` once it was read.
 
     `stamp` is asked again after reading, since `read` may download what it reads. The file is
     replaced atomically; a torn or foreign one is read anew; of processes that start together one
     reads and the others wait for it. Where the folder cannot be written, nothing is kept.
+
+    `keep` is given labels and rows where `read` has put the images of all splits into a file that
+    they can be added to. It makes that file whole and gives it the path that it is given.
     """
-    folder = data_dir / ".decoded"
-    name = f"{name}-v{_VERSION}"
     with suppress(*_UNREADABLE):
-        return _load_source(folder / f"{name}-{stamp()}.safetensors")
+        return _load_source(place(data_dir, name, stamp()))
+    folder = place(data_dir, name, "").parent
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     with locked_if_allowed(folder / ".lock", _DECODING):
-        file = folder / f"{name}-{stamp()}.safetensors"
+        file = place(data_dir, name, stamp())
         try:
             return _load_source(file)
         except _UNREADABLE as error:
             if file.exists():
                 log.warning("%s cannot be read (%s); it is made anew", file, error)
         source = read()
+        file = place(data_dir, name, stamp())
         try:
-            file = _save_source(source, folder, name, stamp())
+            _save_source(source, file, keep)
         except (OSError, SafetensorError):
             return source
+        for stale in folder.glob(glob.escape(place(data_dir, name, "").stem) + "*"):
+            if stale != file:
+                stale.unlink(missing_ok=True)  # who has it mapped keeps it until they end
         return _load_source(file)
 
 
-def _save_source(source: Source, folder: Path, name: str, stamp: str) -> Path:
-    for stale in folder.glob(f"{glob.escape(name)}-*.safetensors"):
-        stale.unlink(missing_ok=True)  # who has it mapped keeps it until they end
-    file = folder / f"{name}-{stamp}.safetensors"
+def _save_source(source: Source, file: Path, keep: Keep | None) -> None:
     splits = {"train": source.train, "val": source.val, "test": source.test}
     tensors = {}
     for name, split in splits.items():
         if split is not None:
-            tensors[f"{name}.images"] = split.images.contiguous()
             tensors[f"{name}.labels"] = split.labels
+            if keep is None:
+                tensors[f"{name}.images"] = split.images.contiguous()
+            else:
+                tensors[f"{name}.rows"] = split.every_row
     about = {
         "classes": json.dumps(source.classes),
         "peak": str(source.peak),
         "digest": source.digest,
         "skipped": json.dumps(dict(source.skipped)),
     }
-    with files.replacing(file) as unfinished:
-        save_file(tensors, unfinished, metadata=about)
-    return file
+    if keep is not None:
+        keep(tensors, about, file)
+    else:
+        with files.replacing(file) as unfinished:
+            save_file(tensors, unfinished, metadata=about)
 
 
 def _load_source(file: Path) -> Source:
@@ -91,6 +112,8 @@ def _load_source(file: Path) -> Source:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
 
     def split(name: str) -> Split:
+        if (rows := tensors.get(f"{name}.rows")) is not None:
+            return Split(tensors["images"], tensors[f"{name}.labels"], rows)
         return Split(tensors[f"{name}.images"], tensors[f"{name}.labels"])
 
     return Source(

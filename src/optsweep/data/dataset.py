@@ -236,8 +236,7 @@ def _resized(source: Source, side: int) -> Source:
     def resized(split: Split) -> Split:
         # In pieces: antialiasing works in float32, four times the bytes of what it is given.
         pieces = [
-            transforms.resize(piece, [side, side], antialias=True)
-            for piece in split.images.split(4096)
+            transforms.resize(piece, [side, side], antialias=True) for piece in split.pieces()
         ]
         return Split(torch.cat(pieces), split.labels)
 
@@ -247,13 +246,13 @@ def _resized(source: Source, side: int) -> Source:
 
 def _statistics(split: Split, peak: int) -> tuple[Tensor, Tensor]:
     """Per-channel mean and standard deviation of the training pixels, `[C, 1, 1]`."""
-    total = torch.zeros(split.images.shape[1], dtype=torch.float64)
+    total = torch.zeros(split.pool.shape[1], dtype=torch.float64)
     squares = torch.zeros_like(total)
-    for piece in split.images.split(4096):
+    for piece in split.pieces():
         pixels = piece.double() / peak
         total += pixels.sum(dim=(0, 2, 3))
         squares += pixels.square().sum(dim=(0, 2, 3))
-    count = split.images[:, 0].numel()
+    count = len(split.labels) * split.pool[0, 0].numel()
     mean = total / count
     # A channel of one colour has no deviation; dividing by 1 leaves it at zero.
     std = (squares / count - mean.square()).clamp(min=0).sqrt()

@@ -47,6 +47,11 @@ class Layout:
     skipped: Mapping[str, int]
 
     @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of their labels."""
+        return list(next(iter(self.parts.values())))
+
+    @property
     def files(self) -> list[Path]:
         """All pictures, part after part and class after class."""
         return [

@@ -73,8 +73,10 @@ def make_source(
         _check_split(split, len(names))
         if part == "val":  # lest train and val be taken for train and test
             content.update(b"val")
-        content.update(str(tuple(split.images.shape)).encode())
-        content.update(split.images.contiguous().numpy().data)
+        content.update(str((len(split.labels), *split.pool.shape[1:])).encode())
+        pixels = split.pool.contiguous().numpy()
+        for row in split.every_row.tolist():  # copies nothing: there may be more than memory holds
+            content.update(pixels[row].data)
         content.update(split.labels.contiguous().numpy().data)
     first = parts["train"]
     without = Split(first.pool[:0], first.labels[:0])

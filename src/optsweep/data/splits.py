@@ -4,7 +4,7 @@ A `Split` is images with their labels. Every choice depends on the labels alone,
 that differ in their seed are judged on the same samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,19 @@ class Split:
     def images(self) -> Tensor:
         """uint8 `[N, C, H, W]`; copied, where they are not all that the pool holds."""
         return self.pool if self.rows is None else self.pool.index_select(0, self.rows)
+
+    @property
+    def every_row(self) -> Tensor:
+        """Where each image is in the pool, int64 `[N]`."""
+        return torch.arange(len(self.labels)) if self.rows is None else self.rows
+
+    def pieces(self, size: int | None = None) -> Iterator[Tensor]:
+        """The images, `size` at a time, or some 16 MB: never all of them are copied."""
+        size = size or max(1, min(4096, 2**24 // max(1, self.pool[:1].numel())))
+        if self.rows is None:
+            yield from self.pool.split(size)
+        else:
+            yield from (self.pool.index_select(0, rows) for rows in self.rows.split(size))
 
     def take(self, indices: Tensor) -> Tensor:
         """The images at `indices`, int64 `[M]`, copied: uint8 `[M, C, H, W]`."""
@@ -57,7 +70,7 @@ def hold_out(split: Split, fraction: float) -> tuple[Split, Split]:
     chosen = stratified(split.labels, min(max(1, round(fraction * count)), count - 1))
     kept = torch.ones(count, dtype=torch.bool)
     kept[chosen] = False
-    return split.view(kept.nonzero().squeeze(1)), split.choose(chosen)
+    return split.view(kept.nonzero().squeeze(1)), split.view(chosen)
 
 
 def stratified(labels: Tensor, count: int) -> Tensor:

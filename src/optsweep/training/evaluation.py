@@ -45,7 +45,7 @@ def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tens
     stack.eval()
     loss_sums, rights = [], []
     size = evaluation_batch(dataset)
-    for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
+    for images, labels in zip(split.pieces(size), split.labels.split(size), strict=True):
         outputs = stack.model(dataset.scale(images))
         targets = labels.expand(outputs.shape[:-1])
         loss_sums.append(stack.loss(outputs, targets).sum(dim=-1).view(-1))
@@ -71,7 +71,7 @@ def predict(model: nn.Module, dataset: Dataset, split: Split) -> Tensor:
     Of a stack it is `[K, N]`.
     """
     model.eval()
-    pieces = split.images.split(evaluation_batch(dataset))
+    pieces = split.pieces(evaluation_batch(dataset))
     classes = [model(dataset.scale(images)).argmax(dim=-1).cpu() for images in pieces]
     return torch.cat(classes, dim=-1)
 

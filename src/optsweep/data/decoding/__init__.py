@@ -1,0 +1,1 @@
+"""Picture files into one tensor: on all cores, with progress, and continued after a kill."""
