@@ -45,7 +45,7 @@ def decode(options: Options) -> str:
     rows = [("cores", "seconds", "pictures a second", "times as fast")]
     for share, times in seconds.items():
         took = median(times)
-        rows.append((str(share), f"{took:.2f}", f"{count / took:,.0f}", f"{alone / took:.2f}"))
+        rows.append((str(share), f"{took:.2f}", f"{count / took:.0f}", f"{alone / took:.2f}"))
     about = f"{count:,} JPGs of {SIDE}x{SIDE}, rounds: {options.rounds}, medians"
     return paragraphs(about, aligned(rows))
 
