@@ -1,12 +1,15 @@
 """Models of the library timm by their names, fitted to a dataset's images and class count."""
 
 import difflib
+import os
 from typing import Any
 
 from torch import nn
 
 from optsweep.errors import SettingsError
 from optsweep.system.exceptions import first_line
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as the hub names files of them
 
 
 def timm_model(
@@ -43,6 +46,7 @@ def timm_model(
         model: nn.Module = timm.create_model(name, pretrained=False, **given)
         return model
     try:
+        _ask_for(known.hf_hub_id if known is not None else None)
         learned: nn.Module = timm.create_model(name, pretrained=True, **given)
     except Exception as error:  # of the network, of the hub and of the file: one for each
         raise SettingsError(
@@ -50,6 +54,24 @@ def timm_model(
             "type model.pretrained=false, or try again where huggingface.co is in reach"
         ) from error
     return learned
+
+
+def _ask_for(repository: str | None) -> None:
+    """Asks the hub for weights that are not here yet: by itself it is asked 12 times, for 50 s.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    if repository is None:
+        return
+    import huggingface_hub
+
+    if any(huggingface_hub.try_to_load_from_cache(repository, file) for file in _WEIGHTS):
+        return
+    import requests
+
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    requests.head(f"{hub}/{repository}", timeout=10)
 
 
 def _near(name: str) -> str:
