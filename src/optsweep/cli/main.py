@@ -123,8 +123,10 @@ def _single_run(config: DictConfig) -> float:
         # Not before: importing mlflow takes seconds, which a refusal need not wait for.
         from rich.console import Console
 
+        from optsweep.runs.preflight import bytes_needed_by
         from optsweep.sweep.resume import refuse_others
         from optsweep.sweep.single_run import run_single
+        from optsweep.system.disk import refuse_full
         from optsweep.tracking.store import Store
         from optsweep.verdict.ranking import objective
 
@@ -133,6 +135,7 @@ def _single_run(config: DictConfig) -> float:
                 Console().print(line, highlight=False, markup=False, soft_wrap=True)
             remove_unused(folder, parents=2)  # those of the day and of all
             return 0.0
+        refuse_full(folder, bytes_needed_by(job.settings), "hydra.run.dir")
         store = Store.open(settings.tracking_uri, settings.experiment)
     if is_used(folder):
         same = {"kind": "run", "fingerprint": job.fingerprint}
