@@ -52,8 +52,9 @@ def replace_basic() -> None:
     local: Any = store.load("hydra/launcher/local.yaml").node
     one_by_one = OmegaConf.merge(local, {"workers": 0, "stack": 1})
     grid = store.load("hydra/sweeper/grid.yaml").node
-    store.store(group="hydra/launcher", name="basic", node=one_by_one, provider="optsweep")
-    store.store(group="hydra/sweeper", name="basic", node=grid, provider="optsweep")
+    more: dict[str, Any] = {} if VERSION_BASE else {"replace": True}  # 1.4 warns without it
+    for group, node in (("hydra/launcher", one_by_one), ("hydra/sweeper", grid)):
+        store.store(group=group, name="basic", node=node, provider="optsweep", **more)
 
 
 def _save_without_secrets(cfg: DictConfig, filename: str, output_dir: Path) -> None:
