@@ -22,8 +22,9 @@ names = {plugin.__name__ for plugins in found for plugin in plugins}
 assert {"LocalLauncher", "GridSweeper", "OptunaSweeper"} <= names, names
 import optsweep
 print(optsweep.__file__)
-from optsweep.report import page as report
-report._template()
+from optsweep.report.templates import template
+for name in ("report.html.j2", "tables.html.j2", "macros.html.j2", "style.css.j2"):
+    template(name)
 """
 
 

@@ -18,8 +18,9 @@ from matplotlib.image import imread
 
 from optsweep.records.merging import merge
 from optsweep.records.run import SweepRecord
-from optsweep.report.page import duration, page, write
+from optsweep.report.page import page, write
 from optsweep.report.table_csv import table_csv
+from optsweep.report.templates import duration
 from optsweep.report.terminal_table import sentence
 from optsweep.verdict.judge_sweep import judge
 from optsweep.verdict.ranking import ranked_configurations, ranked_runs

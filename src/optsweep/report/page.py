@@ -8,50 +8,36 @@ escaped by the template, `report.html.j2`.
 import base64
 import io
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
-
-from optsweep.records.run import SCORES, RunRecord, SweepRecord, has_score
-from optsweep.records.values import SPLIT_NAMES, distinct, label, named, points, printable
+from optsweep.records.run import SweepRecord
+from optsweep.records.values import distinct
 from optsweep.report.table_csv import table_csv
-from optsweep.report.terminal_table import (
-    configurations_by_workload,
-    counts,
-    mean_and_deviation,
-    ranked_by_workload,
-    score,
-    sentence,
-)
+from optsweep.report.tables import ROWS, table_values
+from optsweep.report.templates import template
+from optsweep.report.terminal_table import counts, ranked_by_workload, sentence
 from optsweep.system import files
 from optsweep.verdict.candidates import workloads
 from optsweep.verdict.judge_sweep import judge
-from optsweep.verdict.ranking import best_run
-from optsweep.verdict.scores.answer import Comparison, Score, Workload
-from optsweep.verdict.scores.phrases import listed
-from optsweep.verdict.scores.settling import MOST_SEEDS
+from optsweep.verdict.scores.answer import Workload
 from optsweep.verdict.sweep_sentences import (
     advice_of,
     answer_of,
-    outcome,
     outcome_lines,
     reasons_of,
     sentences,
     with_command,
 )
-from optsweep.verdict.verdict import Details, Verdict, WorkloadDetails, verdict_json
+from optsweep.verdict.verdict import Verdict, WorkloadDetails, verdict_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # As many of each as a page is read for.
-_ROWS, _FAILURES, _CHOICES, _LINES, _DRAWN = 100, 20, 24, 40, 6
+_CHOICES, _DRAWN = 24, 6
 
 
 class Picture(NamedTuple):
@@ -136,41 +122,20 @@ def page(
     """The page as HTML, the best runs of each workload first."""
     others = dict(pictures or {})
     verdict = verdict or judge(sweep)
-    ranked = ranked_by_workload(sweep)
-    runs = [run for own in ranked.values() for run in own]
-    grouped = configurations_by_workload(sweep)
-    failures = [run for run in runs if run.status != "FINISHED" and (run.error or run.output)]
-    most = max(_ROWS // max(len(ranked), 1), 1)
-    shown = {name: own[:most] for name, own in ranked.items()}
-    shown_groups = {name: own[:most] for name, own in grouped.items()}
-    kind = "Search" if sweep.search else "Sweep"
-    return _template().render(
-        sweep=sweep,
-        title=f"{kind} of {_listed(sweep.grid)}" if sweep.grid else kind,
+    return template("report.html.j2").render(
+        **table_values(sweep),
         sentences=sentence(sweep).split("\n"),
         verdict=verdict,
-        parts=_parts(verdict, list(ranked), others),
+        parts=_parts(verdict, list(workloads(sweep)), others),
         outcomes=outcome_lines(verdict),
         names=distinct(each.name for own in verdict.answer.workloads for each in own.candidates),
         kinds=counts(sweep),
         reused=sum(run.reused for run in sweep.runs),
-        seconds=sum(run.seconds for run in runs if not run.reused),
-        keys=list(sweep.grid),
-        varied=[key for key in sweep.grid if key != "seed"],
-        scores=_scores(runs),
-        runs=shown,
-        winners={id(best_run(own)) for own in ranked.values()},
-        configurations=shown_groups,
-        noted={
-            "configurations": any(each.notes for own in shown_groups.values() for each in own),
-            "runs": any(run.notes for own in shown.values() for run in own),
-        },
-        configuration_count=sum(map(len, grouped.values())),
-        failures=failures[:_FAILURES],
-        failure_count=len(failures),
+        seconds=sum(run.seconds for run in sweep.runs if not run.reused),
+        has_csv=True,
         pictures=list(others.values()),
         most_choices=_CHOICES,
-        most_rows=_ROWS,
+        most_rows=ROWS,
     )
 
 
@@ -194,22 +159,6 @@ def _parts(verdict: Verdict, names: Sequence[str], pictures: dict[str, Picture])
     ]
 
 
-def _scores(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """The columns of each split that any run has scores of, in the table's order."""
-    known = {name.split("/")[0] for run in runs for name in run.metrics if "accuracy" in name}
-    found: dict[str, list[str]] = {}
-    for name in SCORES:
-        split, metric = name.split("/")
-        if split in known and has_score(name, runs):
-            found.setdefault(split, []).append(metric)
-    return found
-
-
-def _listed(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _picture(figure: "Figure", png: bytes, title: str, caption: str) -> Picture:
     """The figure as a vector picture, or as the PNG file where that is smaller."""
     text = io.BytesIO()
@@ -219,75 +168,6 @@ def _picture(figure: "Figure", png: bytes, title: str, caption: str) -> Picture:
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return Picture(address, title, caption, width, height)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_clean,
-    )
-    environment.filters |= {
-        "label": label,
-        "score": score,
-        "mean": lambda configuration, metric: mean_and_deviation(configuration, metric, " ± "),
-        "duration": duration,
-        "last_lines": _last_lines,
-        "points": points,
-        "probability": lambda p: label(p, 2),
-        "needed": _needed,
-        "interval": _interval,
-        "able": lambda names: listed([*names[:3], *(["others"] if len(names) > 3 else [])], "or"),
-        "lost": _lost,
-        "split_words": SPLIT_NAMES.__getitem__,
-        "id": id,
-        "outcome": outcome,
-        "text": lambda swept, key: named({k: v for k, v in swept.items() if k != key}),
-        "number": lambda value: label(value, 3),
-    }
-    return environment.get_template("report.html.j2")
-
-
-def _clean(value: Any) -> Any:
-    """Whatever the template writes, without control characters."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _interval(found: Score) -> str:
-    return "" if found.low is None else f"{score(found.low)} to {score(found.high)}"
-
-
-def _lost(details: Details) -> str:
-    """How many of all a candidate's runs diverged or did not finish."""
-    lost = details.diverged + details.failed
-    return f"{lost} of {details.runs}" if lost else ""
-
-
-def _needed(pair: Comparison) -> str:
-    """The fresh seeds that would settle a difference of the margin."""
-    if pair.outcome != "undecided" or pair.seeds_low is None:
-        return ""
-    most = f"{pair.seeds_high:,}" if pair.seeds_high else f"more than {MOST_SEEDS:,}"
-    return f"{pair.seeds_low:,} to {most}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: `3.2 s`, `12 min 30 s`, `1 h 20 min`."""
-    if not math.isfinite(seconds) or seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def _last_lines(text: str) -> str:
-    lines = printable(text).rstrip().splitlines()
-    return "\n".join(lines[-_LINES:])[-8000:]
 
 
 def _put(path: Path, text: str) -> Path:
