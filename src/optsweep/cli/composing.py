@@ -128,7 +128,7 @@ class _Base:
         OmegaConf.set_struct(self._own, True)
         self._choices = dict(config.hydra.runtime.choices)
         self._hydra: dict[str, Any] = {}
-        subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore
+        subdir = plain(config.hydra.sweep)["subdir"]
         # Hydra's own values are set below for each job; others are looked up in the job's config.
         self._named_by_values = bool(re.search(r"\$\{(?!hydra[.:])", str(subdir)))
 

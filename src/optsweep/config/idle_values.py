@@ -6,6 +6,7 @@ only how they are run, is warned of.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from optsweep.config.overrides import swept_key
@@ -24,9 +25,10 @@ class Typed:
     settings: Settings
     swept: Mapping[str, Any]
 
-    def content(self, key: str) -> str:
+    @cached_property
+    def content(self) -> str:
         """What is trained, as a text; the learning rate as far as the optimizer takes it."""
-        used = replace(self.settings, lr=1.0) if key == "lr" else self.settings
+        used = replace(self.settings, lr=1.0)
         return used.fingerprint(repr(used.dataset))
 
 
@@ -45,7 +47,7 @@ def _idle(key: str, runs: Sequence[Typed]) -> Iterator[str]:
         others = {name: identity(value) for name, value in run.swept.items() if name != key}
         alike.setdefault(str(others), []).append(run)
     several = [each for each in alike.values() if len(each) > 1]
-    idle = [each for each in several if len({run.content(key) for run in each}) == 1]
+    idle = [each for each in several if len({run.content for run in each}) == 1]
     if not idle:
         return
     found = [run for each in idle for run in each]

@@ -67,8 +67,9 @@ def why_not(path: str, error: BaseException) -> str:
         return f"({reason(error)}); type pip install 'optsweep[{extra}]'"
     is_within = isinstance(error, AttributeError) or "not a package" in str(error)
     if lacking and f"{path}.".startswith(f"{lacking}.") and not is_within:
-        folders = " and ".join(_folders())
-        return f"({error}); make {top}.py in {folders.split(' and ')[0]} (looked in {folders})"
+        folders = _folders()
+        looked = " and ".join(folders)
+        return f"({error}); make {top}.py in {folders[0]} (looked in {looked})"
     if is_within and (module := sys.modules.get(top)):
         return f"({error}{_in_its_place(top, module)}){_meant(path)}"
     return f"({reason(error)})"

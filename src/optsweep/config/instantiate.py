@@ -60,10 +60,14 @@ def accepts(target: Callable[..., Any], name: str) -> bool:
 
 def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """A target's parameters; any, where it is written in C and does not say."""
+    return _signature_of(target).parameters
+
+
+def _signature_of(target: Callable[..., Any]) -> inspect.Signature:
     try:
-        return inspect.signature(target).parameters
-    except (TypeError, ValueError):
-        return inspect.signature(lambda *args, **keywords: None).parameters
+        return inspect.signature(target)
+    except (TypeError, ValueError):  # written in C
+        return inspect.signature(lambda *args, **keywords: None)
 
 
 def check_arguments(group: str, option: Option, target: Callable[..., Any]) -> None:
@@ -97,10 +101,7 @@ def check_fits(
         SettingsError: it lacks a value, or takes something else; the line says what is needed.
     """
     check_arguments(group, option, target)
-    try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):
-        return  # written in C
+    signature = _signature_of(target)
     try:
         signature.bind(*args, **{**option.arguments, **more})
     except TypeError as misfit:

@@ -7,9 +7,11 @@ import glob
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -28,11 +30,18 @@ _DECODING = 3600.0  # seconds that another process is waited for, which decodes 
 _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError)
 
 
-def stamp_of(files: Iterable[Path]) -> str:
+def stamp_of(files: Iterable[str | Path]) -> str:
     """Changes when a file is added, removed or written to; reads no content."""
-    found = [(file, file.stat()) for file in files if file.is_file()]
-    stats = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
+    found = [(str(file), _stat(file)) for file in files]
+    stats = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in found if stat]
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+
+
+def _stat(file: str | Path) -> os.stat_result | None:
+    with suppress(OSError):
+        found = os.stat(file)  # noqa: PTH116 (making a Path takes as long again)
+        return found if S_ISREG(found.st_mode) else None
+    return None
 
 
 Keep = Callable[[Mapping[str, Tensor], Mapping[str, str], Path], None]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from optsweep.config.validators import yes_or_no
 from optsweep.data.cache import cached, place, stamp_of
 from optsweep.data.decoding.pictures import Pictures
 from optsweep.data.layout import ALL, Layout, find
@@ -35,20 +36,21 @@ def image_folder(
             that `layout.find` knows.
     """
     root = _existing_folder(path)
-    if not isinstance(skip_broken, bool):
-        raise SettingsError(f"dataset.skip_broken={skip_broken}: must be true or false")
+    yes_or_no("dataset.skip_broken", skip_broken)
     found = find(root)
     files = found.files
+    stamp = stamp_of(files)  # what is written to a file from now on is seen at the next start
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
     name, space = f"folder-{size}-{key}", len(json.dumps(found.classes))
-    file, like = place(data_dir, name, stamp_of(files)), place(data_dir, f"folder-{size}-*", "*")
-
-    def stamp() -> str:
-        return stamp_of(files) + "-without-broken" * skip_broken
-
+    file, like = place(data_dir, name, stamp), place(data_dir, f"folder-{size}-*", "*")
+    kept = stamp + "-without-broken" * skip_broken
     with Pictures(files, size, file, f"{like.stem}.*", space) as pictures:
         source = cached(
-            data_dir, name, stamp, lambda: _decode(found, pictures, skip_broken), pictures.keep
+            data_dir,
+            name,
+            lambda: kept,
+            lambda: _decode(found, pictures, skip_broken),
+            pictures.keep,
         )
     return replace(source, skipped={**found.skipped, **source.skipped})
 

@@ -3,9 +3,10 @@
 `find` is given the folder and says which files each class of each part has. Nothing is opened.
 """
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,10 +41,11 @@ class Layout:
     """What a folder of pictures holds.
 
     `parts` maps "train", "val" and "test", or "all" alone, to class names and their files, in
-    sorted order. `skipped` counts the files that are left out, by suffix or by where they lie.
+    sorted order. Files are texts: to make a `Path` of each takes longer than to find it. `skipped`
+    counts the files that are left out, by suffix or by where they lie.
     """
 
-    parts: Mapping[str, Mapping[str, Sequence[Path]]]
+    parts: Mapping[str, Mapping[str, Sequence[str]]]
     skipped: Mapping[str, int]
 
     @property
@@ -52,7 +54,7 @@ class Layout:
         return list(next(iter(self.parts.values())))
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[str]:
         """All pictures, part after part and class after class."""
         return [
             file for classes in self.parts.values() for files in classes.values() for file in files
@@ -155,7 +157,7 @@ def _lacking(root: Path, found: Mapping[str, Path]) -> DatasetError:
     return DatasetError(f"{root} has {has} but no {lacking}, or give {root / there[0]}")
 
 
-def _classes(part: Path, skipped: Counter[str]) -> dict[str, list[Path]]:
+def _classes(part: Path, skipped: Counter[str]) -> dict[str, list[str]]:
     """Class name -> its picture files, both in sorted order; counts what is skipped."""
     _count_loose(part, skipped)
     classes = {folder.name: _pictures(folder, skipped) for folder in _folders(part)}
@@ -170,24 +172,29 @@ def _classes(part: Path, skipped: Counter[str]) -> dict[str, list[Path]]:
     return classes
 
 
-def _pictures(folder: Path, skipped: Counter[str]) -> list[Path]:
-    pictures = []
+def _pictures(folder: Path, skipped: Counter[str]) -> list[str]:
+    pictures, known = [], suffixes()
     for file in _visible(folder):
-        if file.suffix.lower() in suffixes():
+        if os.path.splitext(file)[1].lower() in known:  # noqa: PTH122 (makes no Path)
             pictures.append(file)
         else:
-            skipped[file.suffix.lower() or "without a suffix"] += 1
-    return sorted(pictures)
+            skipped[Path(file).suffix.lower() or "without a suffix"] += 1
+    return sorted(pictures, key=lambda file: file.split("/"))
 
 
-def _visible(folder: Path) -> Iterable[Path]:
-    """The files at any depth in a folder, without hidden ones and those in hidden folders."""
-    return (
-        file
-        for file in folder.rglob("*")
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+def _visible(folder: str | Path) -> Iterator[str]:
+    """The files at any depth in a folder, without hidden ones and those in hidden folders.
+
+    A directory knows which of its entries are files: none is asked, which takes half of the time.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _visible(entry.path)
+            elif entry.is_file():
+                yield entry.path
 
 
 def _count_loose(folder: Path, skipped: Counter[str]) -> None:
@@ -209,7 +216,7 @@ def _refuse_other_classes(
     places: Mapping[str, Path],
     first: str,
     other: str,
-    parts: Mapping[str, Mapping[str, Sequence[Path]]],
+    parts: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> None:
     pair = [set(parts[first]), set(parts[other])]
     if pair[0] == pair[1]:

@@ -13,6 +13,7 @@ from optsweep.data.splits import Split
 from optsweep.errors import DatasetError
 
 TEST_SHARE = 0.2  # kept for test where a source comes without test pictures
+_PIECE = 2**18  # bytes: what is larger than a cache takes memory and no less time
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ def make_source(
         if part == "val":  # lest train and val be taken for train and test
             content.update(b"val")
         content.update(str((len(split.labels), *split.pool.shape[1:])).encode())
-        pixels = split.pool.contiguous().numpy()
-        for row in split.every_row.tolist():  # copies nothing: there may be more than memory holds
-            content.update(pixels[row].data)
+        size = max(1, _PIECE // split.pool[0].numel())
+        for images in split.pieces(size):  # there may be more than memory holds
+            content.update(images.contiguous().numpy().data)
         content.update(split.labels.contiguous().numpy().data)
     first = parts["train"]
     without = Split(first.pool[:0], first.labels[:0])

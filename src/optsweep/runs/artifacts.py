@@ -105,6 +105,7 @@ def keep_figures(
     job: Job, record: RunRecord, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
 ) -> None:
     """Draws a run's figures into its folder and logs them: samples, curves, confusion, guesses."""
+    from optsweep.report.figures import picture_grids
     from optsweep.report.figures import run as figures
 
     judging = data.judging
@@ -114,12 +115,12 @@ def keep_figures(
     shown = data.train.take(torch.arange(len(labels), device=labels.device))
     classes, peak = data.classes, data.peak
     drawn = {
-        "samples": figures.sample_grid(
+        "samples": picture_grids.sample_grid(
             shown.cpu().numpy(), labels.cpu().numpy(), classes, peak=peak
         ),
         "learning_curves": figures.learning_curves(record.history, title=job.name),
         "confusion_matrix": figures.confusion_matrix(true, predicted, classes),
-        "predictions": figures.prediction_grid(images, true, predicted, classes, peak=peak),
+        "predictions": picture_grids.prediction_grid(images, true, predicted, classes, peak=peak),
     }
     folder = job.folder / "figures"
     folder.mkdir(exist_ok=True)

@@ -259,5 +259,5 @@ def test_pixels_are_those_that_pillow_resizes(tmp_path: Path) -> None:
     Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save(file)
     with Image.open(file) as opened_file:
         expected = opened_file.resize((8, 8), Image.Resampling.BILINEAR)
-    pixels = torch.frombuffer(bytearray(decoded(file, 8)), dtype=torch.uint8).view(3, 8, 8)
+    pixels = torch.frombuffer(bytearray(decoded(str(file), 8)), dtype=torch.uint8).view(3, 8, 8)
     assert bytes(pixels.permute(1, 2, 0).contiguous().numpy().data) == expected.tobytes()

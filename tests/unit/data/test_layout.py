@@ -62,7 +62,7 @@ def test_the_table_in_the_docs_says_what_becomes_of_a_layout(
     for cell, part in (("train", train), ("val", val), ("test", test)):
         for name in re.findall("`(.+?)/`", part):
             files = layout.find(root).parts[cell].values()
-            assert {file.parts[-3] for each in files for file in each} == {name}
+            assert {Path(file).parts[-3] for each in files for file in each} == {name}
     assert (source.val is None) == (val == "cut from training")
 
 

@@ -95,7 +95,7 @@ class NoForward(nn.Module):
 
 
 class TwoInputs(Base):
-    def forward(self, images: Tensor, mask: Tensor) -> Any:  # type: ignore[override]
+    def forward(self, images: Tensor, mask: Tensor) -> Any:  # type: ignore[override]  # that is what is tried
         return super().forward(images * mask)
 
 
@@ -393,7 +393,7 @@ class Descent(torch.optim.Optimizer):
     def __init__(self, params: Iterable[Tensor], lr: float = 0.1) -> None:
         super().__init__(params, {"lr": lr})
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types two cases
         raise Exception
 
 
@@ -413,7 +413,7 @@ class OfItsOwn:
 
 
 class ByLoss(Descent):
-    def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]  # torch lets it be left out
         closure()
 
 

@@ -74,7 +74,7 @@ class Signed(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "beta": beta})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch types two cases
         for group in self.param_groups:
             for own in group["params"]:
                 if own.grad is not None:

@@ -31,9 +31,7 @@ class Pictures:
     what they hold is not decoded again. `space` is how many bytes their classes take in a header.
     """
 
-    def __init__(
-        self, files: Sequence[Path], size: int, place: Path, like: str, space: int
-    ) -> None:
+    def __init__(self, files: Sequence[str], size: int, place: Path, like: str, space: int) -> None:
         self._files = files
         self._layout = FileLayout(len(files), size, unfinished.header_bytes(space))
         self._unfinished = place.with_suffix(_SUFFIX)

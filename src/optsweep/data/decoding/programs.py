@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
-from pathlib import Path
 from subprocess import PIPE
 
 from rich.console import Console
@@ -24,22 +23,22 @@ from optsweep.data.decoding.worker import BROKEN, DONE, Rows
 from optsweep.errors import DatasetError
 from optsweep.system.cores import cores
 
-_ALONE = 0.3  # seconds until it is known how long the rest takes
+_ALONE = 0.1  # seconds until it is known how long the rest takes
 _WORTH = 1.0  # seconds of work that programs are started for
-_CHUNK = 32  # files
+_CHUNK = 256  # files, at most
 _NAMED = 20  # broken files that an error names
 
 Chunk = list[tuple[int, str]]
 
 
-def decode_into(rows: Rows, files: Sequence[Path], others: Sequence[Rows]) -> None:
+def decode_into(rows: Rows, files: Sequence[str], others: Sequence[Rows]) -> None:
     """Decodes the files to `rows`, but for those that are there already.
 
     A picture whose content `others` hold is copied. A broken one is marked so; one that was broken
     before is tried again.
     """
     states = rows.states()
-    todo = [(row, str(files[row])) for row in range(rows.count) if states[row] != DONE]
+    todo = [(row, files[row]) for row in range(rows.count) if states[row] != DONE]
     with DecodingProgress(Console(), rows.count, rows.count - len(todo)) as progress:
         rest = _here(rows, todo, others, progress, until=_enough(len(todo)))
         if rest:
@@ -80,10 +79,10 @@ def _here(
 def _in_programs(
     rows: Rows, todo: Chunk, others: Sequence[Rows], progress: DecodingProgress
 ) -> None:
-    chunks = deque(todo[at : at + _CHUNK] for at in range(0, len(todo), _CHUNK))
     answered: deque[int] = deque()
     with ExitStack() as stack:
         programs = [stack.enter_context(_program(rows, others)) for _ in range(cores())]
+        chunks = deque(_chunks(todo, len(programs)))
         threads = stack.enter_context(ThreadPoolExecutor(len(programs)))
         for program in programs:
             stack.callback(program.kill)  # before its thread is waited for
@@ -92,6 +91,15 @@ def _in_programs(
         while feeding:
             feeding = wait(feeding, timeout=0.1).not_done
             progress.advance(sum(answered.popleft() for _ in range(len(answered))))
+
+
+def _chunks(todo: Chunk, programs: int) -> Iterator[Chunk]:
+    """Large ones, as a program waits between two; small ones at the end, lest one ends late."""
+    first = 0
+    while rest := len(todo) - first:
+        size = max(1, min(_CHUNK, rest // (8 * programs)))
+        yield todo[first : first + size]
+        first += size
 
 
 def _program(rows: Rows, others: Sequence[Rows]) -> "subprocess.Popen[bytes]":
@@ -121,12 +129,15 @@ def _feed(
     with suppress(BrokenPipeError, IndexError):
         while chunk := chunks.popleft():
             _send(program, chunk)
-            if not program.stdout.read(1):
-                return
-            answered.append(len(chunk))
+            left = len(chunk)
+            while left:
+                if not (line := program.stdout.readline()):
+                    return
+                answered.append(int(line))
+                left -= int(line)
 
 
-def refuse_broken(rows: Rows, files: Sequence[Path]) -> None:
+def refuse_broken(rows: Rows, files: Sequence[str]) -> None:
     """Makes sure that every file is a picture.
 
     Raises:
@@ -148,7 +159,7 @@ def refuse_broken(rows: Rows, files: Sequence[Path]) -> None:
     )
 
 
-def _why(file: Path) -> str:
+def _why(file: str) -> str:
     try:
         worker.decoded(file, 1)
     except worker.UNREADABLE as error:

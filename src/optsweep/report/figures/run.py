@@ -1,4 +1,4 @@
-"""Pictures of a run: its data, its curves, its mistakes.
+"""Pictures of a run: its curves, its mistakes.
 
 Each function is given numpy arrays and returns a `Figure`; `save` writes one to a PNG file. Nobody
 imports pyplot, whose current figure is shared by all threads: so pictures are drawn in any thread
@@ -31,66 +31,14 @@ from optsweep.report.figures.drawing import (
     space_apart,
     width_of,
 )
+from optsweep.report.figures.picture_grids import Labels, class_indices
 from optsweep.report.figures.style import PALETTE
 from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.system import files
 
-Images = NDArray[np.uint8]
-Labels = NDArray[np.integer[Any]]
-
 _SPLITS = dict(zip(("train", "val", "test"), PALETTE, strict=False))
-_WRONG, _QUIET = "#D55E00", "0.45"
-
-# A picture of a grid and the space beside it, in inches; from one line of a caption to the next.
-_SIDE, _GAP, _LINE = 1.05, 0.1, 11
-
-
-def sample_grid(
-    images: Images, labels: Labels, classes: Sequence[str], *, count: int = 24, peak: int = 255
-) -> Figure:
-    """The first `count` images, each under the name of its class.
-
-    Args:
-        images: uint8 `[N, C, H, W]`; three channels are red, green and blue, of any other
-            number the first is shown in grey.
-        labels: integers `[N]`, indices into `classes`.
-        peak: the value that is white.
-    """
-    figure, cells = _grid(images[:count], peak, lines=1)
-    for axes, label in zip(cells, _indices(labels[:count], classes), strict=True):
-        _caption(axes, legible(classes)[label])
-    return figure
-
-
-def prediction_grid(
-    images: Images,
-    true: Labels,
-    predicted: Labels,
-    classes: Sequence[str],
-    *,
-    count: int = 24,
-    peak: int = 255,
-) -> Figure:
-    """The first `count` images as they come, each under its true class and the predicted one.
-
-    A wrong prediction has a cross and a frame, a right one a tick.
-
-    Args:
-        images, peak: as for `sample_grid`.
-        true, predicted: integers `[N]`, indices into `classes`.
-    """
-    true, predicted = _indices(true[:count], classes), _indices(predicted[:count], classes)
-    wrong = true != predicted
-    names = legible(classes)
-    heading = f"true class above, predicted below: {wrong.sum()} of these {len(wrong)} wrong"
-    figure, cells = _grid(images[:count], peak, lines=2, heading=heading)
-    for axes, expected, given, missed in zip(cells, true, predicted, wrong, strict=True):
-        _caption(axes, names[expected], line=1)
-        mark, color = ("✗ ", _WRONG) if missed else ("✓ ", _QUIET)
-        _caption(axes, names[given], mark=mark, color=color)
-        if missed:
-            axes.spines[:].set(color=_WRONG, linewidth=3)
-    return figure
+_OTHER_SPLITS = PALETTE[3:]
+_QUIET = "0.45"
 
 
 def learning_curves(
@@ -112,7 +60,7 @@ def learning_curves(
             panels[metric][split] = np.array(sorted(dict(points).items()), dtype=float)
     every = [curve for curves in panels.values() for curve in curves.items()]
     epochs = np.concatenate([points[:, 0] for _, points in every] or [np.ones(1)])
-    colours = dict(zip(dict(every), cycle(PALETTE[3:]), strict=False)) | _SPLITS
+    colours = dict(zip(dict(every), cycle(_OTHER_SPLITS), strict=False)) | _SPLITS
 
     figure = new_figure(11, 4)
     figure.text(0.85 / 11, 0.93, fitted(title, 9 * INCH, 12), fontsize=12, **PLAIN)
@@ -138,8 +86,9 @@ def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) ->
     Args:
         true, predicted: integers `[N]`, indices into `classes`.
     """
-    size, names = len(classes), legible(classes)
-    pairs = _indices(true, classes) * size + _indices(predicted, classes)
+    size = len(classes)
+    names = legible(classes)
+    pairs = class_indices(true, classes) * size + class_indices(predicted, classes)
     counts = np.bincount(pairs, minlength=size * size).reshape(size, size)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, where=totals > 0, out=np.full((size, size), np.nan))
@@ -155,7 +104,7 @@ def confusion_matrix(true: Labels, predicted: Labels, classes: Sequence[str]) ->
         each.tick_params(length=0)
         each.spines[:].set_color("0.8")
     axes.set_title(verdict, loc="left", fontsize=11)
-    axes.set_xlabel(f"predicted{'' if names == [*classes] else UNWRITTEN}", fontsize=10)
+    axes.set_xlabel("predicted" if names == [*classes] else f"predicted{UNWRITTEN}", fontsize=10)
     axes.set_ylabel("true" if totals.all() else "true (grey: no images)", fontsize=10)
     _write_counts(axes, counts, shares, cell)
     return figure
@@ -172,46 +121,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(unfinished, format="png", dpi="figure", metadata={"Software": None})
 
 
-def _indices(labels: Labels, classes: Sequence[str]) -> NDArray[np.int64]:
-    indices = np.asarray(labels, dtype=np.int64)
-    strangers = indices[(indices < 0) | (indices >= len(classes))]
-    if strangers.size:
-        raise ValueError(f"label {strangers[0]}: there are {len(classes)} classes, from 0 on")
-    return indices
-
-
-def _grid(images: Images, peak: int, *, lines: int, heading: str = "") -> tuple[Figure, list[Axes]]:
-    """A figure of all images, each with space for a caption of so many lines above it."""
-    columns = max(1, ceil(len(images) / (rows := max(1, ceil(len(images) / 8)))))
-    tall = _SIDE * float(np.clip(images.shape[2] / images.shape[3], 0.25, 4))
-    row = tall + 0.15 + lines * _LINE / INCH
-    top = 0.3 if heading else 0
-    width = max(columns * (_SIDE + _GAP) + _GAP, 4.6 if heading else 0)
-    height = rows * row + top + _GAP
-    figure = new_figure(width, height)
-    figure.text(_GAP / width, 1 - 0.2 / height, heading, fontsize=10)
-    cells = []
-    for place, image in enumerate(images):
-        left = _GAP + place % columns * (_SIDE + _GAP)
-        bottom = height - top - (place // columns + 1) * row
-        axes = figure.add_axes((left / width, bottom / height, _SIDE / width, tall / height))
-        pixels = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
-        axes.imshow(np.clip(pixels / peak, 0, 1), cmap="gray", vmin=0, vmax=1)
-        axes.set(xticks=[], yticks=[], anchor="N")
-        axes.spines[:].set(color="0.8", linewidth=0.5)
-        cells.append(axes)
-    return figure, cells
-
-
-def _caption(axes: Axes, name: str, *, line: int = 0, mark: str = "", color: str = "black") -> None:
-    """Writes a name above a picture, `line` lines up."""
-    text, offset = mark + fitted(name, _SIDE * INCH - width_of(mark, 8), 8), (0, 4 + line * _LINE)
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(text, (0.5, 1), offset, ha="center", fontsize=8, color=color, **place, **PLAIN)
-
-
 def _style_panel(axes: Axes, metric: str, first: float, last: float) -> None:
-    axes.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
+    margin = 0.5 if first == last else 0
+    axes.set_xlim(first - margin, last + margin)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     axes.set_xlabel("epoch", fontsize=10)
@@ -257,7 +169,8 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
     depths = {split: 1 - float(to_axes.transform(end)[1]) for split, end in ends.items()}
     downwards = sorted(depths, key=depths.__getitem__)
     space = axes.bbox.height / axes.figure.dpi * INCH
-    line, size = min(12, space / len(curves)), 0.75 * min(12, space / len(curves))
+    line = min(12, space / len(curves))
+    size = 0.75 * line
     places = space_apart([depths[split] for split in downwards], line / space)
     for split, place in zip(downwards, places, strict=True):
         value, colour = f" {curves[split][-1, 1]:.3g}", colours[split]
@@ -267,9 +180,8 @@ def _label_ends(axes: Axes, curves: Mapping[str, Floats], colours: Mapping[str, 
         leader = {"arrowstyle": "-", "linestyle": dash, "linewidth": 0.7, "color": colour}
         leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         style: dict[str, Any] = {"color": colour, "fontsize": size, "va": "center", **PLAIN}
-        axes.annotate(
-            text, ends[split], (1.03, 1 - place), "data", "axes fraction", leader, **style
-        )
+        at = (1.03, 1 - place)
+        axes.annotate(text, ends[split], at, "data", "axes fraction", leader, **style)
 
 
 def _matrix_axes(classes: Sequence[str], cell: float) -> tuple[Figure, Axes, Axes]:

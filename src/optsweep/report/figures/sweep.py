@@ -20,13 +20,7 @@ from optsweep.records.run import SweepRecord
 from optsweep.records.search_intervals import read_interval
 from optsweep.records.values import ascending, identity, is_number, label, named
 from optsweep.report.figures.curves import learning_curves
-from optsweep.report.figures.drawing import (
-    INCH,
-    PLAIN,
-    fitted,
-    new_figure,
-    width_of,
-)
+from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.learning_rates import accuracy, learning_rates
 from optsweep.report.figures.style import (
     DIVERGED,

@@ -15,13 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from optsweep.records.run import SweepRecord
 from optsweep.records.values import points
-from optsweep.report.figures.drawing import (
-    INCH,
-    PLAIN,
-    fitted,
-    new_figure,
-    width_of,
-)
+from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
 from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.scores.answer import Candidate, Comparison, Workload
