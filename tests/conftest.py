@@ -3,12 +3,13 @@
 import os
 import shutil
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.browser import chromium
 from support.command import copy_project
 
 # A thread for each of the processes that test side by side: threads of one that wait for others,
@@ -63,6 +64,13 @@ def _fail_if_skipped(
 def project(tmp_path: Path) -> Path:
     """A copy of conf/ and experiments/: what the command writes there is this test's alone."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium that logs its requests and its console."""
+    with chromium(tmp_path_factory.mktemp("profile")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

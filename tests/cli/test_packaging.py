@@ -22,8 +22,10 @@ names = {plugin.__name__ for plugins in found for plugin in plugins}
 assert {"LocalLauncher", "GridSweeper", "OptunaSweeper"} <= names, names
 import optsweep
 print(optsweep.__file__)
+from optsweep.report.interactive import scripts
 from optsweep.report.templates import template
-for name in ("report.html.j2", "tables.html.j2", "macros.html.j2", "style.css.j2"):
+assert all(script.text for script in scripts())
+for name in ("report.html.j2", "charts.html.j2", "tables.html.j2", "macros.html.j2"):
     template(name)
 """
 

@@ -2,11 +2,8 @@
 
 import base64
 import csv
-import json
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +15,7 @@ from matplotlib.image import imread
 
 from optsweep.records.merging import merge
 from optsweep.records.run import SweepRecord
+from optsweep.report.interactive import scripts
 from optsweep.report.page import page, write
 from optsweep.report.table_csv import table_csv
 from optsweep.report.templates import duration
@@ -25,6 +23,7 @@ from optsweep.report.terminal_table import sentence
 from optsweep.verdict.judge_sweep import judge
 from optsweep.verdict.ranking import ranked_configurations, ranked_runs
 from optsweep.verdict.sweep_sentences import few_sentences
+from support.browser import opened
 from support.records import FOUR, LRS, OPTIMIZERS, SIXTY, TWELVE, failed, sweep, with_runs
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> & {{ 7*7 }} {% raw %} 犬 \u202e"
@@ -40,6 +39,9 @@ BAD = failed(
 )
 
 
+INLINE = "img-src data:; style-src 'unsafe-inline'"
+
+
 def text_of(path: Path) -> str:
     """The page's text as a reader sees it, on one line."""
 
@@ -48,7 +50,7 @@ def text_of(path: Path) -> str:
         hidden = False
 
         def handle_starttag(self, tag: str, attrs: object) -> None:
-            self.hidden = tag == "style"
+            self.hidden = tag in ("style", "script")
 
         def handle_endtag(self, tag: str) -> None:
             self.hidden = False
@@ -61,6 +63,11 @@ def text_of(path: Path) -> str:
     reader.words = []
     reader.feed(path.read_text(encoding="utf-8"))
     return " ".join(" ".join(reader.words).split())
+
+
+def without_scripts(html: str) -> str:
+    """The page's HTML without its programs and their data."""
+    return re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.S)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +138,7 @@ def test_several_workloads_have_each_their_answer_and_pictures(tmp_path: Path) -
         assert f'id="candidates-{place}"' in html
     assert "A performance profile (Dolan and More, 2002)" in text
     assert html.count('scope="rowgroup"') == 2 * 3  # of configurations and of runs
-    assert html.count("data:image/") == len(files) - 3
+    assert without_scripts(html).count("data:image/") == len(files) - 3
 
 
 def test_the_page_says_that_ranking_fell_back_to_test() -> None:
@@ -141,17 +148,22 @@ def test_the_page_says_that_ranking_fell_back_to_test() -> None:
     assert ">validation</th>" not in html and ">test</th>" in html
 
 
-def test_the_page_asks_nothing_of_a_network_and_runs_no_script(four: Path, nasty: Path) -> None:
+def test_the_page_asks_nothing_of_a_network_and_runs_its_own_scripts_alone(
+    four: Path, nasty: Path
+) -> None:
     for folder in (four, nasty):
         html = (folder / "report.html").read_text()
+        assert html.count("</script>") == 1 + len(scripts())
+        policy = " ".join(f"'{script.hash}'" for script in scripts())
+        assert f"default-src 'none'; {INLINE}; script-src {policy}" in html
+        html = without_scripts(html)
         addresses = re.findall(r"<[^>]*?\b(?:src|srcset|href|action)=\"([^\"]*)\"", html)
         assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
         assert not re.search(r"<(script|iframe|object|embed|form)\b|@import|url\(", html, re.I)
-        assert "default-src 'none'" in html
 
 
 def test_texts_of_others_are_escaped(nasty: Path) -> None:
-    html = (nasty / "report.html").read_text()
+    html = without_scripts((nasty / "report.html").read_text())
     assert "<script>" not in html and "<img src=x" not in html and "<b>" not in html
     assert "&lt;script&gt;" in html
     assert "{{ 7*7 }}" in html and "{% raw %}" in html
@@ -182,7 +194,7 @@ def test_failures_are_shown_with_their_last_lines() -> None:
     )
 
 
-def test_thousands_of_runs_are_a_hundred_rows_and_a_word_on_the_rest(tmp_path: Path) -> None:
+def test_thousands_of_runs_are_a_thousand_rows_and_a_word_on_the_rest(tmp_path: Path) -> None:
     rates = [float(rate) for rate in np.logspace(-5, 0, 25)]
     record = sweep(
         {"optimizer": ["sgd", "adam", "momentum", "rmsprop"], "lr": rates, "seed": list(range(50))},
@@ -193,9 +205,12 @@ def test_thousands_of_runs_are_a_hundred_rows_and_a_word_on_the_rest(tmp_path: P
     assert time.perf_counter() - start < 20
     html = path.read_text()
     candidates, pairs = 1 + 4, 1 + 6
-    assert html.count("<tr") == 4 + 100 + 100 + candidates + pairs
+    assert without_scripts(html).count("<tr") == 4 + 100 + 1000 + candidates + pairs
+    assert html.count(" hidden") >= 900
     assert "The best 100 of 5,000 runs; all runs are in <code>table.csv</code>." in html
-    assert len(html) < 2_000_000
+    assert "The best 1,000 of 5,000 runs; all runs are in <code>table.csv</code>." in html
+    assert "These are the best 1,000 of 5,000 runs." in text_of(path)
+    assert len(html) < 5_000_000
     assert "and 26 more" in text_of(path)  # seeds of the grid
 
 
@@ -236,39 +251,6 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
 )
 def test_durations_are_said_as_people_say_them(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium that logs its requests and its console."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("no browser: chromium and chromedriver are not installed (Debian packages)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-        *("disable-background-networking", "disable-component-update", "disable-sync"),
-        f"user-data-dir={profile}",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    service = webdriver.ChromeService(driver)
-    with webdriver.Chrome(options=options, service=service) as started:
-        yield started
-
-
-def opened(browser: Any, path: Path) -> tuple[list[str], list[Any]]:
-    """Opens a page; returns the addresses that it asked for and what the console says."""
-    for kind in ("performance", "browser"):
-        browser.get_log(kind)
-    browser.get(path.as_uri())
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [each["request"]["url"] for each in sent], browser.get_log("browser")
 
 
 @pytest.mark.parametrize(
@@ -365,4 +347,5 @@ def test_no_script_of_a_name_runs_in_a_browser(browser: Any, nasty: Path) -> Non
     assert len([url for url in requests if url.startswith("file:")]) == 1
     names = [cell.text for cell in browser.find_elements("css selector", "tbody td:nth-child(2)")]
     assert any(name.startswith("<script>alert(1)</script>") for name in names)
-    assert browser.execute_script("return document.scripts.length") == 0
+    assert browser.execute_script("return document.scripts.length") == 1 + len(scripts())
+    assert not browser.find_elements("css selector", "main i:not(.key i), img[src=x]")

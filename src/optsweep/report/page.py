@@ -1,8 +1,8 @@
 """The report of a sweep: table, verdict, pictures, and one page that holds everything.
 
 `write` is given a `SweepRecord`, of one sweep or of several merged, and a folder. The page asks
-nothing of a network and runs no script; whatever comes from a person's data or command line is
-escaped by the template, `report.html.j2`.
+nothing of a network. Its scripts sort, filter and draw; without them it can be read all the same.
+Whatever comes from a person's data or command line is escaped by the template, `report.html.j2`.
 """
 
 import base64
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from optsweep.records.run import SweepRecord
 from optsweep.records.values import distinct
+from optsweep.report.interactive import page_data, scripts
 from optsweep.report.table_csv import table_csv
 from optsweep.report.tables import ROWS, table_values
 from optsweep.report.templates import template
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # As many of each as a page is read for.
 _CHOICES, _DRAWN = 24, 6
+_MOST_ROWS = 1000  # that can be sorted and filtered
+_CHARTED = ("learning_curves", "learning_rates")  # pictures that charts replace
 
 
 class Picture(NamedTuple):
@@ -122,8 +125,11 @@ def page(
     """The page as HTML, the best runs of each workload first."""
     others = dict(pictures or {})
     verdict = verdict or judge(sweep)
+    values = table_values(sweep, _MOST_ROWS)
+    data = page_data(sweep, values["runs"])
+    values |= {"run_places": data.places, "configuration_places": data.configurations}
     return template("report.html.j2").render(
-        **table_values(sweep),
+        **values,
         sentences=sentence(sweep).split("\n"),
         verdict=verdict,
         parts=_parts(verdict, list(workloads(sweep)), others),
@@ -133,7 +139,10 @@ def page(
         reused=sum(run.reused for run in sweep.runs),
         seconds=sum(run.seconds for run in sweep.runs if not run.reused),
         has_csv=True,
-        pictures=list(others.values()),
+        pictures=others,
+        charted=[name for name in others if name.startswith(_CHARTED)],
+        data=data,
+        scripts=scripts() if data.places else (),
         most_choices=_CHOICES,
         most_rows=ROWS,
     )

@@ -13,19 +13,25 @@ from optsweep.verdict.ranking import best_run
 ROWS, _FAILURES = 100, 20  # as many of each as a page is read for
 
 
-def table_values(sweep: SweepRecord) -> dict[str, Any]:
-    """The sweep, its title, and the rows and columns of its tables."""
+def table_values(sweep: SweepRecord, most_rows: int = ROWS) -> dict[str, Any]:
+    """The sweep, its title, and the rows and columns of its tables.
+
+    Rows beyond the first hundred are hidden until a script shows them.
+    """
     ranked = ranked_by_workload(sweep)
     runs = [run for own in ranked.values() for run in own]
     grouped = configurations_by_workload(sweep)
     failures = [run for run in runs if run.status != "FINISHED" and (run.error or run.output)]
-    most = max(ROWS // max(len(ranked), 1), 1)
+    most, plain = (max(rows // max(len(ranked), 1), 1) for rows in (most_rows, ROWS))
     shown = {name: own[:most] for name, own in ranked.items()}
     shown_groups = {name: own[:most] for name, own in grouped.items()}
     kind = "Search" if sweep.search else "Sweep"
     return {
         "sweep": sweep,
         "title": f"{kind} of {_listed(sweep.grid)}" if sweep.grid else kind,
+        "plain_rows": plain,
+        "run_places": {},
+        "configuration_places": {},
         "keys": list(sweep.grid),
         "varied": [key for key in sweep.grid if key != "seed"],
         "scores": _scores(runs),

@@ -39,6 +39,7 @@ def template(name: str) -> Template:
         "score": score,
         "mean": lambda configuration, metric: mean_and_deviation(configuration, metric, " ± "),
         "duration": duration,
+        "head": lambda rows, most: rows[:most],
         "last_lines": _last_lines,
         "points": points,
         "probability": lambda p: label(p, 2),

@@ -59,12 +59,13 @@ def repeated(sweep: SweepRecord) -> bool:
 
 def counts(sweep: SweepRecord) -> dict[str, int]:
     """How many runs ended in each way: finished, pruned, diverged, failed, killed, ..."""
-    kinds = Counter(map(_ending, sweep.runs))
+    kinds = Counter(map(ending, sweep.runs))
     order = dict.fromkeys(["finished", "pruned", "diverged", "failed", "killed", *kinds])
     return {kind: kinds[kind] for kind in order if kinds[kind]}
 
 
-def _ending(run: RunRecord) -> str:
+def ending(run: RunRecord) -> str:
+    """How a run ended, in a word: finished, pruned, diverged, failed, killed, ..."""
     if run.status != "FINISHED" or run.sound:
         return run.status.lower()
     return "diverged" if run.diverged else "pruned"

@@ -20,11 +20,19 @@ from optsweep.records.run import SweepRecord
 from optsweep.records.values import is_number, label
 from optsweep.report.figures.best_rates import draw_best_rates
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, space_apart, width_of
-from optsweep.report.figures.style import DIVERGED, MANY, PALETTE, quieten, split_words, write_title
+from optsweep.report.figures.style import (
+    DIVERGED,
+    MANY,
+    MOST_LINES,
+    line_styles,
+    lines_key,
+    quieten,
+    split_words,
+    write_title,
+)
 from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
 
-_MOST_LINES = 2 * len(PALETTE)
 _WIDTH, _LEFT, _PLOT, _TALL, _LANE, _STRIP_TO_PLOT = 11.0, 0.75, 7.7, 3.1, 0.16, 0.12  # inches
 
 
@@ -120,19 +128,15 @@ def learning_rates(
 def _lines(sweep: SweepRecord, configurations: Sequence[Configuration]) -> list[_Line]:
     """A line for each optimizer, or where it is not swept for each choice of what else is."""
     found: dict[str, dict[float, list[Configuration]]] = {}
-    key = _key(sweep)
+    key = lines_key(sweep)
     for configuration in configurations:
         by_rate = found.setdefault(_name(configuration, key), {})
         by_rate.setdefault(configuration.swept["lr"], []).append(configuration)
     lines = [_Line(name, dict(sorted(by_rate.items()))) for name, by_rate in found.items()]
-    best = sorted(lines, key=lambda line: -_low(line.peak[0]))[:_MOST_LINES]
-    # Colours go by name, so that a sweep that is continued keeps them.
-    best.sort(key=lambda line: line.name)
-    styles = [(colour, dash) for dash in ("-", "--") for colour in PALETTE]
-    return [
-        _Line(line.name, line.configurations, *style)
-        for line, style in zip(best, styles, strict=False)
-    ]
+    best = sorted(lines, key=lambda line: -_low(line.peak[0]))[:MOST_LINES]
+    styles = line_styles(line.name for line in best)
+    rates = {line.name: line.configurations for line in best}
+    return [_Line(name, rates[name], *style) for name, style in styles.items()]
 
 
 def _name(configuration: Configuration, key: str) -> str:
@@ -141,27 +145,21 @@ def _name(configuration: Configuration, key: str) -> str:
     return label(configuration.swept.get(key), 4)
 
 
-def _key(sweep: SweepRecord) -> str:
-    """What the lines stand for: optimizers, or where only something else is swept, that."""
-    others = [key for key in sweep.grid if key not in ("lr", "seed")]
-    return "optimizer" if "optimizer" in others or not others else others[0]
-
-
 def _heading(
     sweep: SweepRecord, lines: Sequence[_Line], configurations: Sequence[Configuration]
 ) -> str:
     words = f"Accuracy ({split_words(ranking_splits(configurations))}) over the learning rate"
-    every = {_name(configuration, _key(sweep)) for configuration in configurations}
+    every = {_name(configuration, lines_key(sweep)) for configuration in configurations}
     if len(lines) < len(every):
-        words += f", the best {len(lines)} of {len(every)} {_key(sweep)}"
-    elif _key(sweep) != "optimizer":
-        words += f", a line for each {_key(sweep)}"
+        words += f", the best {len(lines)} of {len(every)} {lines_key(sweep)}"
+    elif lines_key(sweep) != "optimizer":
+        words += f", a line for each {lines_key(sweep)}"
     if sweep.search:
         return f"{words}: the runs of a search"
     if "seed" in sweep.grid:
         words += ", mean over seeds"
     if any(len(each) > 1 for line in lines for each in line.configurations.values()):
-        others = [key for key in sweep.grid if key not in ("lr", "seed", _key(sweep))]
+        others = [key for key in sweep.grid if key not in ("lr", "seed", lines_key(sweep))]
         words += f", the best of {', '.join(others)}"
     return words
 

@@ -21,6 +21,8 @@ MANY = 300  # lines or points beyond which a vector picture holds them as pixels
 # distinguish.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+MOST_LINES = 2 * len(PALETTE)  # that differ in colour or dash
+
 # What diverged is drawn as: a cross in the colour of its line, on a grey strip; a grey cell.
 DIVERGED = {"marker": "x", "strip": "0.97", "cell": "0.93"}
 
@@ -52,6 +54,27 @@ def quieten(axes: Axes) -> None:
     axes.spines[["left", "bottom"]].set_color("0.7")
 
 
+def lines_key(sweep: SweepRecord) -> str:
+    """What lines stand for: optimizers, or where only something else is swept, that."""
+    others = [key for key in sweep.grid if key not in ("lr", "seed")]
+    return "optimizer" if "optimizer" in others or not others else others[0]
+
+
+def line_styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Each name's colour and dash, by name, so that a sweep that is continued keeps them."""
+    styles = [(colour, dash) for dash in ("-", "--") for colour in PALETTE]
+    return dict(zip(sorted(names), styles, strict=False))
+
+
+def shades(choices: Sequence[Any]) -> list[str]:
+    """A shade for each of the choices, in their order.
+
+    Evenly, lest one wild rate leave all others alike; neither too light for a line on white nor,
+    inverted, too dark for one on black.
+    """
+    return [to_hex(_MAP(place)) for place in np.linspace(0.77, 0.05, len(choices))]
+
+
 @dataclass(frozen=True)
 class Hue:
     """Which swept value the colours stand for, and the colour of each of its choices."""
@@ -68,10 +91,7 @@ class Hue:
             return cls("", (), {})
         key = "lr" if "lr" in keys else keys[0]
         choices = ascending(sweep.grid[key])
-        # Evenly, lest one wild rate leave all others alike; neither too light for a line on white
-        # nor, inverted, too dark for one on black.
-        shades = [to_hex(_MAP(place)) for place in np.linspace(0.77, 0.05, len(choices))]
-        return cls(key, choices, dict(zip(map(label, choices), shades, strict=True)))
+        return cls(key, choices, dict(zip(map(label, choices), shades(choices), strict=True)))
 
     def line(self, run: RunRecord) -> str:
         """The run's colour."""
