@@ -1,4 +1,4 @@
-"""The command `optsweep`: one run or a sweep, or the sub-commands `report`, `sync` and `verdict`.
+"""The command `optsweep`: one run or a sweep, or one of the sub-commands.
 
 It does in the current folder what the scripts of `experiments/` do in a clone. Workers import this
 module too, as they do any main script, so that nothing is imported before it is needed.
@@ -18,6 +18,10 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["predict"]:
+        from optsweep.cli.commands import predict
+
+        return predict.main(arguments[1:])
     if arguments[:1] == ["report"]:
         from optsweep.cli.commands import report
 

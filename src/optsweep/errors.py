@@ -6,6 +6,7 @@ OptsweepError           the message is one line for a person: what was given, wh
 │   ├── StringRefused   it stands in a string that is itself overrides
 │   └── UnknownArgument what an option builds takes no argument of that name
 ├── DatasetError        pictures are missing, corrupt or out of reach
+├── ModelError          a trained model is missing, corrupt or of other code
 ├── TrackingError       the MLflow store does not answer or cannot be used
 │   └── Unreachable     it does not answer for now: the same call can be sent again
 │       └── CallFailed  it answers, and failed at this call (500): others may succeed
@@ -51,6 +52,10 @@ class UnknownArgument(SettingsError):
 
 class DatasetError(OptsweepError):
     """Pictures are missing, corrupt or out of reach."""
+
+
+class ModelError(OptsweepError):
+    """A trained model is missing, corrupt, or of code that is not here."""
 
 
 class TrackingError(OptsweepError):

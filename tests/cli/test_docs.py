@@ -35,11 +35,12 @@ ELSEWHERE = {
     "export MLFLOW_": "test_postgres.py",
     "mlflow server": "test_postgres.py",
     "curl ": "test_postgres.py",
+    "python use_model.py": "test_predict.py",
     "python experiments/benchmark.py overhead": "test_benchmark.py",
     "python experiments/benchmark.py faults": "test_benchmark.py",
 }
-# A page that is followed as a whole, from an empty folder, by test_own_code.py.
-FOLLOWED = "own-data-and-models"
+# Pages that are followed as a whole, from an empty folder, by test_own_code.py and test_predict.py.
+FOLLOWED = ("own-data-and-models", "use-the-model")
 # A command that trains nothing is tried by a plain run too, the others by `.ci/run`.
 READS_ONLY = ("--help", "--cfg", "--info", "report.py", "sync.py", "verdict.py")
 
@@ -52,7 +53,7 @@ def every_command() -> dict[str, Path]:
         for command in sorted(found)
         if command.startswith(RUNNABLE)
         and not command.startswith(tuple(ELSEWHERE))
-        and found[command].stem != FOLLOWED
+        and found[command].stem not in FOLLOWED
     ]
     return {command: found[command] for command in run_here}
 

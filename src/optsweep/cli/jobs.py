@@ -37,6 +37,7 @@ _OF_A_SWEEP = (
     "plan",
     "check",
     "rates",
+    "log_model",
 )
 # Around what is made of one job, given its overrides: says where it was typed if it is refused.
 Naming = Callable[[Sequence[str]], AbstractContextManager[None]]

@@ -95,6 +95,7 @@ class Settings:
     precision: str = _checked(one_of("fp32", "tf32", "bf16"))
     evaluate_first: bool = _checked(yes_or_no)
     figures: str = _checked(one_of("none", "best", "all"))
+    log_model: bool = _checked(yes_or_no)
     log_every: int = _checked(integer(1, "100"))
     checkpoint_every: int = _checked(integer(1, "1"))
     resume: bool = _checked(yes_or_no)

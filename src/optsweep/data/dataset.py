@@ -10,13 +10,13 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from optsweep.config.instantiate import call, check_arguments, resolve
-from optsweep.config.settings import Option, Settings
+from optsweep.config.settings import Option
 from optsweep.data.augmentation import VIEWS, check_augment, seen
 from optsweep.data.builtin import Source, torchvision_source
 from optsweep.data.cache import cached
@@ -28,6 +28,22 @@ from optsweep.errors import DatasetError, SettingsError
 _COMMON = ("shuffle", "limit", "resize", "normalize", "augment")
 # What conf/config.yaml gives: nobody asked for another share.
 _VAL_FRACTION = 0.1
+
+
+class DatasetSettings(Protocol):
+    """What decides a dataset, of the settings of a run."""
+
+    @property
+    def dataset(self) -> Option:
+        """Which dataset, with its options."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where it lies, or is downloaded to."""
+
+    @property
+    def val_fraction(self) -> float:
+        """The share of the training data that is held out."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +144,7 @@ def description(data: Dataset) -> str:
     return "; ".join(filter(None, [f"{name}: {', '.join(parts)}", skipped_words(data.skipped)]))
 
 
-def read_dataset(settings: Settings) -> Dataset:
+def read_dataset(settings: DatasetSettings) -> Dataset:
     """Reads, limits, resizes and splits the dataset that the settings name.
 
     Raises:
@@ -170,7 +186,7 @@ def read_dataset(settings: Settings) -> Dataset:
     )
 
 
-def _read(option: Option, settings: Settings) -> Source:
+def _read(option: Option, settings: DatasetSettings) -> Source:
     arguments = {key: value for key, value in option.arguments.items() if key not in _COMMON}
     target = resolve("dataset", option)
     own = replace(option, arguments=arguments)
@@ -260,7 +276,7 @@ def _statistics(split: Split, peak: int) -> tuple[Tensor, Tensor]:
     return mean.float()[:, None, None], std.float()[:, None, None]
 
 
-def load_dataset(settings: Settings) -> Dataset:
+def load_dataset(settings: DatasetSettings) -> Dataset:
     """The settings' dataset; the runs of a process that agree in it share it."""
     key = repr((settings.dataset, settings.data_dir, settings.val_fraction))
     if key not in _loaded:

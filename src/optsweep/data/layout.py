@@ -160,7 +160,7 @@ def _lacking(root: Path, found: Mapping[str, Path]) -> DatasetError:
 def _classes(part: Path, skipped: Counter[str]) -> dict[str, list[str]]:
     """Class name -> its picture files, both in sorted order; counts what is skipped."""
     _count_loose(part, skipped)
-    classes = {folder.name: _pictures(folder, skipped) for folder in _folders(part)}
+    classes = {folder.name: pictures_below(folder, skipped) for folder in _folders(part)}
     empty = [name for name, files in classes.items() if not files]
     if len(classes) < 2 or empty:
         lack = f"no pictures in {', '.join(empty)}" if empty else f"{len(classes)} class folders"
@@ -172,7 +172,8 @@ def _classes(part: Path, skipped: Counter[str]) -> dict[str, list[str]]:
     return classes
 
 
-def _pictures(folder: Path, skipped: Counter[str]) -> list[str]:
+def pictures_below(folder: Path, skipped: Counter[str]) -> list[str]:
+    """The picture files at any depth in a folder, sorted; counts the others by suffix."""
     pictures, known = [], suffixes()
     for file in _visible(folder):
         if os.path.splitext(file)[1].lower() in known:  # noqa: PTH122 (makes no Path)

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from optsweep.data.dataset import Dataset, load_dataset
+from optsweep.models import trained_model
 from optsweep.models.build import build_model
+from optsweep.models.trained_model import WEIGHTS, ModelSpec
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
-from optsweep.system import environment, files
+from optsweep.system import environment
 from optsweep.system.project_folder import command
 from optsweep.system.redaction import redacted
 from optsweep.tracking.calls import DatasetInfo
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training.evaluation import predict
-
-WEIGHTS = "weights.safetensors"
 
 
 class UnusableWeights(Exception):
@@ -75,13 +75,10 @@ def describe_run(job: Job, data: Dataset, tracked: TrackedRun) -> None:
     tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))
 
 
-def keep_weights(job: Job, network: torch.nn.Module, tracked: TrackedRun) -> None:
+def keep_weights(job: Job, data: Dataset, network: torch.nn.Module, tracked: TrackedRun) -> None:
     """A run's weights and buffers as a safetensors file, in its folder and in MLflow."""
     path = job.folder / WEIGHTS
-    # The parameters are views of one buffer, and safetensors keeps no views.
-    weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
-    with files.replacing(path) as unfinished:
-        save_file(weights, unfinished, metadata={"format": "pt"})
+    trained_model.save(network.state_dict(), ModelSpec.of(job.settings, data), path)
     tracked.log_file(path)
 
 

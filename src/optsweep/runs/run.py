@@ -285,7 +285,7 @@ def _keep_results(
         network = build_model(member.job.settings, data.input_shape, len(data.classes))
         network.load_state_dict(trained, strict=False)
         network.to(data.device)
-    keep_weights(member.job, network, member.tracked)
+    keep_weights(member.job, data, network, member.tracked)
     if (epoch := member.record.selected_epoch) is not None:
         member.tracked.tag(selected_epoch=str(epoch))
     if figures:

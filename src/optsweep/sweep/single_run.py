@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.run import NO_TEST, RunRecord
 from optsweep.records.values import printable
 from optsweep.runs.heartbeat import Heartbeat
@@ -18,12 +19,14 @@ from optsweep.runs.owner import Owner, State
 from optsweep.runs.progress import RunProgress
 from optsweep.runs.run import run_jobs
 from optsweep.runs.stack_member import TrackingContext, new_record
+from optsweep.sweep.best.keeping import log_for_serving
 from optsweep.sweep.dead_runs import release_dead
 from optsweep.sweep.final_delivery import sending_unsent
 from optsweep.sweep.resume import folder_of
 from optsweep.tracking.address import ui_command
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Run, Store
+from optsweep.tracking.tracked_run import TrackedRun
 
 
 def run_single(job: Job, store: Store, console: Console) -> RunRecord:
@@ -54,6 +57,9 @@ def run_single(job: Job, store: Store, console: Console) -> RunRecord:
             [job], [record], TrackingContext(store, None, owner.name, figures, heartbeat), progress
         )
     _show(job, record, store, console)
+    if job.settings.log_model and record.sound:
+        tracked = TrackedRun(store, record.run_id, job.folder)
+        log_for_serving(job, job.folder / WEIGHTS, "model", tracked, console)
     return record
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.correct_samples import CORRECT
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
 from optsweep.report.terminal_table import sentence, terminal_table
-from optsweep.runs.artifacts import WEIGHTS, UnusableWeights, keep_best_figures
+from optsweep.runs.artifacts import UnusableWeights, keep_best_figures
 from optsweep.runs.job import Job
 from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command

@@ -29,6 +29,7 @@ from optsweep.runs.job import Job
 from optsweep.runs.owner import Owner
 from optsweep.runs.stack_member import TrackingContext
 from optsweep.search.search import Search
+from optsweep.sweep.best.keeping import keep_best
 from optsweep.sweep.dead_runs import release_dead
 from optsweep.sweep.final_delivery import learn_ids, sending_unsent
 from optsweep.sweep.planning.stack_planner import plan_stacks
@@ -219,6 +220,7 @@ def _conclude(
         keep_correct(judging, records, jobs, parent.store)
         if sweep.figures == "best":
             draw_best(record, jobs, parent.store, console)
+        keep_best(record, jobs, sweep.folder, parent, console)
     return record
 
 

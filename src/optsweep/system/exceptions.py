@@ -35,14 +35,14 @@ def place_of(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno))
     for file, line in reversed(places):
-        if _is_users(file):
+        if is_users(file):
             with suppress(ValueError):
                 file = str(Path(file).relative_to(Path.cwd()))
             return f"{file}:{line}"
     return ""
 
 
-def _is_users(file: str) -> bool:
+def is_users(file: str) -> bool:
     """Whether a file holds code of a user's own."""
     installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
     inside = any(file.startswith(folder + os.sep) for folder in _LIBRARIES)

@@ -31,8 +31,8 @@ _SECONDS = "epoch_seconds"
 _FAILURES = 20  # failed runs whose output is looked for, at a file each
 
 
-def latest_sweep(store: Store) -> str:
-    """The id of the sweep that was started last.
+def latest_sweep(store: Store, key: str = "sweep") -> str:
+    """The id of the sweep that was started last, which `key=latest` asked for.
 
     Raises:
         SettingsError: the experiment holds none.
@@ -40,7 +40,7 @@ def latest_sweep(store: Store) -> str:
     sweeps = _sweeps(store, 1)
     if not sweeps:
         raise SettingsError(
-            "sweep=latest: the experiment holds no sweep yet; start one with "
+            f"{key}=latest: the experiment holds no sweep yet; start one with "
             f"{command()} -m optimizer=sgd,adam lr=1e-3,1e-1"
         )
     return str(sweeps[0].info.run_id)

@@ -144,6 +144,21 @@ class Store:
             if not token:
                 return runs
 
+    def run(self, run_id: str) -> Run | None:
+        """The run with an id, of any experiment; None where there is none.
+
+        Raises:
+            Unreachable: the store does not answer.
+            TrackingError: it fails.
+        """
+        with self._asking():
+            try:
+                return self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """Explains errors, and marks a store that is away: the next to ask need not wait for it."""

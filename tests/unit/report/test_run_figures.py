@@ -133,6 +133,18 @@ def test_wrong_predictions_are_marked_by_a_sign_and_a_frame(tmp_path: Path) -> N
     assert amount(pixels(figure, tmp_path), VAL) > 500 > amount(pixels(right, tmp_path), VAL)
 
 
+def test_pictures_without_a_true_class_are_neither_right_nor_wrong() -> None:
+    true, predicted = np.array([0, picture_grids.UNKNOWN, 1]), np.array([0, 2, 2])
+    figure = picture_grids.prediction_grid(noise(3), true, predicted, CLASSES)
+    *captions, heading = words(figure)
+    assert "1 of these 2 wrong" in heading
+    assert captions == ["cat", "✓ cat", "horse", "dog", "✗ horse"]
+    unknown = np.full(3, picture_grids.UNKNOWN)
+    figure = picture_grids.prediction_grid(noise(3), unknown, predicted, CLASSES)
+    assert words(figure) == ["cat", "horse", "horse", "predicted class"]
+    assert_legible(figure)
+
+
 def test_awkward_class_names_are_drawn_as_they_are_and_overlap_nowhere(tmp_path: Path) -> None:
     labels = np.arange(10)
     grid = picture_grids.prediction_grid(noise(10), labels, labels[::-1], AWKWARD)

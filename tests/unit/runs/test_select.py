@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from optsweep.data.dataset import load_dataset
 from optsweep.models.build import build_model
+from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.run import RunRecord
-from optsweep.runs.artifacts import WEIGHTS
 from optsweep.runs.checkpoint_store import StoredProgress, fetch
 from optsweep.runs.job import Job
 from optsweep.runs.run import run_jobs

@@ -1,1 +1,1 @@
-"""The commands beside the one that trains: `report` and `sync`."""
+"""The commands beside the one that trains: `predict`, `report`, `sync` and `verdict`."""

@@ -1,10 +1,15 @@
 """The arguments of these commands: each is NAME=VALUE, with defaults from conf/config.yaml."""
 
+from typing import TYPE_CHECKING
+
 from omegaconf import OmegaConf
 
 from optsweep.cli.compat.omegaconf import register_resolver
 from optsweep.errors import SettingsError, nearest
 from optsweep.system import project_folder
+
+if TYPE_CHECKING:
+    from optsweep.tracking.store import Store
 
 
 def tracking_defaults() -> dict[str, str]:
@@ -44,3 +49,22 @@ def parse(arguments: list[str], allowed: dict[str, str]) -> dict[str, str]:
             raise SettingsError(f"{name} is given twice: {given[name]} and {value}; type one")
         given[name] = value.strip()
     return given
+
+
+def open_store(options: dict[str, str]) -> "Store":
+    """The tracking store that the arguments name.
+
+    Raises:
+        SettingsError: there is none.
+        TrackingError: it does not answer or cannot be used.
+    """
+    from optsweep.tracking.address import sqlite_path
+    from optsweep.tracking.store import Store  # this import takes seconds
+
+    path = sqlite_path(options["tracking.uri"])
+    if path is not None and not path.exists():
+        raise SettingsError(
+            f"tracking.uri={options['tracking.uri']}: there is no such store; start a sweep with "
+            f"{project_folder.command()} -m, or type tracking.uri= and where its store is"
+        )
+    return Store.open(options["tracking.uri"], options["tracking.experiment"])

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from optsweep.cli.commands.arguments import parse, tracking_defaults
+from optsweep.cli.commands.arguments import open_store, parse, tracking_defaults
 from optsweep.errors import OptsweepError, SettingsError
 from optsweep.system import project_folder
 from optsweep.system.redaction import redact
@@ -58,19 +58,11 @@ def report(options: dict[str, str]) -> None:
     from optsweep.records.merging import merge
     from optsweep.report.page import write
     from optsweep.report.terminal_table import sentence, terminal_table
-    from optsweep.tracking.address import sqlite_path
     from optsweep.tracking.reading import latest_sweep, read_sweep
-    from optsweep.tracking.store import Store
     from optsweep.verdict.judge_sweep import judge
     from optsweep.verdict.sweep_sentences import few_sentences
 
-    path = sqlite_path(options["tracking.uri"])
-    if path is not None and not path.exists():
-        raise SettingsError(
-            f"tracking.uri={options['tracking.uri']}: there is no such store; start a sweep with "
-            f"{project_folder.command()} -m, or type tracking.uri= and where its store is"
-        )
-    store = Store.open(options["tracking.uri"], options["tracking.experiment"])
+    store = open_store(options)
     ids = dict.fromkeys(part.strip() for part in options["sweep"].split(",") if part.strip())
     if not ids:
         raise SettingsError(f"sweep={options['sweep']}: a value is missing; type sweep=latest")

@@ -146,17 +146,22 @@ def refuse_broken(rows: Rows, files: Sequence[str]) -> None:
     broken = [file for file, state in zip(files, rows.states(), strict=True) if state == BROKEN]
     if not broken:
         return
-    reasons = [f"{file} ({_why(file)})" for file in broken[:_NAMED]]
     if len(broken) == 1:
         raise DatasetError(
             f"{broken[0]} cannot be read as a picture ({_why(broken[0])}); remove it, or type "
             "dataset.skip_broken=true to continue without it"
         )
-    more = f"; and {len(broken) - _NAMED:,} more" if len(broken) > _NAMED else ""
     raise DatasetError(
         f"{len(broken):,} of {len(files):,} pictures are broken; remove them, or type "
-        f"dataset.skip_broken=true to continue without them: {'; '.join(reasons)}{more}"
+        f"dataset.skip_broken=true to continue without them: {named(broken)}"
     )
+
+
+def named(broken: Sequence[str]) -> str:
+    """The first twenty of the files that cannot be read, each with the reason."""
+    reasons = [f"{file} ({_why(file)})" for file in broken[:_NAMED]]
+    more = f"; and {len(broken) - _NAMED:,} more" if len(broken) > _NAMED else ""
+    return f"{'; '.join(reasons)}{more}"
 
 
 def _why(file: str) -> str:

@@ -108,10 +108,18 @@ def decoded(file: str | IO[bytes], size: int) -> bytes:
     Raises:
         OSError, ValueError, SyntaxError, Image.DecompressionBombError: it is none, or is torn.
     """
+    return np.asarray(resized(file, size, size)).transpose(2, 0, 1).tobytes()
+
+
+def resized(file: str | Path | IO[bytes], height: int, width: int) -> Image.Image:
+    """A picture, upright, RGB and resized.
+
+    Raises:
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: it is none, or is torn.
+    """
     with Image.open(file) as picture:
         upright = _in_colour(ImageOps.exif_transpose(picture))
-    resized = upright.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(resized).transpose(2, 0, 1).tobytes()
+    return upright.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _in_colour(picture: Image.Image) -> Image.Image:

@@ -24,6 +24,7 @@ from optsweep.report.figures.drawing import (
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
+UNKNOWN = -1  # the true class of a picture that has no name
 _WRONG, _RIGHT = "#D55E00", "0.45"
 _SIDE, _GAP = 1.05, 0.1  # a picture and the space beside it, in inches
 _LINE = 11  # points from one line of a caption to the next
@@ -58,23 +59,29 @@ def prediction_grid(
 ) -> Figure:
     """The first `count` images as they come, each under its true class and the predicted one.
 
-    A wrong prediction has a cross and a frame, a right one a tick.
+    A wrong prediction has a cross and a frame, a right one a tick. An image whose true class is
+    unknown stands under the predicted one alone.
 
     Args:
         images, peak: as for `sample_grid`.
-        true, predicted: integers `[N]`, indices into `classes`.
+        true, predicted: integers `[N]`, indices into `classes`; a true one may be `UNKNOWN`.
     """
-    true = class_indices(true[:count], classes)
-    predicted = class_indices(predicted[:count], classes)
-    wrong = true != predicted
-    names = legible(classes)
-    heading = f"true class above, predicted below: {wrong.sum()} of these {len(wrong)} wrong"
-    figure, cells = _grid(images[:count], peak, lines=2, heading=heading)
-    for axes, expected, given, missed in zip(cells, true, predicted, wrong, strict=True):
-        _caption(axes, names[expected], line=1)
-        mark, color = ("✗ ", _WRONG) if missed else ("✓ ", _RIGHT)
-        _caption(axes, names[given], mark=mark, color=color)
-        if missed:
+    guessed, given = class_indices(predicted[:count], classes), np.asarray(true[:count])
+    known = given != UNKNOWN
+    expected = class_indices(np.where(known, given, guessed), classes)
+    wrong, names = expected != guessed, legible(classes)
+    heading = f"true class above, predicted below: {wrong.sum()} of these {known.sum()} wrong"
+    is_bare = len(known) > 0 and not known.any()
+    heading, lines = ("predicted class", 1) if is_bare else (heading, 2)
+    figure, cells = _grid(images[:count], peak, lines=lines, heading=heading)
+    for place, axes in enumerate(cells):
+        mark, color = ("✗ ", _WRONG) if wrong[place] else ("✓ ", _RIGHT)
+        if known[place]:
+            _caption(axes, names[expected[place]], line=1)
+        else:
+            mark, color = "", "black"
+        _caption(axes, names[guessed[place]], mark=mark, color=color)
+        if wrong[place]:
             axes.spines[:].set(color=_WRONG, linewidth=3)
     return figure
 

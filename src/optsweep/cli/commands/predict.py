@@ -1,0 +1,115 @@
+"""Says of which class pictures are, by a trained model: see --help."""
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+from optsweep.cli.commands.arguments import open_store, parse, tracking_defaults
+from optsweep.errors import OptsweepError, SettingsError
+from optsweep.system import project_folder
+from optsweep.system.redaction import redact
+
+HELP = """\
+Says of which class pictures are, by a trained model, and draws them under what it says.
+
+  {command} model=MODEL [NAME=VALUE ...]
+
+  model                latest: the best model of the latest sweep; the id of a sweep or of a run in
+                       MLflow; or the folder of either (default: latest)
+  pictures             a folder of pictures, one picture, or a pattern such as 'photos/*.jpg'
+                       (default: the test samples of the model's own dataset)
+  out                  folder for predictions.csv and predictions.png
+                       (default: {folder}/outputs/predictions)
+  tracking.uri         address of the MLflow store
+                       (default: {uri})
+  tracking.experiment  name of the MLflow experiment (default: {experiment})
+
+Where folders have names of classes, these are the true classes of the pictures in them.
+The tracking defaults are those of conf/config.yaml; MLFLOW_TRACKING_URI names another store.
+Exit code 2: the arguments, the model or a picture cannot be used.
+"""
+_ID = re.compile(r"[0-9a-f]{32}")  # of a run in MLflow
+
+
+def main(arguments: list[str]) -> int:
+    """Predicts what the arguments ask for; returns the exit code."""
+    try:
+        options = {"model": "latest", "pictures": "", "out": "", **tracking_defaults()}
+        if {"--help", "-h", "help"} & set(arguments):
+            shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
+            place = {
+                "command": project_folder.command("predict"),
+                "folder": project_folder.folder(),
+            }
+            print(HELP.format(**shown, **place), end="")
+            return 0
+        options |= parse(arguments, options)
+        _refuse_early(options)
+        predict(options)
+    except OptsweepError as error:
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _refuse_early(options: dict[str, str]) -> None:
+    """Refuses what does not exist, before anything is imported that takes seconds."""
+    model, pictures = options["model"], options["pictures"]
+    known = model == "latest" or _ID.fullmatch(model) or Path(model).expanduser().exists()
+    if not known:
+        raise SettingsError(
+            f"model={model}: there is no such folder, and it is no id of a run; type model=latest, "
+            "the id that a sweep prints at its end, or a folder"
+        )
+    is_pattern = any(sign in pictures for sign in "*?[")
+    if pictures and not is_pattern and not Path(pictures).expanduser().exists():
+        raise SettingsError(
+            f"pictures={pictures}: there is no such folder or file; type the path of a folder of "
+            "pictures, of one picture, or a pattern in quotes such as 'pictures=photos/*.jpg'"
+        )
+
+
+def predict(options: dict[str, str]) -> None:
+    """Predicts, prints the table and says where the picture lies.
+
+    Raises:
+        OptsweepError: the model, the pictures or the store cannot be used.
+        OSError: the files cannot be written.
+    """
+    from rich.console import Console  # these imports take seconds: not before a typing error
+
+    from optsweep.report.predictions import MOST_ROWS, Predictions, draw, table, write_csv
+    from optsweep.sweep.best.finding import find_model
+    from optsweep.sweep.best.samples import given_samples, own_samples
+
+    console = Console()
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    model = find_model(options["model"], partial(open_store, options))
+    typed = options["pictures"]
+    samples = given_samples(typed, model) if typed else own_samples(model)
+    predicted, probabilities = model.predict(samples.scaled())
+    found = Predictions(
+        names=samples.names,
+        predicted=[model.classes[number] for number in predicted.tolist()],
+        probabilities=probabilities.tolist(),
+        true=samples.true,
+        classes=list(dict.fromkeys([*model.classes, *filter(None, samples.true)])),
+    )
+    folder = Path(options["out"] or project_folder.folder() / "outputs" / "predictions")
+    folder = folder.expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(found, folder / "predictions.csv")
+    draw(found, samples.first.numpy(), samples.peak, folder / "predictions.png")
+    say(f"model    {model.spec.model.name}, {len(model.classes)} classes")
+    for line in samples.about:
+        say(line)
+    console.print(table(found))
+    if len(found.names) > MOST_ROWS:
+        say(f"the first {MOST_ROWS} of {len(found.names):,}; all are in predictions.csv")
+    say(found.summary)
+    say(f"table    {folder / 'predictions.csv'}")
+    say(f"picture  {folder / 'predictions.png'}")
