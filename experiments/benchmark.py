@@ -8,6 +8,7 @@
     python experiments/benchmark.py stack                  12 runs as one program, beside one by one
     python experiments/benchmark.py tracking               what 8 runs wait for a store they share
     python experiments/benchmark.py search                 a search, beside a grid of as many epochs
+    python experiments/benchmark.py report                 what a page that renews itself costs
     python experiments/benchmark.py decode                 60,000 pictures, on one core and on all
     python experiments/benchmark.py faults trials=300      sweeps that are struck, and what is lost
 
@@ -36,7 +37,7 @@ from benchmarks.overhead import overhead
 from benchmarks.search import search
 from benchmarks.shared import ROOT, Options, header
 from benchmarks.stack import stack
-from benchmarks.sweeps import many, start, sweep
+from benchmarks.sweeps import many, report, start, sweep
 from benchmarks.tracking import tracking
 from optsweep.errors import OptsweepError
 
@@ -63,6 +64,7 @@ PARTS = {
     "stack": Part(stack, rounds=3),
     "tracking": Part(tracking, rounds=1),
     "search": Part(search, rounds=5),
+    "report": Part(report, rounds=1),
     "decode": Part(decode, rounds=3),
 }
 

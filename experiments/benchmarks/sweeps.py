@@ -5,6 +5,7 @@ store, folders and reports are all counted.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,15 +21,20 @@ from benchmarks.shared import ROOT, Options, aligned, paragraphs
 
 HERE = Path(__file__).resolve().parent
 GRID = ("optimizer=sgd,adam,rmsprop", "lr=1e-4,1e-3,1e-2,1e-1", "epochs=3")
+_LIVE = "optsweep.sweep.display.live_report"  # whose log says what the page cost
 README_LINE = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1")
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What a command took: seconds from start to end, and its process's peak memory in bytes."""
+    """What a command took: seconds from start to end, and its process's peak memory in bytes.
+
+    `printed` is what it said.
+    """
 
     seconds: float
     memory: int
+    printed: str
 
 
 def sweep(options: Options) -> str:
@@ -104,6 +110,30 @@ def many(options: Options) -> str:
     return paragraphs(title, aligned(rows))
 
 
+def report(options: Options) -> str:
+    """What it costs a sweep of 1,000 runs that its report renews itself while they train."""
+    rounds = []
+    for _ in range(options.rounds):
+        with new_project() as project:
+            overrides = ("model=softmax", "epochs=1", "figures=none", "seed=range(1000)")
+            said = run_in(project, "-m", *overrides, f"hydra.verbose={_LIVE}").printed
+            written = re.search(r"(\d+) writes took ([\d.]+) of ([\d.]+) seconds", said)
+            if written is None:
+                raise RuntimeError(f"the sweep does not say what its report cost:\n{said[-2000:]}")
+            rounds.append([float(number) for number in written.groups()])
+    writes, upkeep, seconds = (median(each) for each in zip(*rounds, strict=True))
+    rows = [
+        ("", "result"),
+        ("writes of the page", f"{writes:.0f}"),
+        ("one write", f"{1e3 * upkeep / writes:.0f} ms"),
+        ("all of them", f"{upkeep:.2f} s"),
+        ("the sweep, from its first run to its end", f"{seconds:.1f} s"),
+        ("share of it", f"{upkeep / seconds:.2%}"),
+    ]
+    title = f"1,000 runs of digits, softmax, 1 epoch, medians of {options.rounds}"
+    return paragraphs(title, aligned(rows))
+
+
 def _trivial(count: int) -> tuple[Taken, float]:
     """A sweep of `count` runs, and the seconds that its runs trained and evaluated in all."""
     import csv
@@ -159,10 +189,11 @@ def _take(folder: Path, command: Sequence[str]) -> Taken:
             memory = max(memory, _resident(process.pid))
             time.sleep(0.05)
         seconds = time.perf_counter() - began
+        printed.seek(0)
+        said = printed.read()
         if process.returncode:
-            printed.seek(0)
-            raise RuntimeError(f"{' '.join(command)} failed:\n{printed.read()[-2000:]}")
-    return Taken(seconds, memory)
+            raise RuntimeError(f"{' '.join(command)} failed:\n{said[-2000:]}")
+    return Taken(seconds, memory, said)
 
 
 def _resident(pid: int) -> int:

@@ -25,7 +25,7 @@ def test_parts_and_folders_of_a_sweeps_own_make_one_sweep(project: Path) -> None
         "hydra.verbose=optsweep",
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Best of 4 runs") == done.stdout.count("report  ") == 1
+    assert done.stdout.count("Best of 4 runs") == done.stdout.count("folder  ") == 1
     (folder,) = (project / "outputs").glob("*/*-sweep")
     expected = {f"{name}-{lr}-64" for name in ("sgd", "adam") for lr in (0.01, 0.1)}
     assert expected == {path.parent.name for path in folder.glob("*/.hydra")}

@@ -16,6 +16,7 @@ from matplotlib.image import imread
 from optsweep.records.merging import merge
 from optsweep.records.run import SweepRecord
 from optsweep.report.interactive import scripts
+from optsweep.report.live import RELOADING, Glance, RunInHand, live_page
 from optsweep.report.page import page, write
 from optsweep.report.table_csv import table_csv
 from optsweep.report.templates import duration
@@ -349,3 +350,25 @@ def test_no_script_of_a_name_runs_in_a_browser(browser: Any, nasty: Path) -> Non
     assert any(name.startswith("<script>alert(1)</script>") for name in names)
     assert browser.execute_script("return document.scripts.length") == 1 + len(scripts())
     assert not browser.find_elements("css selector", "main i:not(.key i), img[src=x]")
+
+
+@pytest.mark.parametrize("ended", [0, 6])
+def test_the_page_of_a_running_sweep_reloads_itself_without_a_script(
+    ended: int, browser: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    runs = {n: failed(run, "", status="SCHEDULED") for n, run in enumerate(TWELVE.runs)}
+    record = with_runs(TWELVE, {n: run for n, run in runs.items() if n >= ended} | {3: BAD})
+    shown = [RunInHand(run.name, 9, run.history) for run in TWELVE.runs[4:6]]
+    path.write_text(live_page(record, Glance(12, 2, 0, shown, 80.0, 40.0)))
+    requests, console = opened(browser, path)
+    assert console == []
+    assert {url for url in requests if url.startswith(("file:", "http"))} == {path.as_uri()}
+    curves = browser.find_elements("tag name", "polyline")
+    assert len(curves) == 8 and min(curve.rect["width"] for curve in curves) > 20
+    assert browser.execute_script("return document.scripts.length") == 0
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    write(TWELVE, tmp_path)
+    wait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait(browser, 20)
+    wait.until(lambda shown: "12 runs:" in shown.find_element("class name", "kinds").text)
+    assert RELOADING not in browser.page_source

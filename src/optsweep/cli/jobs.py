@@ -36,6 +36,7 @@ _OF_A_SWEEP = (
     "compare",
     "plan",
     "check",
+    "open",
     "rates",
     "log_model",
 )

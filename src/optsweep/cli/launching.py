@@ -272,13 +272,15 @@ class PlannedLauncher(Launcher):
             margin=asked.margin,
             compare=asked.compare,
             config=to_yaml(redacted(plain(self._config))),
+            open=asked.open,
         )
 
     def _typed(self) -> list[str]:
         """The overrides that say what is run, Hydra's own for its sweeper included."""
         own = self._config.hydra.overrides
         sweepers = ("hydra/sweeper=", "hydra.sweeper.")
-        return [*(each for each in own.hydra if each.startswith(sweepers)), *own.task]
+        task = (each for each in own.task if not each.startswith("open="))
+        return [*(each for each in own.hydra if each.startswith(sweepers)), *task]
 
 
 def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:

@@ -115,6 +115,8 @@ def _single_run(config: DictConfig) -> float:
             config.lr = rate
         given = plain(config, resolve=True)
     settings = Settings.from_config(given, composed.runtime.choices)
+    if settings.open:
+        print("warning open=true: a single run has no report; -m makes a sweep, which has one")
     refuse_silent_store(settings.tracking_uri)
     folder, typed = Path(composed.runtime.output_dir), list(composed.overrides.task)
     with process.importing():

@@ -108,6 +108,7 @@ class Settings:
     rates: int = _checked(integer(1, "5"))
     plan: bool = _checked(yes_or_no)
     check: bool = _checked(yes_or_no)
+    open: bool = _checked(yes_or_no)
     data_dir: Path = _checked(folder)  # noqa: RUF009 (a field, as the others are)
     experiment: str = _checked(text("optsweep"))
     tracking_uri: str = _checked(check_address)

@@ -13,9 +13,9 @@ from optsweep.config.launchers import Launch
 from optsweep.errors import Unreachable
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
+from optsweep.sweep.display.progress import SweepProgress
 from optsweep.sweep.planning.device_assignment import assign_devices
 from optsweep.sweep.planning.stack_planner import StackPlan, plan_stacks
-from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, reuse_finished
 from optsweep.sweep.scheduler import Group, Scheduler
 from optsweep.tracking.store import Store

@@ -22,7 +22,7 @@ from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
-from optsweep.sweep.progress import SweepProgress
+from optsweep.sweep.display.progress import SweepProgress
 from optsweep.system.project_folder import command
 from optsweep.system.redaction import redact
 from optsweep.tracking.delivery import deliver
@@ -76,14 +76,17 @@ class Scheduler:
         executor: Executor,
         progress: SweepProgress,
         further: Callable[[int], Sequence[Group]] | None = None,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         """Runs the jobs in the groups `todo`, one more in hand than there are workers.
 
         Where a worker has nothing to do, `further` is given how many groups are running and
-        returns more groups, whose jobs it has added first.
+        returns more groups, whose jobs it has added first. `renew` is called in each turn.
         """
         waiting = deque(todo)
         while True:
+            if waiting or self._in_hand:
+                renew()
             self._send_unsent()
             self._hand_over(waiting, executor, further)
             if not self._in_hand:
@@ -113,6 +116,10 @@ class Scheduler:
                 executor.stop()
                 self.abandon()
                 return
+
+    def jobs_in_hand(self) -> list[list[Job]]:
+        """The jobs of each group that the executor has."""
+        return [[self.jobs[place] for place in group] for group in self._in_hand.values()]
 
     def _hand_over(
         self,

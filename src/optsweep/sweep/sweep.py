@@ -31,9 +31,10 @@ from optsweep.runs.stack_member import TrackingContext
 from optsweep.search.search import Search
 from optsweep.sweep.best.keeping import keep_best
 from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.display.live_report import LiveReport
+from optsweep.sweep.display.progress import SweepProgress
 from optsweep.sweep.final_delivery import learn_ids, sending_unsent
 from optsweep.sweep.planning.stack_planner import plan_stacks
-from optsweep.sweep.progress import SweepProgress
 from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
 from optsweep.sweep.rounds import Growth, More, Planner, Round
 from optsweep.sweep.scheduler import Scheduler
@@ -69,6 +70,7 @@ class Sweep:
     margin: float = SweepRecord.margin
     compare: str | None = None
     config: str = ""  # of the sweep as a whole, for `multirun.yaml`
+    open: bool = False  # its report in a browser, as soon as there is one
 
     @property
     def identity(self) -> str:
@@ -178,20 +180,24 @@ def _run_rounds(
     """Runs the first round and those that `more` adds; summarizes whatever happens."""
     expected = max(len(first.jobs), sweep.search.n_trials if sweep.search else 0)
     executor = make_executor(sweep.launch, planner.workers, sweep.folder, planner.console.print)
-    try:
-        with (
-            _ending(executor, scheduler),
-            SweepProgress(planner.console, expected, first.reused) as progress,
-        ):
-            further = more and Growth(more, planner, scheduler, progress, not sweep.search)
-            scheduler.run(first.todo, executor, progress, further)
-        finished = [record.status == "FINISHED" for record in scheduler.records]
-        if not any(finished):  # where some did, the table names those that failed
-            parent.outcome = "FAILED"
-            parent.tag(error=f"none of the {len(finished)} runs finished")
-        forget_stacks(sweep.folder, finished=all(finished))
-    finally:
-        record = _conclude(sweep, scheduler, parent, planner.console)
+    describe = functools.partial(record_of, sweep, scheduler.records, parent.run_id, scheduler.jobs)
+    in_hand, console = scheduler.jobs_in_hand, planner.console
+    opened = sweep.open
+    with LiveReport(sweep.folder, describe, in_hand, console, expected, opened=opened) as live:
+        try:
+            with (
+                _ending(executor, scheduler),
+                SweepProgress(console, expected, first.reused) as progress,
+            ):
+                further = more and Growth(more, planner, scheduler, progress, not sweep.search)
+                scheduler.run(first.todo, executor, progress, further, live.renew)
+            finished = [record.status == "FINISHED" for record in scheduler.records]
+            if not any(finished):  # where some did, the table names those that failed
+                parent.outcome = "FAILED"
+                parent.tag(error=f"none of the {len(finished)} runs finished")
+            forget_stacks(sweep.folder, finished=all(finished))
+        finally:
+            record = _conclude(sweep, scheduler, parent, console)
     return record
 
 
@@ -215,7 +221,7 @@ def _conclude(
     try:
         learn_ids(records, parent.store)
     finally:
-        record = _record(replace(sweep, jobs=jobs), parent.run_id, records, len(sweep.jobs))
+        record = record_of(sweep, records, parent.run_id, jobs)
         judging = summarize(record, sweep.folder, parent, console)
         keep_correct(judging, records, jobs, parent.store)
         if sweep.figures == "best":
@@ -254,13 +260,10 @@ def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
     }
 
 
-def record_of(sweep: Sweep, records: Sequence[RunRecord]) -> SweepRecord:
-    """What is known of a sweep while it runs."""
-    return _record(sweep, "", records, len(sweep.jobs))
-
-
-def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int) -> SweepRecord:
-    """What became of the sweep, of whose jobs the first `typed` are those of the grid as typed."""
+def record_of(
+    sweep: Sweep, records: Sequence[RunRecord], run_id: str = "", jobs: Sequence[Job] = ()
+) -> SweepRecord:
+    """What became of the sweep so far; `jobs` are its own and those that were added, if any."""
     first, confirming = records[0].params, set(sweep.confirm_seeds)
     common = {
         key: value
@@ -270,7 +273,7 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
     return SweepRecord(
         run_id=run_id,
         overrides=[redacted(typed) for typed in sweep.overrides if not typed.startswith("resume=")],
-        grid=sweep.grid,
+        grid=replace(sweep, jobs=jobs or sweep.jobs).grid,
         runs=records,
         environment=environment.describe(),
         common=common,
@@ -278,7 +281,7 @@ def _record(sweep: Sweep, run_id: str, records: Sequence[RunRecord], typed: int)
         extended=list(
             dict.fromkeys(
                 configuration_name(record)
-                for record in records[typed:]
+                for record in records[len(sweep.jobs) :]
                 if sweep.extend and record.params["seed"] not in confirming
             )
         ),

@@ -2,10 +2,12 @@
 
 A `Journal` is given a file's path, reads the entries up to the first damaged line, and appends one
 for each new epoch. A resumed run logs its entries again, with the times that they were logged at.
+A `JournalReader` follows the journal that another process writes.
 """
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,6 +58,34 @@ class Journal:
         files.append(self._path, _line(entry))
         self.entries.append(entry)
         return entry, True
+
+
+class JournalReader:
+    """The points of a journal that another process writes: reads what was added since.
+
+    `history` maps each metric to its points (epoch, value).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0  # bytes
+        self.history: dict[str, list[tuple[int, float]]] = {}
+
+    def look(self) -> None:
+        """Reads the lines that are new and whole; a file that is away for now has none."""
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read:  # its run was started over
+                    self._read, self.history = 0, {}
+                file.seek(self._read)
+                lines = file.read()
+        except OSError:
+            return
+        lines = lines[: lines.rfind(b"\n") + 1]
+        self._read += len(lines)
+        for entry in _entries(lines.decode(errors="replace").splitlines()):
+            for name, value in entry.metrics.items():
+                self.history.setdefault(name, []).append((entry.epoch, value))
 
 
 def _line(entry: Entry) -> str:

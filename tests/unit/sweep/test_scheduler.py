@@ -21,7 +21,7 @@ from optsweep.runs.job import Job
 from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep import scheduler
-from optsweep.sweep.progress import SweepProgress
+from optsweep.sweep.display.progress import SweepProgress
 from optsweep.sweep.scheduler import Scheduler
 from support.in_process import new
 

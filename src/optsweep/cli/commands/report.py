@@ -17,6 +17,7 @@ Makes the report of a sweep again, from what MLflow holds alone; the sweep's fol
                        all their runs (default: latest)
   out                  folder for report.html, table.csv, verdict.json and figures/
                        (default: {folder}/outputs/reports/ID)
+  open                 true: opens the report in the browser (default: false)
   tracking.uri         address of the MLflow store
                        (default: {uri})
   tracking.experiment  name of the MLflow experiment (default: {experiment})
@@ -29,13 +30,15 @@ Exit code 2: the arguments or the store cannot be used.
 def main(arguments: list[str]) -> int:
     """Makes the report that the arguments ask for; returns the exit code."""
     try:
-        options = {"sweep": "latest", "out": "", **tracking_defaults()}
+        options = {"sweep": "latest", "out": "", "open": "false", **tracking_defaults()}
         if {"--help", "-h", "help"} & set(arguments):
             shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
             place = {"command": project_folder.command("report"), "folder": project_folder.folder()}
             print(HELP.format(**shown, **place), end="")
             return 0
         options |= parse(arguments, options)
+        if options["open"] not in ("true", "false"):
+            raise SettingsError(f"open={options['open']}: type open=true or open=false")
         report(options)
     except OptsweepError as error:
         print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
@@ -58,6 +61,7 @@ def report(options: dict[str, str]) -> None:
     from optsweep.records.merging import merge
     from optsweep.report.page import write
     from optsweep.report.terminal_table import sentence, terminal_table
+    from optsweep.system.browser import open_page
     from optsweep.tracking.reading import latest_sweep, read_sweep
     from optsweep.verdict.judge_sweep import judge
     from optsweep.verdict.sweep_sentences import few_sentences
@@ -79,3 +83,5 @@ def report(options: dict[str, str]) -> None:
     console.print(terminal_table(sweep, console.width))
     console.print(sentence(sweep), markup=False, highlight=False, soft_wrap=True)
     console.print(f"report  {files[-1]}", markup=False, highlight=False, soft_wrap=True)
+    if options["open"] == "true":
+        open_page(files[-1], print)
