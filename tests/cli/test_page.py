@@ -270,6 +270,7 @@ def test_a_browser_shows_the_page_without_a_network(
     *files, path = write(record, tmp_path)
     requests, console = opened(browser, path)
     assert console == []
+    assert path.stat().st_size < 5_000_000
     assert {url for url in requests if not url.startswith("data:")} == {path.as_uri()}
     widths = browser.execute_script(
         "return [...document.images].map(i => i.complete ? i.naturalWidth : 0)"

@@ -24,6 +24,18 @@ THOUSAND = sweep(
 )
 OF_TWO = sweep({"dataset": ["digits", "cifar10"], "optimizer": OPTIMIZERS, "lr": LRS})
 
+BALANCED = replace(
+    FOUR,
+    runs=[replace(run, metrics={**run.metrics, "val/balanced_accuracy": 0.5}) for run in FOUR.runs],
+)
+HOSTILE = sweep(
+    {
+        "model": ["$$x^2$$", r"\(y\)", "</script><script>alert(1)</script>", "<!--"],
+        "model.$$z$$": ["a", "<img src=x onerror=alert(1)>"],
+        "seed": [0, 1],
+    }
+)
+
 Show = Callable[[SweepRecord], list[Any]]
 
 
@@ -181,6 +193,8 @@ def test_metric_split_scale_and_lines_can_be_switched(browser: Any, show: Show) 
         pytest.param(OF_TWO, id="two workloads"),
         pytest.param(sweep({"model": ["mlp", "cnn"]}), id="no rates"),
         pytest.param(sweep({"lr": LRS}, epochs=1), id="one epoch"),
+        pytest.param(BALANCED, id="balanced accuracy"),
+        pytest.param(HOSTILE, id="names that mean something elsewhere"),
         pytest.param(sweep({}), id="one run"),
         pytest.param(sweep({"seed": [0, 1, 2]}), id="seeds alone"),
         pytest.param(replace(FOUR, runs=[failed(r, "no") for r in FOUR.runs]), id="no score"),
@@ -204,12 +218,34 @@ def test_each_choice_of_any_sweep_can_be_made(
     assert browser.get_log("browser") == []
 
 
+def test_many_numbers_are_filtered_by_a_range(browser: Any, show: Show) -> None:
+    rates = [10 ** (-4 + place / 13) for place in range(40)]
+    assert show(sweep({"optimizer": OPTIMIZERS, "lr": rates})) == []
+    script = """const [low, high] = document.querySelectorAll('#filter input[type=number]');
+        low.value = '1e-3'; high.value = '0.01';
+        for (const each of [low, high]) each.dispatchEvent(new Event('input'))"""
+    browser.execute_script(script)
+    shown = list(map(float, column(browser, "#runs", 2)))
+    assert len(shown) == 3 * 14 and 1e-3 <= min(shown) <= max(shown) <= 0.01
+    browser.find_element("id", "clear").click()
+    assert len(column(browser, "#runs", 2)) == 120
+
+
+def test_names_are_shown_as_they_are_and_run_nothing(browser: Any, show: Show) -> None:
+    assert show(HOSTILE) == []
+    lines = pointed_at(browser, 2)
+    assert any(f"model {choice}" in lines[2] for choice in HOSTILE.grid["model"])
+    assert not browser.find_elements("css selector", "img[src=x]")
+    assert len(browser.find_elements("css selector", "script")) == 4
+
+
+@pytest.mark.long
 def test_a_thousand_runs_are_all_to_be_sorted_and_filtered(browser: Any, show: Show) -> None:
     assert len(page(THOUSAND).encode()) < 5_000_000
     assert show(THOUSAND) == []
     assert len(column(browser, "#runs", 0)) == 1000
     text = browser.find_element("id", "charts").text
-    assert "Curves have 41 of 50 epochs, evenly spaced." in text
+    assert "Curves have 33 of 50 epochs, evenly spaced." in text
     click(browser, "#runs thead th:nth-child(4) button")  # batch size
     assert column(browser, "#runs", 3) == [
         str(size) for size in (32, 64, 128, 256, 512) for _ in range(200)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from optsweep.report.terminal_table import ending
 from optsweep.verdict.candidates import workloads
 from optsweep.verdict.ranking import ranked_configurations
 
-# So many numbers of curves take 1.6 MB, and a browser a moment.
-_MOST_NUMBERS = 250_000
+_MOST_NUMBERS = 200_000  # of all curves together: 1.4 MB
+_MOST_WORDS = 200  # letters of a note
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,14 @@ class Script:
 def scripts() -> tuple[Script, ...]:
     """Bokeh's two programs, which begin with their licence, and the page's own.
 
-    They are read where the package lies: importing it takes a second.
+    They are read where the package lies: to import it takes time. None where they are not found:
+    the page can be read without them.
     """
-    static = Path(str(distribution("bokeh").locate_file("bokeh/server/static/js")))
-    theirs = [(static / f"{name}.min.js").read_text("utf-8") for name in ("bokeh", "bokeh-api")]
+    try:
+        static = Path(str(distribution("bokeh").locate_file("bokeh/server/static/js")))
+        theirs = [(static / f"{name}.min.js").read_text("utf-8") for name in ("bokeh", "bokeh-api")]
+    except (PackageNotFoundError, FileNotFoundError):
+        return ()
     folder = Path(__file__).parent / "scripts"
     own = [(folder / f"{name}.js").read_text("utf-8") for name in ("tables", "lines", "charts")]
     return tuple(map(Script.of, [*theirs, "\n".join(["(() => {", *own, "})();"])]))
@@ -80,7 +84,7 @@ def page_data(
     data = {
         "names": [printable(run.name) for run in runs],
         "ids": [run.run_id for run in runs],
-        "notes": [printable(run.notes) for run in runs],
+        "notes": [printable(run.notes)[:_MOST_WORDS] for run in runs],
         "sound": [int(run.sound) for run in runs],
         "diverged": [int(run.diverged) for run in runs],
         "workloads": list(ranked),

@@ -20,7 +20,7 @@ const charts = [
   { title: (count) => `${words()} by epoch, ${count}`, lines: curveLines, axis: epochAxis,
     where: (x) => ` at epoch ${x}`, isShown: data.epochs.length > 1 },
   { title: (count) => `${words()} over ${choice.over}, ${count}`, lines: scoreLines,
-    axis: () => sweptAxis(keyOf(choice.over)), where: (x) => ` at ${choice.over} ${x}`,
+    axis: () => sweptAxis(keyOf(choice.over)), where: (x) => ` at ${choice.over} ${keyOf(choice.over).numbers ? x : keyOf(choice.over).choices[x]}`,
     isShown: Boolean(choice.over) },
 ].filter((chart) => chart.isShown);
 

@@ -57,7 +57,7 @@ function curveLines(runs, choice) {
 function scoreLines(runs, choice) {
   const scores = data.scores[choice.score] ?? [];
   const axis = keyOf(choice.over);
-  const at = (run) => (axis.numbers ?? axis.choices)[axis.values[run]];
+  const at = (run) => axis.numbers?.[axis.values[run]] ?? axis.values[run];
   const placed = runs.filter((run) => axis.values[run] >= 0);
   const scored = placed.filter((run) => !data.diverged[run] && isValue(scores[run]));
   const point = (run) => ({ runs: [run], colour: colourOf(run, choice), x: [at(run)] });
@@ -69,7 +69,7 @@ function scoreLines(runs, choice) {
     const places = [...new Set(group.map((run) => axis.values[run]))].sort((a, b) => a - b);
     const values = places.map((place) =>
       group.filter((run) => axis.values[run] === place).map((run) => scores[run]));
-    const x = places.map((place) => (axis.numbers ?? axis.choices)[place]);
+    const x = places.map((place) => axis.numbers?.[place] ?? place);
     return mean(group, colourOf(group[0], choice), x, values);
   });
   return [...means, ...crosses];
@@ -102,10 +102,14 @@ function epochAxis() {
   return { title: "epoch", type: "linear", range: [first - 0.01 * (last - first), last + 0.01 * (last - first)] };
 }
 
-/** A swept value's axis: of words, else of numbers, by their logarithm where they range widely. */
+/** A swept value's axis: of words, in their order, else of numbers, on a logarithmic scale where they
+ * range widely. */
 function sweptAxis(key) {
   const title = key.name === "lr" ? "learning rate" : key.name;
-  if (!key.numbers) return { title, type: "auto", range: key.choices };
+  const places = key.choices.map((_, place) => place);
+  if (!key.numbers)
+    return { title, type: "linear", range: [-0.5, places.length - 0.5], ticks: places,
+      labels: key.choices.map(shortened) };
   const low = key.numbers[0], high = key.numbers.at(-1);
   const type = low > 0 && high / low > 20 ? "log" : "linear";
   const ticks = key.numbers.length <= MOST_TICKS ? { ticks: key.numbers, labels: key.choices } : {};
@@ -129,17 +133,25 @@ function logTicks(low, high) {
     .filter((tick) => tick >= low && tick <= high);
 }
 
+/** A text without its middle where it is long. */
+function shortened(text) {
+  return text.length > 24 ? `${text.slice(0, 12)}…${text.slice(-11)}` : text;
+}
+
+/** A text as it stands: Bokeh takes what is between two dollars in others for TeX. */
+const plain = (text) => new Bokeh.PlainText({ text });
+
 function setTicks(axis, ticks, labels) {
   axis.ticker = new Bokeh.FixedTicker({ ticks });
-  axis.major_label_overrides = new Map(ticks.map((tick, n) => [tick, labels[n]]));
+  axis.major_label_overrides = new Map(ticks.map((tick, n) => [tick, plain(labels[n])]));
 }
 
 /** Axes with nothing on them yet. */
 function frame(lines, axis, title, choice) {
   const figure = new Bokeh.Plotting.Figure({
     height: 320, sizing_mode: "stretch_width", x_axis_type: axis.type, y_axis_type: choice.scale,
-    x_range: axis.range, y_range: domain(lines, choice.scale), x_axis_label: axis.title,
-    y_axis_label: title, tools: "pan,box_zoom,wheel_zoom,reset", toolbar_location: "above",
+    x_range: axis.range, y_range: domain(lines, choice.scale),
+    x_axis_label: plain(axis.title), y_axis_label: title, tools: "pan,box_zoom,wheel_zoom,reset", toolbar_location: "above",
     background_fill_color: null, border_fill_color: null, outline_line_color: null,
     min_border_right: 24,
   });
@@ -152,10 +164,12 @@ function frame(lines, axis, title, choice) {
   if (choice.scale === "log") {
     const ticks = logTicks(figure.y_range.start, figure.y_range.end);
     if (ticks.length > 1) setTicks(figure.yaxes[0], ticks, ticks.map(String));
+    figure.ygrids[0].ticker = figure.yaxes[0].ticker;
   }
   figure.xgrids[0].grid_line_color = null;
   figure.ygrids[0].grid_line_color = "#ebebeb";
   if (axis.ticks) setTicks(figure.xaxes[0], axis.ticks, axis.labels);
+  figure.xaxes[0].major_label_policy = new Bokeh.NoOverlap();
   return figure;
 }
 

@@ -133,7 +133,8 @@ function boxes(key) {
 /** The lowest and the highest number that pass. */
 function range(key) {
   const [low, high] = ["from", "to"].map((text) =>
-    element("input", { type: "number", step: "any", ariaLabel: `${key.name} ${text}` }));
+    element("input", { type: "number", step: "any", ariaLabel: `${key.name} ${text}`,
+      placeholder: text === "from" ? key.choices[0] : key.choices.at(-1) }));
   const changed = () => {
     const least = low.value === "" ? -Infinity : Number(low.value);
     const most = high.value === "" ? Infinity : Number(high.value);
