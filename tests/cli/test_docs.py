@@ -17,6 +17,7 @@ import pytest
 from support import ray as rays
 from support import slurm as slurms
 from support.command import ROOT, copy_project, environment, run
+from support.foreign import documented
 from support.pages import PAGES, anchors, commands, files, prose
 
 README = ROOT / "README.md"
@@ -96,6 +97,8 @@ def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> No
     if "fashion" in command and not any(word in command for word in READS_ONLY):
         data = request.getfixturevalue("fashion_mnist")
         (project / "data").symlink_to(data, target_is_directory=True)
+    if "store=" in command:
+        documented(project)
     if "launcher=slurm" in command:
         around |= request.getfixturevalue("slurm").environment
     if "launcher=ray" in command and (reason := rays.missing()):

@@ -12,10 +12,10 @@ import pytest
 from optsweep.errors import FolderError
 from optsweep.system import locks
 from optsweep.system.locks import Lock, holder, locked
-from optsweep.tracking import outbox
 from optsweep.tracking import store as tracking
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import Outbox
+from optsweep.tracking.sending import outbox
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import Outbox
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import start_run
 from support.users import as_user, shared_folder

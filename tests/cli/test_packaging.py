@@ -25,7 +25,8 @@ print(optsweep.__file__)
 from optsweep.report.interactive import scripts
 from optsweep.report.templates import template
 assert all(script.text for script in scripts())
-for name in ("report.html.j2", "charts.html.j2", "tables.html.j2", "macros.html.j2"):
+pages = ("report.html.j2", "charts.html.j2", "tables.html.j2", "verdict.html.j2")
+for name in (*pages, "macros.html.j2"):
     template(name)
 """
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from optsweep.config.launchers import Launch
 from optsweep.runs.status_file import StatusFileProgress
-from optsweep.tracking.outbox import Outbox
+from optsweep.tracking.sending.outbox import Outbox
 from optsweep.training import checkpoint
 from support.command import copy_project
 from support.damages import DAMAGES

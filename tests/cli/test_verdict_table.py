@@ -118,6 +118,7 @@ def test_a_table_that_cannot_be_read_is_one_line(
         (["table=nowhere.csv"], "table=nowhere.csv: there is no such file or folder"),
         (["tabel=x"], "tabel=x: there is no such argument; did you mean table=?"),
         (["table={}", "higher=no"], "higher=no: type higher=true or higher=false"),
+        (["table={}", "decided=1"], "decided=1: type decided=true or decided=false"),
         (["table={}", "margin=0"], "margin=0: type a number above 0"),
         (["table={}", "lost=none"], "lost=none: type a number, such as lost=0.1"),
         (["table={}"], "the folder has no file that ends in .csv"),
@@ -141,6 +142,48 @@ def test_a_score_that_is_no_number_has_diverged(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "t.verdict.json").read_text())
     found = {each["name"]: each for each in content["workloads"][0]["candidates"]}
     assert found["a"]["diverged"] == 3 and found["b"]["diverged"] == 0
+
+
+def few(path: Path, spread: float = 0.002, phase: str = "", **means: float) -> Path:
+    """Candidates at six seeds, each with one configuration; with two, of one without a phase."""
+    drawn = random.Random(3)
+    rows = [
+        [name, configuration, seed, mean + drawn.gauss(0, spread), phase, ""]
+        for name, mean in means.items()
+        for configuration in (("x", "y") if phase == "tune" else ("x",))
+        for seed in range(6)
+    ]
+    return write(path, HEADER, *rows)
+
+
+@pytest.mark.parametrize(
+    ("code", "spread", "phase", "means"),
+    [
+        pytest.param(0, 0.002, "", {"a": 0.9, "b": 0.8}, id="beats"),
+        pytest.param(0, 0.0005, "", {"a": 0.9, "b": 0.9}, id="equivalent"),
+        pytest.param(0, 0.0005, "", {"a": 0.905, "b": 0.9}, id="beats within the margin"),
+        pytest.param(0, 0.0005, "", {"a": 0.9, "b": 0.9, "c": 0.5}, id="two are best"),
+        pytest.param(3, 0.1, "", {"a": 0.9, "b": 0.9}, id="undecided"),
+        pytest.param(3, 0.002, "tune", {"a": 0.9, "b": 0.8}, id="leads"),
+        pytest.param(3, 0.002, "", {"a": 0.9}, id="nothing to compare"),
+    ],
+)
+def test_decided_makes_the_exit_code_say_so(
+    code: int, spread: float, phase: str, means: dict[str, float], tmp_path: Path
+) -> None:
+    path = few(tmp_path / "t.csv", spread, phase, **means)
+    assert main([f"table={path}"]) == 0
+    assert main([f"table={path}", "decided=false"]) == 0
+    assert main([f"table={path}", "decided=true"]) == code
+
+
+def test_the_most_serious_of_several_tables_is_the_exit_code(tmp_path: Path) -> None:
+    few(tmp_path / "a.csv", a=0.9, b=0.8)
+    assert main([f"table={tmp_path}", "decided=true"]) == 0
+    few(tmp_path / "b.csv", a=0.9)
+    assert main([f"table={tmp_path}", "decided=true"]) == 3
+    write(tmp_path / "c.csv", ["candidate"])
+    assert main([f"table={tmp_path}", "decided=true"]) == 2
 
 
 def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:

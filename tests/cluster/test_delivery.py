@@ -9,9 +9,9 @@ from rich.console import Console
 
 from optsweep.errors import CallFailed, TrackingError, Unreachable
 from optsweep.sweep.final_delivery import sending_unsent
-from optsweep.tracking import delivery
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import Call, Outbox, outboxes, pending_id
+from optsweep.tracking.sending import delivery
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import Call, Outbox, outboxes, pending_id
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 from support.command import copy_project, run

@@ -12,7 +12,7 @@ import pytest
 from optsweep.data.dataset import load_dataset
 from optsweep.runs import run
 from optsweep.tracking import timeouts
-from optsweep.tracking.outbox import Outbox
+from optsweep.tracking.sending.outbox import Outbox
 from support.in_process import sweep_here
 from support.servers import FakeStore
 from support.store import QUICK, runs

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from optsweep.tracking.calls import DatasetInfo
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import Outbox, outboxes, ticket_of
+from optsweep.tracking.sending.calls import DatasetInfo
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import Outbox, outboxes, ticket_of
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 from support.servers import TrackingServer

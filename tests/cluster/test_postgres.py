@@ -11,7 +11,7 @@ import pytest
 
 from optsweep.errors import Unreachable
 from optsweep.tracking import timeouts
-from optsweep.tracking.delivery import deliver
+from optsweep.tracking.sending.delivery import deliver
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import start_run
 from support import databases

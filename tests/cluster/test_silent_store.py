@@ -12,9 +12,9 @@ import pytest
 from optsweep.errors import TrackingError, Unreachable
 from optsweep.tracking import history, reading, timeouts
 from optsweep.tracking.address import refuse_unusable
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import Outbox
-from optsweep.tracking.reconnecting import Connection
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import Outbox
+from optsweep.tracking.sending.reconnecting import Connection
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 from support.servers import babbling, silent

@@ -20,7 +20,7 @@ from optsweep.runs.job import Job
 from optsweep.system import environment
 from optsweep.system.project_folder import command
 from optsweep.system.redaction import redacted
-from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.sending.calls import DatasetInfo
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
 from optsweep.training.evaluation import predict

@@ -28,7 +28,7 @@ from optsweep.runs.lease import (
 )
 from optsweep.runs.owner import Owner
 from optsweep.system.environment import user
-from optsweep.tracking.outbox import ticket_of
+from optsweep.tracking.sending.outbox import ticket_of
 from optsweep.tracking.store import Run, Store
 from optsweep.tracking.tracked_run import TrackedRun
 

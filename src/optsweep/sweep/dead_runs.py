@@ -10,8 +10,8 @@ from optsweep.errors import TrackingError, Unreachable
 from optsweep.runs.lease import Launches
 from optsweep.runs.owner import State
 from optsweep.sweep.resume import folder_of
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import outboxes
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import outboxes
 from optsweep.tracking.store import Run, Store
 from optsweep.tracking.tracked_run import end_run
 

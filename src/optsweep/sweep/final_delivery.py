@@ -16,8 +16,8 @@ from optsweep.errors import TrackingError
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.system.project_folder import command
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import REFUSED, Outbox, outboxes, ticket_of
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import REFUSED, Outbox, outboxes, ticket_of
 from optsweep.tracking.store import Store
 
 

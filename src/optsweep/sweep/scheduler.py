@@ -25,8 +25,8 @@ from optsweep.runs.status_file import STATUS_FILE, read_status
 from optsweep.sweep.display.progress import SweepProgress
 from optsweep.system.project_folder import command
 from optsweep.system.redaction import redact
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import Outbox
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import Outbox
 from optsweep.tracking.tracked_run import end_run
 
 Group = tuple[int, ...]  # the places of jobs that run together

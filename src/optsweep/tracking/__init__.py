@@ -1,5 +1,5 @@
-"""The MLflow tracking store: calls, the outbox, addresses, and reading sweeps back.
+"""The MLflow tracking store: sending what is logged, addresses, and reading runs back.
 
-`store` opens a store, `tracked_run` logs one run, `calls` sends a call. What a store does not
-accept waits in the `outbox`, which `delivery` sends later. `reading` reads sweeps back.
+`store` opens a store, `tracked_run` logs one run, `sending` brings its calls to the store, also
+later. `reading` reads sweeps back, `foreign_runs` the runs of other programs.
 """

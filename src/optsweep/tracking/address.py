@@ -60,14 +60,26 @@ def refuse_unusable(uri: str) -> None:
         SettingsError: the address is of no known kind.
     """
     path = sqlite_path(uri)
-    check_address("tracking.uri", uri)
-    scheme = uri.partition(":")[0] if ":" in uri else ""
-    if path is not None:
+    if path is None:
+        refuse_silent(uri)
+    else:
+        check_address("tracking.uri", uri)
         _refuse_unwritable(path)
-    elif scheme in ("http", "https"):
-        _refuse_silent_server(uri)
+
+
+def refuse_silent(uri: str, name: str = "tracking.uri") -> None:
+    """Makes sure that a server or a database answers, within `PATIENCE` seconds; changes nothing.
+
+    Raises:
+        TrackingError: it does not answer.
+        SettingsError: the address is of no known kind; `name` is what it is typed as.
+    """
+    check_address(name, uri)
+    scheme = uri.partition(":")[0] if ":" in uri else ""
+    if scheme in ("http", "https"):
+        _refuse_silent_server(uri, name)
     elif re.match(r"(postgresql|mysql|mssql)\b", scheme):
-        _refuse_silent_database(uri)
+        _refuse_silent_database(uri, name)
 
 
 def refuse_out_of_reach(uri: str, hosts: Collection[str]) -> None:
@@ -116,7 +128,7 @@ def _refuse_unwritable(path: Path) -> None:
         ) from error
 
 
-def _refuse_silent_server(uri: str) -> None:
+def _refuse_silent_server(uri: str, name: str) -> None:
     def ask() -> None:
         urllib.request.urlopen(_health(uri), timeout=timeouts.PATIENCE).close()
 
@@ -124,11 +136,11 @@ def _refuse_silent_server(uri: str) -> None:
         bounded(timeouts.PATIENCE, ask)
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # MLflow would try again for minutes
-            raise _silent(uri, error) from error
+            raise _silent(uri, name, error) from error
     except http.client.HTTPException as error:
-        raise _silent(uri, f"what it says is not HTTP: {type(error).__name__}") from error
+        raise _silent(uri, name, f"what it says is not HTTP: {type(error).__name__}") from error
     except (OSError, ValueError, Overdue) as error:
-        raise _silent(uri, getattr(error, "reason", error)) from error
+        raise _silent(uri, name, getattr(error, "reason", error)) from error
 
 
 def _health(uri: str) -> urllib.request.Request:
@@ -142,7 +154,7 @@ def _health(uri: str) -> urllib.request.Request:
     return asked
 
 
-def _refuse_silent_database(uri: str) -> None:
+def _refuse_silent_database(uri: str, name: str) -> None:
     # MLflow would try again for many minutes, whatever the reason.
     ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -159,15 +171,18 @@ def _refuse_silent_database(uri: str) -> None:
     except ModuleNotFoundError as error:
         package = {"psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
         raise TrackingError(
-            f"tracking.uri={redact(uri)} needs a driver ({error}); type pip install "
+            f"{name}={redact(uri)} needs a driver ({error}); type pip install "
             f"{package.get(error.name or '', error.name)}"
         ) from error
     except (OSError, ValueError, SQLAlchemyError, Overdue) as error:
-        raise _silent(uri, redact(first_line(error))) from error
+        raise _silent(uri, name, redact(first_line(error))) from error
 
 
-def _silent(uri: str, reason: object) -> TrackingError:
-    return TrackingError(
-        f"tracking.uri={redact(uri)} does not answer ({reason}); start the server, or leave "
-        "tracking.uri and MLFLOW_TRACKING_URI out to use the store in this project"
+def _silent(uri: str, name: str, reason: object) -> TrackingError:
+    instead = (
+        "start the server, or leave tracking.uri and MLFLOW_TRACKING_URI out to use the store "
     )
+    instead += "in this project"
+    if name != "tracking.uri":
+        instead = f"start the server, or type {name}= and where the runs are"
+    return TrackingError(f"{name}={redact(uri)} does not answer ({reason}); {instead}")

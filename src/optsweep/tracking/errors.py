@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -18,6 +19,9 @@ from optsweep.errors import CallFailed, OptsweepError, TrackingError, Unreachabl
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact
 from optsweep.tracking.timeouts import Overdue
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 _AWAY = (408, 429, 502, 503, 504)  # statuses of a server that may be back soon
 
@@ -37,7 +41,7 @@ def explained(uri: str) -> Iterator[None]:
         raise
     except Exception as error:  # what answers may be no MLflow at all, and then anything is raised
         if found := re.search(r"\(found version (\w+), but expected (\w+)\)", str(error)):
-            raise _other_version(uri, found[1]) from error
+            raise other_version(uri, found[1]) from error
         reason = redact(first_line(error))
         if (status := status_of(error)) in _AWAY:
             raise Unreachable(
@@ -62,13 +66,12 @@ def status_of(error: Exception) -> int:
     return 503 if isinstance(error, away) else 400
 
 
-def _other_version(uri: str, revision: str) -> TrackingError:
-    from alembic.script import ScriptDirectory
+def other_version(uri: str, revision: str, name: str = "tracking.uri") -> TrackingError:
+    """What to say of a store whose tables, by their revision, are of another MLflow."""
     from alembic.util import CommandError
 
-    migrations = Path(mlflow.__file__).parent / "store" / "db_migrations"
     try:
-        known = ScriptDirectory(str(migrations)).get_revision(revision) is not None
+        known = migrations().get_revision(revision) is not None
     except CommandError:
         known = False
     if known:
@@ -77,5 +80,12 @@ def _other_version(uri: str, revision: str) -> TrackingError:
         wrote, instead = "a newer", "pip install --upgrade mlflow"
     return TrackingError(
         f"the MLflow store {redact(uri)} was written by {wrote} MLflow than this one, "
-        f"{mlflow.__version__}; type {instead}, or give another store with tracking.uri="
+        f"{mlflow.__version__}; type {instead}, or give another store with {name}="
     )
+
+
+def migrations() -> "ScriptDirectory":
+    """The revisions of a database's tables that this MLflow knows."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))

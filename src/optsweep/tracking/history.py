@@ -11,7 +11,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from optsweep.tracking.errors import explained
-from optsweep.tracking.outbox import ticket_of
+from optsweep.tracking.sending.outbox import ticket_of
 from optsweep.tracking.store import Store
 from optsweep.tracking.timeouts import bounded, seconds
 from optsweep.training.epoch_journal import Entry

@@ -2,7 +2,8 @@
 
 `Store.open` makes sure, before anything is trained, that the store answers and can be written,
 and creates it and its experiment where they do not exist. `find` returns runs by their tags, `send`
-sends one call. A store that goes away later stops nothing: see `tracked_run.py` and `outbox.py`.
+sends one call. A store that goes away later stops nothing: see `tracked_run.py` and
+`sending/outbox.py`.
 """
 
 import functools
@@ -24,12 +25,12 @@ from optsweep.errors import CallFailed, TrackingError, Unreachable
 from optsweep.system import files
 from optsweep.system.locks import locked_if_allowed
 from optsweep.system.redaction import redact
-from optsweep.tracking import calls as sending
-from optsweep.tracking import outbox, timeouts
+from optsweep.tracking import timeouts
 from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
 from optsweep.tracking.errors import explained
-from optsweep.tracking.outbox import Call
-from optsweep.tracking.reconnecting import Connection
+from optsweep.tracking.sending import calls, outbox
+from optsweep.tracking.sending.outbox import Call
+from optsweep.tracking.sending.reconnecting import Connection
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Store:
                 refuse_unusable(self.uri)  # MLflow would try again for minutes
             except TrackingError as error:
                 raise Unreachable(str(error)) from error
-        return sending.connected(self.uri)
+        return calls.connected(self.uri)
 
     @classmethod
     def open(cls, uri: str, experiment: str) -> "Store":
@@ -81,13 +82,13 @@ class Store:
         refuse_unusable(uri)
         with explained(uri):
             if path is None:
-                client = sending.connected(uri)
+                client = calls.connected(uri)
                 return cls(uri, _experiment_id(client, experiment, None), client)
             # MLflow sets up an empty database without a lock: of several that start together
             # on one, all but the first fail.
             with locked_if_allowed(path.with_name(f".{path.name}.lock"), _OPENING), _quiet():
                 create_sqlite_store(path)
-                client = sending.connected(uri)
+                client = calls.connected(uri)
                 artifacts = (path.parent / "mlartifacts").as_uri()
                 return cls(uri, _experiment_id(client, experiment, artifacts), client)
 
@@ -105,7 +106,7 @@ class Store:
             return None
         refuse_unusable(uri)
         with explained(uri):
-            client = sending.connected(uri)
+            client = calls.connected(uri)
             found = client.get_experiment_by_name(experiment)
         return None if found is None else cls(uri, str(found.experiment_id), client)
 
@@ -214,7 +215,7 @@ class Store:
         """Sends the store one call.
 
         Args:
-            call: plain data (see `outbox.py`); sent twice, it is stored once.
+            call: plain data (see `sending/outbox.py`); sent twice, it is stored once.
 
         Returns:
             The id of its run.
@@ -228,7 +229,7 @@ class Store:
             created = None
             if call["call"] == "create" and call["again"]:  # an earlier try may have reached it
                 created = self.find_ticket(call["tags"]["optsweep.ticket"])
-            run_id = created or sending.send(self.client, self.experiment_id, call)
+            run_id = created or calls.send(self.client, self.experiment_id, call)
         self.connection.found()
         return run_id
 
@@ -278,7 +279,7 @@ def create_sqlite_store(path: Path) -> None:
         return
     files.remove_unfinished(path.parent)
     with suppress(FileExistsError), files.replacing(path) as unfinished:
-        store = sending.connected(f"sqlite:///{unfinished}")._tracking_client.store
+        store = calls.connected(f"sqlite:///{unfinished}")._tracking_client.store
         store.engine.dispose()
         with closing(sqlite3.connect(unfinished)) as database:
             database.execute("PRAGMA journal_mode=wal")  # it stays so

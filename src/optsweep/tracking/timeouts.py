@@ -3,7 +3,7 @@
 `bounded` runs a call in another thread and waits for it as long as `SECONDS` allows: nothing else
 ends in time on every kind of store. HTTP timeouts count from one piece of an answer to the
 next, and a database that was stopped in the middle of a query has none at all. What is given up
-may still reach the store; calls can be sent twice (see `outbox.py`).
+may still reach the store; calls can be sent twice (see `sending/outbox.py`).
 
 A user who sets MLFLOW_HTTP_REQUEST_TIMEOUT above `REQUEST` widens all limits by the same factor.
 """

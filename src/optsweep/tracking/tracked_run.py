@@ -15,10 +15,10 @@ from typing import Any
 
 from optsweep.errors import StackFailed, TrackingError, Unreachable
 from optsweep.system.redaction import redact, redacted
-from optsweep.tracking import delivery, outbox
-from optsweep.tracking.calls import DatasetInfo
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import Call, Outbox
+from optsweep.tracking.sending import delivery, outbox
+from optsweep.tracking.sending.calls import DatasetInfo
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import Call, Outbox
 from optsweep.tracking.store import Store
 from optsweep.training.epoch_journal import Entry
 

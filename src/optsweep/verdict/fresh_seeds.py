@@ -7,7 +7,7 @@ from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import identity
 from optsweep.verdict.candidates import candidates
 from optsweep.verdict.judge_sweep import judge
-from optsweep.verdict.run_rows import by_text
+from optsweep.verdict.rows.sweep_rows import by_text
 from optsweep.verdict.scores.answer import Workload
 
 

@@ -16,7 +16,7 @@ from optsweep.verdict.boundaries import boundaries
 from optsweep.verdict.candidates import Candidate, candidates, compared_key, tuned_keys
 from optsweep.verdict.performance_profile import Profile, profile
 from optsweep.verdict.ranking import ranking_splits
-from optsweep.verdict.run_rows import by_text, rows_of
+from optsweep.verdict.rows.sweep_rows import by_text, rows_of
 from optsweep.verdict.scores.answer import Answer, Workload
 from optsweep.verdict.scores.judge_table import judge_table
 from optsweep.verdict.sensitivity import sensitivity

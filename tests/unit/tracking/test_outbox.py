@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 
 from optsweep.errors import TrackingError, Unreachable
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import REFUSED, Call, Outbox, joined, outboxes, pending_id, ticket_of
-from optsweep.tracking.reconnecting import Connection
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import (
+    REFUSED,
+    Call,
+    Outbox,
+    joined,
+    outboxes,
+    pending_id,
+    ticket_of,
+)
+from optsweep.tracking.sending.reconnecting import Connection
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 

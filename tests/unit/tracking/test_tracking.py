@@ -11,7 +11,7 @@ from mlflow.entities import Run
 
 from optsweep.errors import Terminated, TrackingError
 from optsweep.tracking.address import absolute, ui_command
-from optsweep.tracking.calls import DatasetInfo
+from optsweep.tracking.sending.calls import DatasetInfo
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun, start_run
 from optsweep.training.epoch_journal import Entry

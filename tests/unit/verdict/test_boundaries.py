@@ -17,7 +17,7 @@ from optsweep.sweep.stages.extension import Extension
 from optsweep.verdict.boundaries import boundaries, next_steps, next_value
 from optsweep.verdict.candidates import candidates
 from optsweep.verdict.judge_sweep import judge
-from optsweep.verdict.run_rows import by_text
+from optsweep.verdict.rows.sweep_rows import by_text
 from optsweep.verdict.sweep_sentences import few_sentences
 from support.records import Scores, failed, scored, union, with_runs
 

@@ -14,12 +14,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from optsweep.errors import SettingsError
-from optsweep.verdict.scores.answer import Answer, Comparison, as_json
+from optsweep.verdict.scores.answer import Answer, Comparison, Workload, as_json
 from optsweep.verdict.scores.holm import holm
 from optsweep.verdict.scores.intervals import score_interval, share_interval
 from optsweep.verdict.scores.judge_table import judge_table
 from optsweep.verdict.scores.looks import LOOKS
-from optsweep.verdict.scores.outcome_sentences import sentences
+from optsweep.verdict.scores.outcome_sentences import answer_lines, sentences
 from optsweep.verdict.scores.rows import PHASES, STATUSES, Row
 from optsweep.verdict.scores.settling import samples_to_settle, seeds_to_settle
 from optsweep.verdict.scores.significance import over_seeds, over_seeds_and_samples
@@ -354,6 +354,26 @@ def test_sentences_say_what_the_file_holds(
     rows: list[Row], higher: bool, looks: tuple[int, ...]
 ) -> None:
     check_sentences(judge_table(rows, higher=higher, looks=looks))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ROWS, min_size=1, max_size=60).map(a_sweep), st.booleans())
+def test_what_is_decided_is_not_said_to_be_open(rows: list[Row], higher: bool) -> None:
+    answer = judge_table(rows, higher=higher)
+    for workload in answer.workloads:
+        said = " ".join(answer_lines(answer, workload))
+        is_open = re.search(r"Undecided between|leads, not confirmed| is behind ", said)
+        assert not (workload.is_decided and is_open), said
+        assert workload.is_decided or is_open or not workload.comparisons or has_cycle(workload)
+
+
+def has_cycle(workload: Workload) -> bool:
+    """Whether one of the best is behind another, as pairs may share different seeds."""
+    return any(each.second in workload.best for each in workload.comparisons if behind(each))
+
+
+def behind(pair: Comparison) -> bool:
+    return pair.outcome in ("beats", "leads")
 
 
 def check_sentences(answer: Answer) -> None:

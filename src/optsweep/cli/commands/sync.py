@@ -15,8 +15,8 @@ from optsweep.errors import (
 )
 from optsweep.system import project_folder
 from optsweep.system.redaction import redact
-from optsweep.tracking.delivery import deliver
-from optsweep.tracking.outbox import REFUSED, Outbox, outboxes
+from optsweep.tracking.sending.delivery import deliver
+from optsweep.tracking.sending.outbox import REFUSED, Outbox, outboxes
 
 HELP = """\
 Sends what a tracking server that was away could not take. Each run keeps it in its own folder,

@@ -1,128 +1,91 @@
-"""Judges tables of scores, from whatever program: see --help."""
-
-import json
-import math
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+"""Judges tables of scores, or runs in an MLflow store, from whatever program: see --help."""
 
 from optsweep.cli.commands.arguments import parse
+from optsweep.cli.commands.verdict_settings import VerdictSettings, refused
 from optsweep.errors import OptsweepError, SettingsError
-from optsweep.system import files
 from optsweep.system import project_folder as project
-from optsweep.verdict.scores.answer import as_json
 from optsweep.verdict.scores.intervals import MARGIN
-from optsweep.verdict.scores.judge_table import judge_table
-from optsweep.verdict.scores.outcome_sentences import answer_lines, sentences
-from optsweep.verdict.scores.rows import LARGEST, RowError, TableError, read_table
 
 HELP = """\
-Says which candidate is best, which configurations may be, and how sure that is, from a table of
-scores. Writes NAME.verdict.json beside each table.
+Says which candidate is best, which configurations may be, and how sure that is: from a table of
+scores, or from the runs of an MLflow experiment, whatever program wrote them.
 
   {command} table=PATH [NAME=VALUE ...]
+  {command} store=URI experiment=NAME [KEY=SOURCE ...] [NAME=VALUE ...]
 
-  table   a CSV file with the columns candidate, seed, score and optionally configuration, workload,
-          phase, chosen_by, status; or a folder of such files, each of which is judged by itself
-  higher  false where lower scores are better (default: true)
-  margin  a difference that matters in practice, in the unit of the scores (default: {margin})
-  lost    what a run counts that did not finish: chance accuracy, as a rule (default: the worst
-          finished score of its workload)
+  table       a CSV file with the columns candidate, seed, score and optionally configuration,
+              workload, phase, chosen_by, status; or a folder of such files, each of which is judged
+              by itself. NAME.verdict.json is written beside each
 
-docs/verdict.md describes the columns and the file. Exit code 2: a table cannot be read.
+  store       an MLflow store, which stays as it is: a database (sqlite:////path/to/mlflow.db), a
+              server (http://host:5000), or a folder of runs in plain files
+  experiment  the experiment's name
+  candidate   what is compared: params.optimizer
+  seed        what repeats share: params.seed
+  score       what judges: metrics.test_acc
+  configuration, workload, chosen_by, phase
+              as a table has them: params.lr,params.weight_decay
+  at          which value of a metric counts, last, min or max of its steps (default: last)
+  filter      which runs count, in MLflow's words: "params.dataset = 'digits'" (default: all)
+  out         folder for verdict.json and report.html (default: {folder}/outputs/verdicts/NAME)
+
+  higher      false where lower scores are better (default: true)
+  margin      a difference that matters in practice, in the unit of the scores (default: {margin})
+  lost        what a run counts that did not finish: chance accuracy, as a rule (default: the worst
+              finished score of its workload)
+  decided     true for exit code 3 where it is undecided which candidate is best (default: false)
+
+A SOURCE is params.NAME, metrics.NAME, tags.NAME or attributes.run_name. Without candidate, seed or
+score, a complete line is proposed from what varies, and nothing is judged.
+
+docs/verdict.md describes columns, sources and the file. Exit code 2: nothing was judged.
 """
-_DEFAULTS = {"table": "", "higher": "true", "margin": str(MARGIN), "lost": ""}
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """How tables are judged."""
-
-    higher: bool
-    margin: float
-    lost: float | None
-
-    @classmethod
-    def of(cls, options: dict[str, str]) -> "_Settings":
-        """The settings as they were typed."""
-        if options["higher"] not in ("true", "false"):
-            raise SettingsError(f"higher={options['higher']}: type higher=true or higher=false")
-        margin = _number("margin", options["margin"])
-        if margin <= 0:
-            raise SettingsError(f"margin={options['margin']}: type a number above 0")
-        lost = _number("lost", options["lost"]) if options["lost"] else None
-        return cls(options["higher"] == "true", margin, lost)
+_BOTH = {"higher": "true", "margin": str(MARGIN), "lost": "", "decided": "false"}
+_OF_STORES = (
+    *("experiment", "candidate", "configuration", "seed", "score", "chosen_by", "workload"),
+    *("phase", "at", "filter", "out"),
+)
+_DEFAULTS = {"table": "", "store": "", **dict.fromkeys(_OF_STORES, ""), **_BOTH}
 
 
 def main(arguments: list[str]) -> int:
-    """Judges the tables that the arguments name; returns the exit code."""
+    """Judges what the arguments name; returns the exit code."""
     if {"--help", "-h", "help"} & set(arguments):
-        print(HELP.format(command=project.command("verdict"), margin=MARGIN), end="")
+        folder = project.folder()
+        print(HELP.format(command=project.command("verdict"), margin=MARGIN, folder=folder), end="")
         return 0
     try:
-        options = _DEFAULTS | parse(arguments, _DEFAULTS)
-        settings = _Settings.of(options)
-        tables = _tables(options["table"])
-    except OptsweepError as error:
-        return _refused(error)
-    code = 0
-    for number, table in enumerate(tables):
-        try:
-            lines = _judge(table, settings, is_one=len(tables) == 1)
-        except (OptsweepError, OSError) as error:
-            code = _refused(error)
-        else:
-            print(*([""] if number else []), *lines, sep="\n")
-    return code
+        typed = parse(arguments, _DEFAULTS)
+        settings = VerdictSettings.of(_BOTH | typed)
+        _check_kind(typed)
+        if "table" in typed:
+            from optsweep.cli.commands.verdict_tables import judge_tables
+
+            return judge_tables(typed["table"], settings)
+        from optsweep.cli.commands.verdict_store import judge_store
+
+        return judge_store(typed, settings)
+    except (OptsweepError, OSError) as error:
+        return refused(error)
 
 
-def _refused(error: Exception) -> int:
-    text = str(error)
-    if isinstance(error, OSError):
-        text = f"{error.filename}: {error.strerror or error}"
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
-    return 2
+def _check_kind(typed: dict[str, str]) -> None:
+    """Makes sure that either tables or a store is named, with what belongs to it.
 
-
-def _tables(given: str) -> list[Path]:
-    """The CSV files that `table=` names."""
-    if not given:
-        raise SettingsError("table is missing; type table=PATH, a CSV file or a folder of them")
-    path = Path(given).expanduser()
-    if not path.exists():
-        raise SettingsError(f"table={given}: there is no such file or folder")
-    if not path.is_dir():
-        return [path]
-    if found := sorted(path.glob("*.csv")):
-        return found
-    raise SettingsError(f"table={given}: the folder has no file that ends in .csv")
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not abs(number) < LARGEST:
-        raise SettingsError(f"{name}={text}: type a number, such as {name}=0.1")
-    return number
-
-
-def _judge(table: Path, settings: _Settings, *, is_one: bool) -> list[str]:
-    """Judges one table and writes its file; of several tables, only the answers are shown."""
-    rows, lines = read_table(table)
-    try:
-        answer = judge_table(
-            rows, margin=settings.margin, higher=settings.higher, lost=settings.lost
+    Raises:
+        SettingsError: both are, or neither.
+    """
+    if "table" in typed and "store" in typed:
+        raise SettingsError("table= and store= are both given; type one")
+    if "store" in typed:
+        return
+    foreign = next((name for name in _OF_STORES if name in typed), None)
+    if foreign and "table" in typed:
+        raise SettingsError(f"{foreign}= is for store=; a table has columns; leave it out")
+    if foreign:
+        raise SettingsError(f"store is missing, as {foreign}= is given; type store=URI")
+    if "table" not in typed:
+        raise SettingsError(
+            "table is missing; type table=PATH, a CSV file or a folder of them, or store=URI for "
+            "runs in MLflow"
         )
-    except RowError as error:
-        raise TableError(table, str(error), lines[error.index], error.column) from None
-    said = {workload.name: sentences(answer, workload) for workload in answer.workloads}
-    file = table.with_suffix(".verdict.json")
-    text = json.dumps(as_json(answer, said), indent=1, allow_nan=False, ensure_ascii=False)
-    files.write(file, text + "\n", durable=False)
-    shown = [] if is_one else [f"{table.name}:"]
-    for workload in answer.workloads:
-        shown += [f"{workload.name}:"] if len(said) > 1 else []
-        shown += said[workload.name] if is_one else answer_lines(answer, workload)
-    return [*shown, f"verdict  {file}"] if is_one else shown

@@ -6,7 +6,7 @@ what is decided: an interval leaves zero out where the corrected test decides, b
 configuration decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from optsweep.records.run import SweepRecord
-from optsweep.records.values import points
+from optsweep.records.values import label, points
 from optsweep.report.figures.drawing import INCH, PLAIN, fitted, new_figure, width_of
 from optsweep.report.figures.style import PALETTE, quieten, split_words, write_title
 from optsweep.report.figures.ticks import AccuracyLocator
@@ -23,7 +23,7 @@ from optsweep.verdict.sweep_sentences import at
 from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
 _SCORES = (
-    "Each candidate's accuracy on the data that judges, at its chosen configuration: mean and "
+    "each candidate's {} on the data that judges, at its chosen configuration: mean and "
     "95 % interval over seeds. Small points are single seeds."
 )
 _DIFFERENCES = (
@@ -44,17 +44,39 @@ def has_picture(workload: Workload) -> bool:
     return len(scored) > 1 or any(each.seeds > 1 for each in scored)
 
 
-def caption(workload: Workload) -> tuple[str, str]:
-    """The picture's title, and what there is to see in it."""
+def caption(workload: Workload, what: str = "accuracy") -> tuple[str, str]:
+    """The picture's title, and what there is to see in it; `what` is what scores are called."""
+    scores = _SCORES.format(what)
     if any(each.low is not None for each in workload.comparisons):
-        return "Scores and differences", f"Left: {_SCORES[0].lower()}{_SCORES[1:]}{_DIFFERENCES}"
-    return "Scores", _SCORES
+        return "Scores and differences", f"Left: {scores}{_DIFFERENCES}"
+    return "Scores", f"{scores[0].upper()}{scores[1:]}"
 
 
 def picture(
     verdict: Verdict, workload: Workload, details: WorkloadDetails, sweep: SweepRecord
 ) -> Figure:
-    """The scores and, where there are several seeds, the differences; twenty of each at most."""
+    """A workload of a sweep: its accuracies on the data that judges."""
+    metric = f"{details.judged_on}/accuracy"
+    seeds = {
+        each.name: _scores(details.candidate(each.name).run_ids, metric, sweep)
+        for each in workload.candidates
+    }
+    title = f"Accuracy on {split_words([details.judged_on])} data, by candidate"
+    return drawn(workload, verdict.answer.margin, seeds, title)
+
+
+def drawn(
+    workload: Workload,
+    margin: float,
+    seeds: Mapping[str, Sequence[float]],
+    title: str,
+    what: str = "accuracy",
+) -> Figure:
+    """The scores and, where there are several seeds, the differences; twenty of each at most.
+
+    `seeds` are each candidate's scores at single seeds, `what` says what scores are called. They
+    are shares of 1, whose differences are in points, or numbers of any unit.
+    """
     standings = [each for each in workload.candidates if each.score][:_MOST_ROWS]
     pairs = [each for each in workload.comparisons if each.low is not None][:_MOST_ROWS]
     rows = max(len(standings), len(pairs))
@@ -67,7 +89,7 @@ def picture(
     space = _WIDTH - left - 0.75 - (beside + 1.0 if pairs else 0.0)
     wide = space * (0.5 if pairs else 1.0)
     tall = _ROW * rows
-    write_title(figure, f"Accuracy on {split_words([details.judged_on])} data, by candidate")
+    write_title(figure, title)
 
     def panel(from_left: float, labels: Sequence[str]) -> Axes:
         place = (from_left / _WIDTH, _BELOW / height, wide / _WIDTH, tall / height)
@@ -81,19 +103,20 @@ def picture(
         return axes
 
     axes = panel(left, names)
-    axes.set_xlabel("accuracy", fontsize=9)
-    axes.xaxis.set_major_locator(AccuracyLocator(nbins=5))
+    axes.set_xlabel(fitted(what, _NAMES, 9), fontsize=9, **PLAIN)
+    if workload.is_share:
+        axes.xaxis.set_major_locator(AccuracyLocator(nbins=5))
     for row, each in enumerate(standings):
-        ids = details.candidate(each.name).run_ids
-        _draw_score(axes, row, each, _scores(ids, f"{details.judged_on}/accuracy", sweep))
+        _draw_score(axes, row, each, seeds.get(each.name, ()), workload.is_share)
     if pairs:
+        unit = 100 if workload.is_share else 1
         axes = panel(left + wide + 0.75 + beside, versus)
-        axes.set_xlabel("difference in points", fontsize=9)
+        axes.set_xlabel("difference in points" if workload.is_share else "difference", fontsize=9)
         axes.axvline(0, color="0.4", linewidth=1)
-        for margin in (-verdict.answer.margin, verdict.answer.margin):
-            axes.axvline(100 * margin, color="0.6", linewidth=1, linestyle=":")
+        for end in (-margin, margin):
+            axes.axvline(unit * end, color="0.6", linewidth=1, linestyle=":")
         for row, pair in enumerate(pairs):
-            _draw_difference(axes, row, pair)
+            _draw_difference(axes, row, pair, unit)
     return figure
 
 
@@ -102,23 +125,26 @@ def _scores(run_ids: Sequence[str], metric: str, sweep: SweepRecord) -> list[flo
     return [run.metrics[metric] for run in own if metric in run.metrics]
 
 
-def _draw_score(axes: Axes, row: int, standing: Candidate, seeds: Sequence[float]) -> None:
+def _draw_score(
+    axes: Axes, row: int, standing: Candidate, seeds: Sequence[float], is_share: bool
+) -> None:
     assert standing.score is not None
     if len(seeds) > 1:
         axes.scatter(seeds, [row] * len(seeds), 14, _BLUE, alpha=0.35, linewidths=0)
     if standing.score.low is not None and standing.score.high is not None:
         axes.plot([standing.score.low, standing.score.high], [row, row], color=_BLUE, linewidth=2)
     axes.scatter([standing.score.mean], [row], 40, _BLUE, zorder=3)
-    _beside(axes, row, f"{standing.score.mean:.4f}")
+    mean = standing.score.mean
+    _beside(axes, row, f"{mean:.4f}" if is_share else label(mean, 4))
 
 
-def _draw_difference(axes: Axes, row: int, pair: Comparison) -> None:
+def _draw_difference(axes: Axes, row: int, pair: Comparison, unit: int) -> None:
     assert pair.low is not None and pair.high is not None and pair.difference is not None
     decided = {"beats": _BLUE, "beats_within_margin": _BLUE, "equivalent": _GREEN}
     colour = decided.get(pair.outcome, _GREY)
-    axes.plot([100 * pair.low, 100 * pair.high], [row, row], color=colour, linewidth=2)
-    axes.scatter([100 * pair.difference], [row], 40, colour, zorder=3)
-    _beside(axes, row, points(pair.difference))
+    axes.plot([unit * pair.low, unit * pair.high], [row, row], color=colour, linewidth=2)
+    axes.scatter([unit * pair.difference], [row], 40, colour, zorder=3)
+    _beside(axes, row, label(pair.difference, 3) if unit == 1 else points(pair.difference))
 
 
 def _beside(axes: Axes, row: int, text: str) -> None:

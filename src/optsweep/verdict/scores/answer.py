@@ -141,6 +141,24 @@ class Workload:
         """The candidate of this name."""
         return next(each for each in self.candidates if each.name == name)
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is known which candidates are best.
+
+        The best are then equivalent, or one of them is better by less than the margin; another
+        candidate beats each of the others. Nothing is decided where nothing was compared.
+        """
+        beaten = {each.second for each in self.comparisons if each.outcome == "beats"}
+        scored = {each.name for each in self.candidates if each.score}
+        best = set(self.best)
+        among = [each for each in self.comparisons if {each.first, each.second} <= best]
+        alike = ("equivalent", "beats_within_margin")
+        return (
+            bool(self.comparisons)
+            and beaten == scored - best
+            and all(each.outcome in alike for each in among)
+        )
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -154,6 +172,11 @@ class Answer:
     higher: bool
     pairs: int
     looks: Sequence[int]
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is known of every workload which candidates are best."""
+        return bool(self.workloads) and all(each.is_decided for each in self.workloads)
 
 
 def as_json(answer: Answer, sentences: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optsweep.errors import CallFailed, FolderError, TrackingError, Unreachable
-from optsweep.tracking import outbox
-from optsweep.tracking.outbox import Call, Finder, Outbox
+from optsweep.tracking.sending import outbox
+from optsweep.tracking.sending.outbox import Call, Finder, Outbox
 from optsweep.tracking.store import Store
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 
 from optsweep.tracking import timeouts
-from optsweep.tracking.outbox import Call
+from optsweep.tracking.sending.outbox import Call
 
 log = logging.getLogger(__name__)
 

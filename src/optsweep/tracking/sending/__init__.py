@@ -1,0 +1,1 @@
+"""How calls reach the store: one call, the outbox of those that wait, and their delivery."""
