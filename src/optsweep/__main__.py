@@ -10,10 +10,12 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Does what the command line says, and ends the process with its exit code."""
+    from optsweep.execution.command_line import end_with_caller
     from optsweep.system import process
     from optsweep.system import project_folder as project
 
     project.use_installed()
+    end_with_caller()
     process.leave(_run(sys.argv[1:]))
 
 

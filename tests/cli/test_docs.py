@@ -33,6 +33,7 @@ ELSEWHERE = {
     "make ": "test_make_has_the_targets_that_are_named",
     "eval ": "test_shell_completion_is_printed",
     "mlflow ui": "test_mlflow_ui_in_the_project_root_shows_the_runs",
+    "python rates.py": "test_python.py",
     "export MLFLOW_": "test_postgres.py",
     "mlflow server": "test_postgres.py",
     "curl ": "test_postgres.py",

@@ -15,9 +15,8 @@ import pytest
 
 from optsweep.errors import StackFailed, TaskFailed
 from optsweep.execution import local as processes
-from optsweep.execution.executor import Crashed
+from optsweep.execution.executor import Crashed, Task
 from optsweep.execution.local import LocalProcesses
-from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from support.in_process import job_in
 

@@ -138,7 +138,7 @@ from ray._private.state import state
 from ray._private.worker import global_worker
 from optsweep.config.launchers import RayLaunch
 from optsweep.execution.ray.executor import RayTasks
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Task
 
 secret = os.environ["MLFLOW_TRACKING_PASSWORD"]
 tasks = RayTasks(RayLaunch(address=sys.argv[1]), 1, print)

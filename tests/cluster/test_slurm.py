@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from optsweep.config.launchers import RayLaunch, SlurmLaunch
-from optsweep.execution.executor import Crashed
+from optsweep.execution.executor import Crashed, Task
 from optsweep.execution.slurm.executor import SlurmJobs
 from optsweep.execution.slurm.job import resumed
-from optsweep.execution.task import Task
 from support import slurm as slurms
 from support.command import run
 from support.executors import Gate, assert_as_on_this_machine, project_with, searched, steps, swept

@@ -12,11 +12,10 @@ import pytest
 
 from optsweep.config.launchers import SlurmLaunch
 from optsweep.errors import SettingsError
-from optsweep.execution.executor import Crashed
+from optsweep.execution.executor import Crashed, Task
 from optsweep.execution.slurm.commands import cancel, end_of
 from optsweep.execution.slurm.executor import SlurmJobs
 from optsweep.execution.slurm.job import _end_when_unwanted
-from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from support.fake_slurm import FakeSlurm
 from support.in_process import job_in

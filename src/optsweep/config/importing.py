@@ -62,6 +62,12 @@ def _named(path: str) -> Any:
 def why_not(path: str, error: BaseException) -> str:
     """Why a path cannot be imported, and what to do about it."""
     top = path.partition(".")[0]
+    if top == "__main__":
+        name = path.rpartition(".")[2]
+        return (
+            "(workers cannot import what a notebook's cell or the main script defines); put it in "
+            f"a file, such as nets.py in {_folders()[0]}, and name it as nets.{name}"
+        )
     lacking = (isinstance(error, ModuleNotFoundError) and error.name) or ""
     if extra := _EXTRAS.get(lacking):
         return f"({reason(error)}); type pip install 'optsweep[{extra}]'"

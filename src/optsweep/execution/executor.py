@@ -6,11 +6,29 @@ that only an executor can see. The executors: `in_process.py`, `local.py`, `slur
 """
 
 import signal
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
-from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
+from optsweep.runs.job import Job
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job, or the jobs of one stack, and where they are logged.
+
+    It is pickled to reach a worker, and names the store instead of holding it.
+    """
+
+    jobs: Sequence[Job]
+    uri: str
+    experiment_id: str
+    parent: str | None
+    owner: str
+    figures: bool
+    verbose: Sequence[str] = ()  # the loggers that log what is for debugging
 
 
 class Crashed(Exception):

@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 
 from optsweep.errors import StackFailed, TaskFailed
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Task
 from optsweep.execution.worker import run_task
 from optsweep.records.run import RunRecord
 from optsweep.system.exceptions import describe

@@ -19,9 +19,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from optsweep.errors import TaskFailed
-from optsweep.execution.executor import Crashed, signal_name
+from optsweep.execution.executor import Crashed, Task, signal_name
 from optsweep.execution.forkserver import start_server
-from optsweep.execution.task import Task
 from optsweep.execution.worker import TAKEN, run_task, serve
 from optsweep.records.run import RunRecord
 from optsweep.system.exceptions import describe

@@ -15,8 +15,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from optsweep.errors import StackFailed, TaskFailed
-from optsweep.execution.executor import Crashed
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Crashed, Task
 from optsweep.records.run import RunRecord
 
 log = logging.getLogger(__name__)

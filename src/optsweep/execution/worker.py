@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from optsweep.errors import StackFailed, TaskFailed, TimedOut
+from optsweep.execution.executor import Task
 from optsweep.execution.forkserver import end_with_parent
-from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from optsweep.runs.run import run_jobs
 from optsweep.runs.stack_member import TrackingContext, new_record

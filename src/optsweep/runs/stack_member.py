@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 
 from optsweep.records.run import RunRecord
+from optsweep.report.markdown import of_run, page_of
 from optsweep.runs.artifacts import run_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.tracking.store import Store
-from optsweep.tracking.tracked_run import TrackedRun, start_run
+from optsweep.tracking.tracked_run import DESCRIPTION, TrackedRun, start_run
 from optsweep.training.divergence import diverged
 from optsweep.training.epoch_journal import Entry, Journal
 from optsweep.training.stack import Stack
@@ -41,6 +42,8 @@ class TrackingContext:
         # What is swept is always there to be read back; a preset has a tag.
         params = {key: value for key, value in job.swept.items() if key != "preset"} | params
         tags = run_tags(job, self.owner, stack) | (self.heartbeat.tags() if self.heartbeat else {})
+        sweep = page_of(self.store.experiment_id, self.parent) if self.parent else None
+        tags[DESCRIPTION] = of_run(job.name, params, sweep)
         with start_run(
             self.store,
             job.name,

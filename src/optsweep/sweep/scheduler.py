@@ -15,8 +15,7 @@ from pathlib import Path
 
 from optsweep.config.launchers import Launch
 from optsweep.errors import StackFailed, TrackingError, Unreachable
-from optsweep.execution.executor import Crashed, Executor
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Crashed, Executor, Task
 from optsweep.execution.worker import OUTPUT, last_lines
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job

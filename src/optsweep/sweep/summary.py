@@ -10,20 +10,25 @@ from pathlib import Path
 
 from rich.console import Console
 
+from optsweep.execution.command_line import answer
 from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.correct_samples import CORRECT
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
+from optsweep.report.descriptions import of_running_sweep, of_sweep, places
+from optsweep.report.markdown import joined, of_run, page_of
 from optsweep.report.terminal_table import sentence, terminal_table
 from optsweep.runs.artifacts import UnusableWeights, keep_best_figures
 from optsweep.runs.job import Job
+from optsweep.system.project_folder import command
 from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command
 from optsweep.tracking.store import Store
-from optsweep.tracking.tracked_run import TrackedRun
+from optsweep.tracking.tracked_run import DESCRIPTION, TrackedRun
 from optsweep.verdict.candidates import best_runs
 from optsweep.verdict.judge_sweep import judge
 from optsweep.verdict.sweep_sentences import few_sentences
+from optsweep.verdict.verdict import Verdict
 
 
 def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Console) -> set[str]:
@@ -43,6 +48,7 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     _say(console, f"report  {folder / 'report.html'}")
     _say(console, f"folder  {folder}")
     _say(console, f"sweep   {parent.run_id}")
+    _hand_over(parent)
     _say(console, f"MLflow  {ui_command(parent.store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
@@ -56,8 +62,41 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     for path in written:
         inside = path.parent.relative_to(folder)
         parent.log_file(path, None if inside == Path() else str(inside))
+    _describe(record, verdict, folder, parent, [path for path in written if path.suffix == ".png"])
     details = [each for workload in verdict.workloads for each in workload.candidates]
     return {run_id for each in details for run_id in each.run_ids}
+
+
+def described(title: str) -> dict[str, str]:
+    """The tag with the description of a sweep that starts; `title` is what was typed."""
+    return {DESCRIPTION: of_running_sweep(f"{command()} -m {title}")}
+
+
+def _describe(
+    record: SweepRecord,
+    verdict: Verdict,
+    folder: Path,
+    parent: TrackedRun,
+    pictures: Sequence[Path],
+) -> None:
+    """The descriptions in MLflow's page: the sweep's answer, and the places of its best runs."""
+    store, page = parent.store, page_of(parent.store.experiment_id, parent.run_id)
+    picture = next((str(path.relative_to(folder)) for path in pictures), None)
+    parent.describe(of_sweep(record, verdict, page, picture, str(folder)))
+    found = places(record)
+    ranked = [run for run in record.runs if run.run_id in found]
+    if any(run.reused for run in ranked):  # of this sweep's own, before it was resumed
+        own = {run.info.run_id for run in store.find(kind="run", parent=parent.run_id)}
+        ranked = [run for run in ranked if run.run_id in own]
+    for run in ranked:
+        text = joined([found[run.run_id], of_run(run.name, run.params, page)])
+        TrackedRun(store, run.run_id, folder).describe(text)
+
+
+def _hand_over(parent: TrackedRun) -> None:
+    """The sweep's id to the program that waits for it, if one does."""
+    store = parent.store
+    answer({"sweep": parent.run_id, "uri": store.uri, "experiment_id": store.experiment_id})
 
 
 def draw_best(record: SweepRecord, jobs: Sequence[Job], store: Store, console: Console) -> None:

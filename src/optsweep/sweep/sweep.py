@@ -38,7 +38,7 @@ from optsweep.sweep.planning.stack_planner import plan_stacks
 from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
 from optsweep.sweep.rounds import Growth, More, Planner, Round
 from optsweep.sweep.scheduler import Scheduler
-from optsweep.sweep.summary import draw_best, keep_correct, summarize
+from optsweep.sweep.summary import described, draw_best, keep_correct, summarize
 from optsweep.system import environment, folders
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import Store
@@ -246,6 +246,7 @@ def _params(sweep: Sweep) -> dict[str, Any]:
 def _tags(sweep: Sweep, owner: Owner) -> dict[str, str]:
     return {
         "optsweep.kind": "sweep",
+        **described(_title(sweep)),
         "optsweep.plan": sweep.identity,
         "optsweep.folder": str(sweep.folder),
         "optsweep.owner": owner.name,

@@ -24,6 +24,7 @@ from optsweep.training.epoch_journal import Entry
 
 log = logging.getLogger(__name__)
 
+DESCRIPTION = "mlflow.note.content"  # the tag that MLflow's page shows as a run's description
 _CALL = 1000  # metrics that MLflow takes in one call
 
 
@@ -82,6 +83,10 @@ class TrackedRun:
         self._send(
             "tags", tags={f"optsweep.{key}": text for key, text in redacted_tags(tags).items()}
         )
+
+    def describe(self, text: str) -> None:
+        """The run's description in MLflow's page, in Markdown."""
+        self._send("tags", tags=redacted_tags({DESCRIPTION: text}))
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """A file as an artifact, under `folder` where one is given."""

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from optsweep.config.launchers import RayLaunch
-from optsweep.execution.executor import Crashed
+from optsweep.execution.executor import Crashed, Task
 from optsweep.execution.ray.executor import RayTasks
 from optsweep.execution.ray.node import Errand, Parcel, unpack
-from optsweep.execution.task import Task
 from support.in_process import job_in
 
 _KINDS = (

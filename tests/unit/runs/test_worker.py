@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from optsweep.errors import StackFailed
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Task
 from optsweep.execution.worker import run_task
 from optsweep.tracking.store import Store
 from support.in_process import new

@@ -14,8 +14,7 @@ from rich.console import Console
 
 from optsweep.config.launchers import Launch
 from optsweep.errors import StackFailed
-from optsweep.execution.executor import Crashed
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Crashed, Task
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
 from optsweep.runs.stack_member import TrackingContext, new_record

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,59 +17,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from werkzeug.serving import make_server
 
 from optsweep.cli.commands import report
 from optsweep.errors import SettingsError, TrackingError
 from optsweep.records.param_values import choices, value_of
-from optsweep.records.run import SCORES, RunRecord, SweepRecord
+from optsweep.records.run import SCORES, RunRecord
 from optsweep.tracking.history import histories
 from optsweep.tracking.reading import latest_sweep, read_sweep
 from optsweep.tracking.store import Store
 from support.command import copy_project
 from support.records import FOUR, TWELVE, failed, with_runs
-
-
-def keep(store: Store, sweep: SweepRecord, **tags: str) -> tuple[str, list[str]]:
-    """Files a sweep in the store as optsweep does; returns its id and its runs' ids."""
-    grid = {f"grid.{key}": ",".join(map(str, values)) for key, values in sweep.grid.items()}
-    params = {"overrides": " ".join(sweep.overrides), "runs": len(sweep.runs), **grid}
-    given = {"optsweep.kind": "sweep", **{f"optsweep.{key}": text for key, text in tags.items()}}
-    given |= {f"optsweep.env.{key}": text for key, text in sweep.environment.items()}
-    parent = create(store, "the sweep", given, params)
-    ids = [keep_run(store, run, parent) for run in sweep.runs]
-    store.client.set_terminated(parent)
-    return parent, ids
-
-
-def create(store: Store, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
-    run = store.client.create_run(store.experiment_id, run_name=name, tags=dict(tags))
-    entries = [Param(key, str(value)) for key, value in params.items()]
-    store.client.log_batch(run.info.run_id, params=entries)
-    return str(run.info.run_id)
-
-
-def keep_run(store: Store, run: RunRecord, parent: str) -> str:
-    tags = {"optsweep.kind": "run", "mlflow.parentRunId": parent}
-    if run.diverged:
-        tags["optsweep.diverged"] = "true"
-    if run.error:
-        tags["optsweep.error"] = run.error
-    run_id = create(store, run.name, tags, run.params)
-    points = {**run.history, "epoch_seconds": run.epoch_seconds}
-    metrics = [
-        Metric(name, value, 1000 + epoch, epoch)
-        for name, entries in points.items()
-        for epoch, value in entries
-        if math.isfinite(value)
-    ]
-    store.client.log_batch(run_id, metrics=metrics)
-    if run.output:
-        store.client.log_text(run_id, f"{run.error}\n\n{run.output}", "error.txt")
-    store.client.set_terminated(run_id, run.status)
-    return run_id
+from support.stored_sweeps import create, keep
 
 
 def comparable(run: RunRecord) -> RunRecord:

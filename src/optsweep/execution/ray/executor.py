@@ -18,10 +18,9 @@ from typing import Any
 
 from optsweep.config.launchers import RayLaunch
 from optsweep.errors import SettingsError, StackFailed, TaskFailed
-from optsweep.execution.executor import Crashed
+from optsweep.execution.executor import Crashed, Task
 from optsweep.execution.pending_tasks import Pending, ended_within, last_line, watch
 from optsweep.execution.ray.node import Errand, Parcel, run_errand, unpack
-from optsweep.execution.task import Task
 from optsweep.records.run import RunRecord
 from optsweep.system.exceptions import first_line
 from optsweep.system.redaction import redact

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optsweep.errors import StackFailed
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Task
 from optsweep.records.run import RunRecord
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,10 @@ from typing import Any
 
 from optsweep.config.launchers import SlurmLaunch
 from optsweep.errors import SettingsError, StackFailed
-from optsweep.execution.executor import Crashed
+from optsweep.execution.executor import Crashed, Task
 from optsweep.execution.pending_tasks import Batch, Pending, last_line, watch
 from optsweep.execution.slurm.commands import arrays_of, cancel, end_of, queue
 from optsweep.execution.slurm.job import ALIVE, SlurmTask
-from optsweep.execution.task import Task
 from optsweep.execution.worker import output_to
 from optsweep.records.run import RunRecord
 

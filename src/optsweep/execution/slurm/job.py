@@ -18,7 +18,7 @@ from typing import Any
 
 from optsweep.config.launchers import SlurmLaunch
 from optsweep.errors import StackFailed
-from optsweep.execution.task import Task
+from optsweep.execution.executor import Task
 from optsweep.execution.worker import log_to_output, run_task
 from optsweep.records.run import RunRecord
 from optsweep.runs.status_file import STATUS_FILE, read_status
