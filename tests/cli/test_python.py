@@ -1,5 +1,6 @@
 """Sweeps that programs and notebooks run: real processes, as a user starts them."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -100,23 +102,27 @@ def test_an_end_of_the_script_ends_the_sweep_in_order(folder: Path, number: sign
 
 @pytest.mark.long
 def test_the_notebook_runs(folder: Path) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = notebook()
     kept = {name: os.environ.pop(name, "") for name in ("MLFLOW_TRACKING_URI", "PYTEST_ADDOPTS")}
     try:
-        client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}})
+        client = NotebookClient(cells, timeout=300, resources={"metadata": {"path": folder}})
         client.execute()
     finally:
         os.environ.update({name: text for name, text in kept.items() if text})
-    shown = nbformat.writes(notebook)
+    shown = json.dumps(cells)
     assert "run 8/8" in shown and "leads, not confirmed" in shown
     assert shown.count("image/png") == 1
 
 
 def test_the_notebook_holds_no_outputs_and_no_paths_of_a_machine() -> None:
     text = NOTEBOOK.read_text()
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    cells = notebook().cells
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
     assert not re.search(r"/(?:home|work|tmp|root)/", text)
+
+
+def notebook() -> Any:
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

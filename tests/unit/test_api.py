@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import optsweep
+from optsweep import api
 from optsweep.api import LoadedSweep
 from optsweep.errors import OptsweepError, RunsFailed, SettingsError
 from optsweep.execution import command_line
@@ -58,7 +59,7 @@ def ending(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Calls
 
 def test_the_function_is_not_hidden_by_the_package_of_its_name() -> None:
     assert resume.__name__ == "optsweep.sweep.resume"
-    assert optsweep.sweep.__name__ == "sweep" and optsweep.sweep.__module__ == "optsweep.api"
+    assert optsweep.sweep is api.sweep
 
 
 def test_the_latest_sweep_is_read_as_tables(store: Store) -> None:
@@ -94,7 +95,7 @@ def test_a_sweep_is_named_by_its_folder_or_id(store: Store, here: Path) -> None:
     run_id, _ = keep(store, FOUR, folder=str(folder), plan="p")
     keep(store, SIXTY)
     folders.claim(folder, "p", "")
-    named = [run_id, folder, "outputs/first"]
+    named: list[str | Path] = [run_id, folder, "outputs/first"]
     assert {optsweep.load_sweep(each).id for each in named} == {run_id}
     (folder / "report.html").write_text("kept")
     assert optsweep.load_sweep(run_id).report() == folder / "report.html"

@@ -105,12 +105,13 @@ def _table(
     keys = [key for key in sweep.grid if any(key in each.swept for each in own)]
     keys = [key for key in keys if key != "seed" or isinstance(own[0], RunRecord)]
     splits = [f"{SPLIT_NAMES[shown.partition('/')[0]]} accuracy" for shown in _SHOWN]
-    head = [f"best {text(name)}".strip(), *map(text, keys), *splits, "notes"]
+    notes = ["notes"] if any(each.notes for each in own[:_ROWS]) else []
+    head = [f"best {text(name)}".strip(), *map(text, keys), *splits, *notes]
     rows = [
-        [_place(place, each, page), *_cells(each, keys)]
+        [_place(place, each, page), *_cells(each, keys)]  # the notes last
         for place, each in enumerate(own[:_ROWS], start=1)
     ]
-    lines = [f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows]]
+    lines = [f"| {' | '.join(row[: len(head)])} |" for row in [head, ["---"] * len(head), *rows]]
     more = [f"\nand {len(own) - _ROWS:,} more, in the report"] if len(own) > _ROWS else []
     return "\n".join([*lines, *more])
 

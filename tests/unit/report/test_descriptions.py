@@ -34,7 +34,7 @@ def test_the_answer_comes_first_then_how_to_confirm_it_and_the_picture() -> None
 
 def test_the_table_ranks_configurations_over_seeds_or_runs() -> None:
     rows = [line for line in described(SIXTY).splitlines() if line.startswith("|")]
-    assert rows[0] == "| best | optimizer | lr | validation accuracy | test accuracy | notes |"
+    assert rows[0] == "| best | optimizer | lr | validation accuracy | test accuracy |"
     assert rows[2].startswith("| 1 | adam | 0.001 | 0.9") and " ± " in rows[2]
     assert len(rows) == 2 + 10 and "and 2 more, in the report" in described(SIXTY)
     rows = [line for line in described(FOUR).splitlines() if line.startswith("| [1]")]
