@@ -6,10 +6,12 @@ interrupted.
 
 import json
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from optsweep.errors import TrackingError
 from optsweep.execution.command_line import answer
 from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.correct_samples import CORRECT
@@ -85,9 +87,11 @@ def _describe(
     parent.describe(of_sweep(record, verdict, page, picture, str(folder)))
     found = places(record)
     ranked = [run for run in record.runs if run.run_id in found]
-    if any(run.reused for run in ranked):  # of this sweep's own, before it was resumed
-        own = {run.info.run_id for run in store.find(kind="run", parent=parent.run_id)}
-        ranked = [run for run in ranked if run.run_id in own]
+    if any(run.reused for run in ranked):
+        own: set[str] = set()  # what this sweep ran itself, before it was resumed
+        with suppress(TrackingError):
+            own = {run.info.run_id for run in store.find(kind="run", parent=parent.run_id)}
+        ranked = [run for run in ranked if not run.reused or run.run_id in own]
     for run in ranked:
         text = joined([found[run.run_id], of_run(run.name, run.params, page)])
         TrackedRun(store, run.run_id, folder).describe(text)
