@@ -123,7 +123,7 @@ def log_for_serving(
     job: Job, weights: Path, name: str, tracked: TrackedRun, console: Console
 ) -> None:
     """Logs a model as one of MLflow's too, and says how it is served, or why it is not there."""
-    from optsweep.tracking._logged_model import log_model  # a second of imports
+    from optsweep.tracking.logged_model import log_model  # a second of imports
 
     data = load_dataset(job.settings)
     example = data.judging.images[:2].numpy()
