@@ -148,6 +148,12 @@ def test_pointing_at_a_line_or_a_point_names_its_run_value_and_seed(
             assert float(found[2]) == run.swept["lr"]
         assert float(found[1]) == float(f"{expected:.4g}")
         assert f"seed {run.swept['seed']}" in others[0]
+        browser.execute_script("document.querySelector('tr.pointed').dataset.meant = 1")
+        click_here(browser)
+        row = browser.find_element("css selector", "tr.found")
+        assert row.get_attribute("data-meant") and row.is_displayed()
+        assert row.find_element("tag name", "code").text == run.run_id
+        browser.execute_script("delete document.querySelector('tr.found').dataset.meant")
 
 
 def pointed_at(browser: Any, number: int) -> list[str]:
@@ -162,6 +168,12 @@ def pointed_at(browser: Any, number: int) -> list[str]:
         if tip.is_displayed():
             return str(tip.text).split("\n")
     raise AssertionError("nothing was meant")
+
+
+def click_here(browser: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser).click().perform()
 
 
 def test_metric_split_scale_and_lines_can_be_switched(browser: Any, show: Show) -> None:

@@ -196,7 +196,11 @@ function makePointer(chart) {
   chart.canvas.addEventListener("pointerleave", () => chart.view && point(chart, null));
   chart.canvas.addEventListener("click", (event) => {
     const meant = found(event)?.line.runs ?? [];
-    if (meant.length === 1) rowOf(meant[0])?.scrollIntoView({ block: "center" });
+    const row = meant.length === 1 && rowOf(meant[0]);
+    if (!row) return;
+    for (const other of document.querySelectorAll("tr.found")) other.classList.remove("found");
+    row.classList.add("found");
+    row.scrollIntoView({ block: "center" });
   });
 }
 

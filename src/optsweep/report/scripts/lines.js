@@ -222,7 +222,8 @@ function drawing(lines, axis, title, choice) {
   const focus = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], color: [] } });
   const spot = new Bokeh.ColumnDataSource({ data: { x: [], y: [], color: [] } });
   const field = (name) => ({ field: name });
-  figure.multi_line(field("xs"), field("ys"), { source: focus, line_color: field("color"), line_width: 3 });
+  for (const [line_color, line_width] of [["white", 7], [field("color"), 3]])
+    figure.multi_line(field("xs"), field("ys"), { source: focus, line_color, line_width });
   figure.scatter(field("x"), field("y"),
     { source: spot, fill_color: field("color"), line_color: "white", size: 10 });
   const mark = (line, place) => {
