@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no calls home, least of all offline
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line for each run
 
-_public = public_names(__name__, {"load_sweep": "api", "sweep": "api"})
+_public = public_names(__name__, {"load_model": "api", "load_sweep": "api", "sweep": "api"})
 __getattr__ = _public
 
 

@@ -5,9 +5,9 @@
     sweep = optsweep.sweep("optimizer=sgd,adam lr=1e-3,1e-1")
     print(sweep.verdict)
 
-`sweep` runs a sweep, `load_sweep` reads one from MLflow; both return a `LoadedSweep`. They work in
-the current folder, as the command `optsweep` does, or in the folder that `project` names. Nothing
-heavy is imported before it is needed.
+`sweep` runs a sweep, `load_sweep` reads one from MLflow; both return a `LoadedSweep`. `load_model`
+loads a trained model. They work in the current folder, as the command `optsweep` does, or in the
+folder that `project` names. Nothing heavy is imported before it is needed.
 """
 
 import os
@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +27,10 @@ from optsweep.system.redaction import redact
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optsweep.models.trained_model import TrainedModel
     from optsweep.records.run import SweepRecord
     from optsweep.tracking.store import Run, Store
-    from optsweep.verdict.verdict import Verdict
+    from optsweep.verdict.sweep_sentences import SweepVerdict
 
 _EXPERIMENT = "optsweep"  # as in conf/config.yaml
 
@@ -66,16 +66,16 @@ def sweep(
         RunsFailed: no run finished.
         KeyboardInterrupt: it was interrupted; its runs are marked so, and can be resumed.
     """
-    from optsweep.execution.command_line import run_command
+    from optsweep.execution.command_line import quoted, run_command, without_answer, words
 
-    arguments = ["-m", *_words(overrides)]
+    arguments = ["-m", *words(overrides)]
     if experiment is not None:
-        arguments.append(f"tracking.experiment={_quoted(experiment)}")
+        arguments.append(f"tracking.experiment={quoted(experiment)}")
     folder = _folder(project)
     uri = {} if tracking_uri is None else {"MLFLOW_TRACKING_URI": tracking_uri}
     ended = run_command(arguments, folder, uri)
     if ended.answer is None or ended.code not in (0, 1):
-        raise _without_answer(ended.code, ended.error, shlex.join(arguments))
+        raise without_answer(ended.code, ended.error, shlex.join(arguments))
     found = _attached(ended.answer, folder)
     if not any(run.status == "FINISHED" for run in found.record.runs):
         raise RunsFailed(ended.error or f"no run of sweep {found.id} finished")
@@ -113,6 +113,40 @@ def load_sweep(
         found = LoadedSweep(run_id, store, folder)
         found.record  # noqa: B018 (what is wrong with it is said here)
     return found
+
+
+def load_model(
+    model: str | Path = "latest",
+    *,
+    project: str | Path | None = None,
+    tracking_uri: str | None = None,
+    experiment: str | None = None,
+) -> "TrainedModel":
+    """Loads a trained model, which takes images as its dataset had them.
+
+        model = optsweep.load_model()
+        names = [model.classes[number] for number in model(images).argmax(dim=1)]
+
+    Args:
+        model: `latest`, the best model of the latest sweep; the id of a sweep or a run; the folder
+            of either; or a sweep's `best/`. The others are those of `load_sweep`.
+
+    Returns:
+        A `torch.nn.Module` in evaluation mode, on the CPU. It takes uint8 images `[N, C, H, W]` as
+        the dataset had them, or floats in [0, 1], and gives float32 logits `[N, classes]`. It has
+        `classes`, their names, and `input_shape`, `(C, H, W)`.
+
+    Raises:
+        ModelError: there is no such model, or its file is damaged.
+        OptsweepError: there is no such store, or code of one's own cannot be imported.
+    """
+    from optsweep.sweep.best.finding import find_model
+
+    folder = _folder(project)
+    with project_folder.called_in(folder):
+        return find_model(
+            str(model), lambda: _existing(folder, tracking_uri, experiment or _EXPERIMENT)
+        )
 
 
 class LoadedSweep:
@@ -176,6 +210,7 @@ class LoadedSweep:
     def verdict(self) -> "SweepVerdict":
         """Which candidate is best and how sure that is; `print` shows the answer."""
         from optsweep.verdict.judge_sweep import judge
+        from optsweep.verdict.sweep_sentences import SweepVerdict
 
         with self._called():
             return SweepVerdict(judge(self.record))
@@ -196,6 +231,17 @@ class LoadedSweep:
         with self._called():
             return write(self.record, folder)[-1]
 
+    def best_model(self) -> "TrainedModel":
+        """The sweep's best model: see `load_model`.
+
+        Raises:
+            ModelError: it has none, or one for each of several workloads.
+        """
+        from optsweep.sweep.best.finding import find_model
+
+        with self._called():
+            return find_model(self.id, lambda: self._store)
+
     def _run(self) -> "Run":
         from optsweep.tracking.errors import explained
 
@@ -206,58 +252,11 @@ class LoadedSweep:
         return f"sweep {self.id}: {len(self.record.runs)} runs\n{self.verdict}"
 
 
-class SweepVerdict:
-    """A verdict that prints as its answer; `data` holds all that it rests on."""
-
-    def __init__(self, data: "Verdict") -> None:
-        self.data = data
-
-    @property
-    def lines(self) -> list[str]:
-        """The answer, what to type next, and what it rests on, as the terminal shows them."""
-        from optsweep.verdict.sweep_sentences import few_sentences
-
-        # The command is a shell's; to a program the line says what to add to the overrides.
-        return few_sentences(replace(self.data, confirming=""))
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines) or "No run finished without diverging."
-
-    __repr__ = __str__
-
-
-def _words(overrides: str | Sequence[str]) -> list[str]:
-    if not isinstance(overrides, str):
-        return list(overrides)
-    try:
-        return shlex.split(overrides)
-    except ValueError as error:
-        raise SettingsError(f"{overrides}: {error}; quote it as in a shell") from None
-
-
-def _quoted(text: str) -> str:
-    """A text as one value of an override, whatever it holds."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 def _folder(project: str | Path | None) -> Path:
     folder = Path(project or ".").expanduser().absolute()
     if not folder.is_dir():
         raise SettingsError(f"project={folder}: there is no such folder; make it first")
     return folder
-
-
-def _without_answer(code: int, error: str, typed: str) -> BaseException:
-    """Why there is no sweep to return, by the exit code of the command."""
-    if code == 0:
-        return SettingsError(f"optsweep {redact(typed)} runs no sweep, so there is none to return")
-    if code == 2:
-        return SettingsError(error)
-    if code == 130:
-        return KeyboardInterrupt()
-    ended = f"the sweep ended with exit code {code}, see its output; resume=true resumes it"
-    return RunsFailed(error or ended)
 
 
 def _attached(answer: Mapping[str, str], project: Path) -> LoadedSweep:

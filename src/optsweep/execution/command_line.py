@@ -8,6 +8,7 @@ script needs no guard, and its handlers stay. The process ends in order when tha
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from optsweep.errors import RunsFailed, SettingsError
+from optsweep.system.redaction import redact
 
 _ANSWER = "OPTSWEEP_ANSWER"  # in the process's environment: where its answer goes
 _CALLER = "OPTSWEEP_CALLER"  # that a program waits for it
@@ -159,3 +163,35 @@ class _Shown:
         for thread in self._threads:
             thread.join(_STRAGGLING)
         return self._errors[-1] if self._errors else ""
+
+
+def words(overrides: str | Sequence[str]) -> list[str]:
+    """Overrides as a shell parts them.
+
+    Raises:
+        SettingsError: a quote is not closed.
+    """
+    if not isinstance(overrides, str):
+        return list(overrides)
+    try:
+        return shlex.split(overrides)
+    except ValueError as error:
+        raise SettingsError(f"{overrides}: {error}; quote it as in a shell") from None
+
+
+def quoted(text: str) -> str:
+    """A text as one value of an override, whatever it holds."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def without_answer(code: int, error: str, typed: str) -> BaseException:
+    """Why there is no sweep to return, by the exit code of the command."""
+    if code == 0:
+        return SettingsError(f"optsweep {redact(typed)} runs no sweep, so there is none to return")
+    if code == 2:
+        return SettingsError(error)
+    if code == 130:
+        return KeyboardInterrupt()
+    ended = f"the sweep ended with exit code {code}, see its output; resume=true resumes it"
+    return RunsFailed(error or ended)

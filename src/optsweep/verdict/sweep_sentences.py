@@ -5,6 +5,7 @@ Differences are in points, hundredths of accuracy; scores are fractions of 1, as
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optsweep.records.run import NO_TEST
 from optsweep.records.values import SPLIT_NAMES, label
@@ -16,6 +17,24 @@ from optsweep.verdict.verdict import Verdict, WorkloadDetails
 
 _MOST = 6  # names on one line
 _CONFIRM = "add confirm=5 resume=true to the command."
+
+
+class SweepVerdict:
+    """A verdict that prints as its answer; `data` holds all that it rests on."""
+
+    def __init__(self, data: Verdict) -> None:
+        self.data = data
+
+    @property
+    def lines(self) -> list[str]:
+        """The answer, what to type next, and what it rests on, as the terminal shows them."""
+        # The command is a shell's; to a program the line says what to add to the overrides.
+        return few_sentences(replace(self.data, confirming=""))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) or "No run finished without diverging."
+
+    __repr__ = __str__
 
 
 def sentences(verdict: Verdict) -> dict[str, list[str]]:

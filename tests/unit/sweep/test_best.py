@@ -11,8 +11,9 @@ import torch
 import yaml
 from rich.console import Console
 
+import optsweep
 from optsweep.data.dataset import load_dataset
-from optsweep.errors import ModelError, OptsweepError
+from optsweep.errors import ModelError, OptsweepError, SettingsError
 from optsweep.models.trained_model import WEIGHTS
 from optsweep.sweep.best.finding import find_model
 from optsweep.sweep.best.samples import own_samples
@@ -69,6 +70,25 @@ def test_a_model_is_found_by_each_of_its_names(project: Path) -> None:
     images = load_dataset(new(project, *SMALL).settings).test.images
     (first, *others) = [model(images) for model in models]
     assert all(torch.equal(first, other) for other in others)
+
+
+def test_python_loads_it_by_each_of_its_names(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(project, *RATES)
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    models = [
+        optsweep.load_model(),
+        optsweep.load_model(project / "outputs"),
+        optsweep.load_model("latest", project=project, tracking_uri=store(project).uri),
+        optsweep.load_sweep().best_model(),
+    ]
+    images = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    (first, *others) = [model(images) for model in models]
+    assert all(torch.equal(first, other) for other in others)
+    with pytest.raises(SettingsError, match="holds no experiment nothing"):
+        optsweep.load_model(experiment="nothing")
 
 
 @pytest.mark.parametrize(
