@@ -61,6 +61,6 @@ def refused(error: Exception) -> int:
     """Says in one line why nothing was judged; returns the exit code."""
     text = str(error)
     if isinstance(error, OSError):
-        text = f"{error.filename}: {error.strerror or error}"
+        text = f"{error.filename or 'output'}: {error.strerror or error}"
     print(f"error: {redact(' '.join(text.split()))}", file=sys.stderr)
     return REFUSED
