@@ -230,6 +230,17 @@ def test_each_choice_of_any_sweep_can_be_made(
     assert browser.get_log("browser") == []
 
 
+def test_charts_are_of_one_workload_that_passes_the_filter(browser: Any, show: Show) -> None:
+    assert show(OF_TWO) == []
+    titles = "return [...document.querySelectorAll('#charts h3')].map(each => each.textContent)"
+    assert all(title.endswith(", 12 runs") for title in browser.execute_script(titles))
+    box(browser, "dataset", "digits").click()
+    wait_for_charts(browser)
+    assert all(title.endswith(", 12 runs") for title in browser.execute_script(titles))
+    chosen = "return document.querySelector('select[name=workload]').selectedOptions[0].text"
+    assert browser.execute_script(chosen) == "dataset=cifar10"
+
+
 def test_many_numbers_are_filtered_by_a_range(browser: Any, show: Show) -> None:
     rates = [10 ** (-4 + place / 13) for place in range(40)]
     assert show(sweep({"optimizer": OPTIMIZERS, "lr": rates})) == []

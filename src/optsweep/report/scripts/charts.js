@@ -101,6 +101,14 @@ async function drawChart(chart) {
   Object.assign(chart, { mark, places: null });
 }
 
+/** Turns to a workload that passes the filter, where the chosen one does not. */
+function followFilter() {
+  const select = section.querySelector("select[name=workload]");
+  if (!select || runs().length || !passing.length) return;
+  choice.workload = data.workload[passing[0]];
+  select.selectedIndex = choice.workload;
+}
+
 let wanted = 0, isDrawing = false;
 
 /** Draws the charts as they are wanted now, once where that changes while they are drawn. */
@@ -111,6 +119,7 @@ async function draw() {
   section.ariaBusy = "true";
   for (let done = 0; done !== wanted; ) {
     done = wanted;
+    followFilter();
     explainColours(document.getElementById("colours"));
     for (const chart of charts) await drawChart(chart);
   }
