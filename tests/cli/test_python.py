@@ -111,7 +111,7 @@ def test_the_notebook_runs(folder: Path) -> None:
         os.environ.update({name: text for name, text in kept.items() if text})
     shown = json.dumps(cells)
     assert "run 8/8" in shown and "leads, not confirmed" in shown
-    assert shown.count("image/png") == 1
+    assert shown.count("image/png") == 1 and "true 0 1 2 3 4" in shown
 
 
 def test_the_notebook_holds_no_outputs_and_no_paths_of_a_machine() -> None:

@@ -4,7 +4,9 @@ MLflow cuts such a text at 8,000 characters, and shows no picture whose address 
 itself: that of an artifact is asked of the same server.
 """
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 from optsweep.records.grouping import Configuration
@@ -19,12 +21,19 @@ from optsweep.report.terminal_table import (
     score,
     sentence,
 )
+from optsweep.system import files
 from optsweep.verdict.sweep_sentences import advice_of, answer_of, with_command
 from optsweep.verdict.verdict import Verdict
 
 PLACES = 20  # runs whose place is said: a call for each
 _ROWS = 10  # of a table
+_WIDTH = 600  # pixels of a picture
 _LONGEST = 7500  # characters
+# The runs of a sweep, the best first, as MLflow's page has it in its own address.
+_SEARCH = (
+    "searchFilter=tags.mlflow.parentRunId%20%3D%20%27{}%27"
+    "&orderByKey=metrics.%60val%2Faccuracy%60&orderByAsc=false"
+)
 _SHOWN = ("val/accuracy", "test/accuracy")
 
 
@@ -48,8 +57,9 @@ def of_sweep(
     ended = ", ".join(f"{count:,} {kind}" for kind, count in counts(sweep).items())
     address = f"get-artifact?path={quote(picture or '', safe='')}&run_uuid={sweep.run_id}"
     first = [*_answer(sweep, verdict), f"![the answer as a picture]({address})" * bool(picture)]
+    runs = f"{page.rpartition('/')[0]}?{_SEARCH.format(sweep.run_id)}"
     last = [
-        f"{len(sweep.runs):,} runs: {ended}.",
+        f"[{len(sweep.runs):,} runs]({runs}): {ended}.",
         *_typed(sweep.command),
         f"[The report]({page}/artifacts/report.html) lies in this folder too:",
         code(folder),
@@ -58,6 +68,24 @@ def of_sweep(
     while tables and len(joined([*first, *tables, *last])) > _LONGEST:
         tables.pop()
     return joined([*first, *tables, *last])
+
+
+def small_copy(picture: Path) -> Path:
+    """A copy of a picture beside it, as narrow as MLflow's page needs it: that scales none down.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from PIL import Image
+
+    with Image.open(picture) as found:
+        small = found.convert("RGB")
+    small.thumbnail((_WIDTH, _WIDTH), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    small.save(content, "PNG", optimize=True)
+    copy = picture.with_name(f"{picture.stem}-small.png")
+    files.write(copy, content.getvalue(), durable=False)
+    return copy
 
 
 def places(sweep: SweepRecord) -> dict[str, str]:

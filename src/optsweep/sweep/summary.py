@@ -17,7 +17,7 @@ from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.correct_samples import CORRECT
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
-from optsweep.report.descriptions import of_running_sweep, of_sweep, places
+from optsweep.report.descriptions import of_running_sweep, of_sweep, places, small_copy
 from optsweep.report.markdown import joined, of_run, page_of
 from optsweep.report.terminal_table import sentence, terminal_table
 from optsweep.runs.artifacts import UnusableWeights, keep_best_figures
@@ -83,7 +83,11 @@ def _describe(
 ) -> None:
     """The descriptions in MLflow's page: the sweep's answer, and the places of its best runs."""
     store, page = parent.store, page_of(parent.store.experiment_id, parent.run_id)
-    picture = next((str(path.relative_to(folder)) for path in pictures), None)
+    picture = None
+    if pictures:
+        small = small_copy(pictures[0])
+        picture = str(small.relative_to(folder))
+        parent.log_file(small, str(small.parent.relative_to(folder)))
     parent.describe(of_sweep(record, verdict, page, picture, str(folder)))
     found = places(record)
     ranked = [run for run in record.runs if run.run_id in found]

@@ -1,13 +1,15 @@
 """What MLflow's page shows as descriptions, of made-up sweeps."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from optsweep.records.run import SweepRecord
-from optsweep.report.descriptions import of_running_sweep, of_sweep, places
+from optsweep.report.descriptions import of_running_sweep, of_sweep, places, small_copy
 from optsweep.report.markdown import of_run, page_of, text
 from optsweep.verdict.judge_sweep import judge
 from support.records import FOUR, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
@@ -53,9 +55,18 @@ def test_each_workload_has_its_answer_and_its_table() -> None:
     assert "| best dataset=digits |" in said and "| best dataset=mnist |" in said
 
 
+def test_a_picture_is_copied_in_the_width_of_the_page(tmp_path: Path) -> None:
+    Image.new("RGBA", (1650, 400)).save(tmp_path / "verdict.png")
+    copy = small_copy(tmp_path / "verdict.png")
+    with Image.open(copy) as found:
+        assert copy.name == "verdict-small.png" and found.size == (600, 145)
+
+
 def test_where_nothing_finished_that_is_the_answer() -> None:
     assert described(BROKEN).startswith("No run finished without diverging (4 failed).")
-    assert "![" not in described(BROKEN, None) and "4 runs: 4 failed." in described(BROKEN, None)
+    said = described(BROKEN, None)
+    assert "![" not in said and "[4 runs](#/experiments/1/runs?searchFilter=tags." in said
+    assert "orderByAsc=false): 4 failed." in said
 
 
 def test_a_sweep_that_runs_says_so() -> None:
