@@ -40,6 +40,7 @@ def seeds_of(project: Path) -> list[tuple[str, float, int]]:
     return sorted((own["optimizer"], float(own["lr"]), int(own["seed"])) for own in found)
 
 
+@pytest.mark.long
 def test_without_fresh_seeds_nobody_beats_anybody(project: Path) -> None:
     done = passed(project)
     assert {each["outcome"] for each in workload(project)["comparisons"]} <= {"leads", "undecided"}

@@ -89,6 +89,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "page"), params())
 def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> None:
     project: Path = request.getfixturevalue("swept" if "report.py" in command else "project")

@@ -80,6 +80,7 @@ def by_fate(project: Path) -> dict[str, Run]:
     return {found.data.params["model.fate"]: found for found in runs(project)}
 
 
+@pytest.mark.long
 def test_each_failure_has_its_own_reason_and_the_good_runs_finish(fragile: Path) -> None:
     fates = "model.fate=raise,exit,kill,hang,none,a,b,c"
     code, output = sweep(fragile, fates, "epochs=3", "hydra.launcher.timeout=15")

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from optsweep.cli.compat.hydra import replace_basic
@@ -14,6 +15,7 @@ from support.store import QUICK, runs
 GRID = ("-m", "optimizer=sgd,adam", "lr=1e-2,1e-1", "epochs=1", "model.hidden=[4]", "figures=none")
 
 
+@pytest.mark.long
 def test_parts_and_folders_of_a_sweeps_own_make_one_sweep(project: Path) -> None:
     """In three parts, in folders by a value, one after another, with what is logged."""
     done = run_here(
@@ -74,6 +76,7 @@ def two_classes(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_presets_value_that_another_option_lacks_is_named_with_what_to_type(
     project: Path,
 ) -> None:

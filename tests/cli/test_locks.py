@@ -81,6 +81,7 @@ def test_the_lock_of_an_outbox_is_not_waited_for_without_end(
             pass
 
 
+@pytest.mark.long
 def test_what_another_process_is_sending_is_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_lock_file_that_another_user_keeps_to_themselves_is_named(shared: Path
     assert f"{path} cannot be locked: Permission denied" in as_user(1234, add)
 
 
+@pytest.mark.long
 def test_a_store_whose_lock_file_another_user_keeps_to_themselves_is_opened(
     shared: Path,
 ) -> None:

@@ -42,6 +42,7 @@ def own(project: Path) -> Path:
     return project
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -57,6 +58,7 @@ def test_a_model_that_is_wrong_is_refused(
     assert not list(own.glob("outputs/*/*"))
 
 
+@pytest.mark.long
 def test_checking_shows_the_model_and_leaves_nothing_behind(own: Path) -> None:
     before = sorted(own.iterdir())
     done = run(own, "model=net", "check=true", cwd=own.parent)

@@ -126,6 +126,7 @@ def test_the_page_says_what_won_what_was_run_and_how_to_repeat_it(four: Path) ->
         assert run.run_id in text and scores.split()[-1] in text
 
 
+@pytest.mark.long
 def test_several_workloads_have_each_their_answer_and_pictures(tmp_path: Path) -> None:
     datasets = ["digits", "cifar10", "fashion_mnist"]
     record = sweep({"dataset": datasets, "optimizer": OPTIMIZERS, "lr": LRS, "seed": [0, 1]})
@@ -195,6 +196,7 @@ def test_failures_are_shown_with_their_last_lines() -> None:
     )
 
 
+@pytest.mark.long
 def test_thousands_of_runs_are_a_thousand_rows_and_a_word_on_the_rest(tmp_path: Path) -> None:
     rates = [float(rate) for rate in np.logspace(-5, 0, 25)]
     record = sweep(
@@ -281,6 +283,7 @@ def test_a_browser_shows_the_page_without_a_network(
     assert len(lines) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "record",
     [

@@ -197,6 +197,7 @@ def test_metric_split_scale_and_lines_can_be_switched(browser: Any, show: Show) 
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "record",
     [

@@ -50,6 +50,7 @@ def test_a_typing_error_is_answered_before_torch_is_imported(
     assert [word for word in words if word not in line] == [], line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -73,6 +74,7 @@ def test_the_command_that_is_offered_can_be_typed_where_one_stands(
     assert shlex.join(["python", script, "-m", "lr=1e-3,1e-1"]) in done.stderr
 
 
+@pytest.mark.long
 def test_what_works_together_is_not_refused(project: Path) -> None:
     unusual = ["model=scratch_softmax", "loss=mse", "optimizer=adagrad", "schedule=one_cycle"]
     done = run(project, *unusual, "epochs=1", "figures=none")
@@ -123,6 +125,7 @@ def test_a_read_only_folder_for_runs_is_named(
     assert str(folder) in line and f"{key}=/path" in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -142,6 +145,7 @@ def test_a_full_disk_for_runs_is_refused_before_training(
     assert str(folder) in line and f"{key}=/path" in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", ["ro", "size=2m"])
 def test_a_store_that_cannot_be_written_is_named(project: Path, disk: Disk, options: str) -> None:
     file = disk(options) / "mlflow.db"
@@ -149,6 +153,7 @@ def test_a_store_that_cannot_be_written_is_named(project: Path, disk: Disk, opti
     assert str(file) in line and "tracking.uri=" in line
 
 
+@pytest.mark.long
 def test_a_read_only_data_dir_is_refused_before_the_network_is_tried(
     project: Path, disk: Disk, refusing: str
 ) -> None:
@@ -158,6 +163,7 @@ def test_a_read_only_data_dir_is_refused_before_the_network_is_tried(
     assert str(folder) in line and "data_dir=/path" in line and refusing not in line
 
 
+@pytest.mark.long
 def test_a_full_data_dir_is_refused(project: Path, disk: Disk, fashion_mnist: Path) -> None:
     folder = disk("size=36m")
     downloaded = shutil.ignore_patterns("*-ubyte")  # not what other tests extracted

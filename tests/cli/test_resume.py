@@ -95,20 +95,19 @@ MOMENTS = (
     between_two_runs,
     in_the_summary,
 )
-QUICKEST = {(kill_launcher, in_the_middle)}
 
 
 def trials() -> Iterator[object]:
-    """Every way to hit a sweep at every moment; all but two are for `.ci/run`."""
+    """Every way to hit a sweep at every moment."""
     for hit, moment in itertools.product(CODES, MOMENTS):
         if hit is interrupt_launcher and moment is not in_the_middle:
             continue  # as `interrupt_group`, which workers see too
         if hit in (kill_worker, kill_server) and moment is in_the_summary:
             continue  # there is none, or nothing that it would do any more
-        marks = [] if (hit, moment) in QUICKEST else [pytest.mark.long]
-        yield pytest.param(hit, moment, marks=marks, id=f"{hit.__name__}-{moment.__name__}")
+        yield pytest.param(hit, moment, id=f"{hit.__name__}-{moment.__name__}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("hit", "moment"), list(trials()))
 def test_a_sweep_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None],

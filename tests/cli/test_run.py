@@ -110,6 +110,7 @@ def test_the_same_command_gives_the_same_metrics_bit_for_bit(project: Path) -> N
         )
 
 
+@pytest.mark.long
 def test_divergence_is_recorded_and_is_no_failure(project: Path) -> None:
     done = run(project, "lr=1e30", "epochs=50", "model.hidden=[16]", "figures=none")
     assert done.returncode == 0, done.stderr
@@ -174,6 +175,7 @@ def test_quickstart_reaches_its_figure(project: Path) -> None:
     assert found.data.tags["optsweep.preset"] == "quickstart"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_is_killed_and_says_so_by_its_exit_code(
     project: Path, number: signal.Signals, code: int
@@ -192,6 +194,7 @@ def test_an_interrupted_run_is_killed_and_says_so_by_its_exit_code(
     assert found.info.status == "KILLED"
 
 
+@pytest.mark.long
 def test_it_works_from_any_working_directory(project: Path, tmp_path: Path) -> None:
     (project / "mlflow.db").unlink()  # it is created where there is none
     elsewhere = tmp_path / "elsewhere"
@@ -201,6 +204,7 @@ def test_it_works_from_any_working_directory(project: Path, tmp_path: Path) -> N
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_store_can_be_given_by_the_environment(project: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/other.db"
     done = run(project, *QUICK, "figures=none", env={"MLFLOW_TRACKING_URI": uri})

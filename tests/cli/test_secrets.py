@@ -113,6 +113,7 @@ def test_a_sweep_with_secrets_leaves_none_anywhere(mine: Path) -> None:
     assert sound.data.params["dataset.places"].startswith("['https://me:***@one.example/x', {")
 
 
+@pytest.mark.long
 def test_a_run_with_secrets_leaves_none_anywhere(mine: Path) -> None:
     overrides = [one for one in typed() if not one.startswith("dataset.mirror")]
     overrides += [f"dataset.mirror={MIRRORS[0]}", "epochs=2", f"hydra.run.dir={mine}/typed"]

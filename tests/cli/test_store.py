@@ -43,6 +43,7 @@ def _open_and_log(uri: str) -> str:
     return store.experiment_id
 
 
+@pytest.mark.long
 def test_a_store_whose_making_was_killed_is_made_anew(uri: str, tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", DIE_HALF_MADE, uri], check=False)
     assert killed.returncode == -signal.SIGKILL

@@ -163,6 +163,7 @@ def test_without_a_folder_a_refused_call_is_an_error(fake: FakeStore) -> None:
         TrackedRun(Store.attach(fake.uri, "1"), RUN)._send("tags", tags={"name": "b"})
 
 
+@pytest.mark.long
 def test_sync_sends_what_was_set_aside_again(fake: FakeStore, tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     box = Outbox(project / "outputs/run")

@@ -164,6 +164,7 @@ def test_what_waits_for_another_store_is_named(project: Path) -> None:
     assert "tracking.uri=http://ann:***@there" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("given", ["folder=/no/such", "uri=http://here", "folder="])
 def test_arguments_that_cannot_be_used_get_one_line(project: Path, given: str) -> None:
     done = run(project, given, script="experiments/sync.py")

@@ -25,12 +25,14 @@ def test_fashion_mlp_gives_the_published_losses(project: Path, fashion_mnist: Pa
     assert 0.695 <= at(result, "test/accuracy", 10) <= 0.73
 
 
+@pytest.mark.long
 def test_fashion_mlp_shuffled_gives_the_published_loss(project: Path, fashion_mnist: Path) -> None:
     result = train_here(project, "preset=fashion_mlp_shuffled", f"data_dir={fashion_mnist}")
     assert 2.13 <= at(result, "test/loss", 1) <= 2.18
     assert list(dict(result.history["test/loss"])) == [1]
 
 
+@pytest.mark.long
 def test_fashion_softmax_by_nn_and_written_out_agree(project: Path, fashion_mnist: Path) -> None:
     short, scratch = (
         train_here(project, f"preset={name}", f"data_dir={fashion_mnist}")

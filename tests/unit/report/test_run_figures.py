@@ -271,7 +271,10 @@ def test_confusion_matrix_counts_true_classes_in_rows(tmp_path: Path) -> None:
     assert pixels(figure, tmp_path).size
 
 
-@pytest.mark.parametrize("size", [2, 3, 10, 30, 100, 1000])
+_LARGE = [pytest.param(size, marks=pytest.mark.long) for size in (100, 1000)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 10, 30, *_LARGE])
 def test_confusion_matrix_of_any_number_of_classes_is_legible(size: int, tmp_path: Path) -> None:
     true = np.arange(size * 4) % size
     predicted = np.where(SEED.random(len(true)) < 0.3, true[::-1], true)

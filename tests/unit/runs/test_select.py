@@ -186,16 +186,18 @@ def test_what_is_read_back_is_what_was_trained(kind: str, request: pytest.Fixtur
         assert ("optsweep.stopped_early" in tags) == record.stopped_early
 
 
+_long = functools.partial(pytest.param, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize(
     ("typed", "options", "stop"),
     [
-        (("select=best",), {}, 10),
-        (("select=best", "checkpoint_every=4"), {"both": True}, 10),
-        (("patience=1",), {"both": True}, 11),
-        (("select=best", "patience=1"), {"both": True}, 8),
-        (("select=best", "patience=1"), {"both": True, "moved": True}, 10),
+        _long(("select=best",), {}, 10, id="best alone"),
+        _long(("select=best", "checkpoint_every=4"), {"both": True}, 10, id="best"),
+        _long(("patience=1",), {"both": True}, 11, id="patience"),
+        pytest.param(("select=best", "patience=1"), {"both": True}, 8, id="both"),
+        _long(("select=best", "patience=1"), {"both": True, "moved": True}, 10, id="moved"),
     ],
-    ids=["best alone", "best", "patience", "both", "moved"],
 )
 def test_an_interrupted_run_resumes_bit_for_bit(
     project: Path, typed: tuple[str, ...], options: dict[str, bool], stop: int
