@@ -46,6 +46,7 @@ def refused(project: Path, *arguments: str, **environment: str) -> str:
     return line
 
 
+@pytest.mark.long
 def test_pictures_are_named_and_drawn_beside_their_true_classes(swept: Path) -> None:
     for number, name in enumerate(("3", "3", "other", "8", "8")):
         picture(swept / "photos" / name / f"{number}.png", (number * 40,) * 3)
@@ -59,6 +60,7 @@ def test_pictures_are_named_and_drawn_beside_their_true_classes(swept: Path) -> 
     assert len((folder / "predictions.csv").read_text().splitlines()) == 6
 
 
+@pytest.mark.long
 def test_without_pictures_the_samples_are_predicted_that_judged_the_model(swept: Path) -> None:
     out = swept / "own"
     done = run(swept, f"out={out}", script=PREDICT)
@@ -69,6 +71,7 @@ def test_without_pictures_the_samples_are_predicted_that_judged_the_model(swept:
     assert (out / "predictions.png").exists() and "digits: 10 classes" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

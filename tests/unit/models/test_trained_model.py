@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,14 @@ def trained(project: Path, *overrides: str) -> tuple[TrainedModel, Dataset, RunR
 
 
 @pytest.fixture
-def own_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A module of a user's own, in the current folder; returns the folder."""
     (tmp_path / "own_net.py").write_text(NET)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.delitem(sys.modules, "own_net", raising=False)
-    return tmp_path
+    sys.modules.pop("own_net", None)
+    yield tmp_path
+    sys.modules.pop("own_net", None)
 
 
 def kept(folder: Path, spec: ModelSpec = SPEC, width: int = 4) -> Path:

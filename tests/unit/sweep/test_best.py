@@ -110,6 +110,7 @@ def test_a_model_that_is_not_there_is_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.long
 def test_each_workload_has_a_best_model_of_its_own(project: Path) -> None:
     said(project, "model=mlp,softmax", "epochs=1,2", "lr=0.1")
     best = project / "outputs" / "best"
@@ -126,6 +127,7 @@ def test_each_workload_has_a_best_model_of_its_own(project: Path) -> None:
         assert "epochs=1" in str(raised.value)
 
 
+@pytest.mark.long
 def test_weights_of_an_earlier_sweep_come_from_mlflow_where_its_folder_is_gone(
     project: Path,
 ) -> None:
@@ -140,6 +142,7 @@ def test_weights_of_an_earlier_sweep_come_from_mlflow_where_its_folder_is_gone(
     assert torch.equal(find_model(str(second), no_store)(images), fetched(images))
 
 
+@pytest.mark.long
 def test_weights_that_are_gone_are_one_line_and_no_folder(project: Path) -> None:
     said(project, *RATES)
     for file in [*project.glob(f"outputs/*/{WEIGHTS}"), *project.glob(f"mlartifacts/**/{WEIGHTS}")]:
