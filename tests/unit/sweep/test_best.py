@@ -16,6 +16,7 @@ from optsweep.data.dataset import load_dataset
 from optsweep.errors import ModelError, OptsweepError, SettingsError
 from optsweep.models.trained_model import WEIGHTS
 from optsweep.sweep.best.finding import find_model
+from optsweep.sweep.best.keeping import refuse_run_folder
 from optsweep.sweep.best.samples import own_samples
 from optsweep.tracking.store import Store
 from support.in_process import new, sweep_here, train_here
@@ -55,6 +56,26 @@ def test_a_sweep_keeps_its_best_model_in_its_folder_and_in_mlflow(project: Path)
     page = (folder / "README.md").read_text()
     for words in (f'load_model("{folder}")', sweep.info.run_id, "divides uint8 by 16", "lr=0.1"):
         assert words in page
+
+
+def test_what_others_have_put_into_best_stays_there(project: Path) -> None:
+    folder = project / "outputs" / "best"
+    said(project, *RATES)
+    (folder / "model.onnx").write_text("exported")
+    (folder / "0").mkdir()
+    (folder / "0" / WEIGHTS).write_text("a run's own")
+    text = said(project, *RATES)
+    assert f"best    {folder}\n" in text
+    assert (folder / "model.onnx").read_text() == "exported"
+    assert (folder / "0" / WEIGHTS).read_text() == "a run's own"
+    assert (folder / WEIGHTS).exists()
+
+
+def test_a_run_keeps_its_folder_where_that_is_called_best(project: Path) -> None:
+    job = new(project, *SMALL, folder="best")
+    with pytest.raises(ModelError, match="is the folder of a run; type another"):
+        refuse_run_folder(project / "outputs" / "best", [job])
+    refuse_run_folder(project / "outputs" / "best", [new(project, *SMALL, folder="best/0")])
 
 
 def test_a_model_is_found_by_each_of_its_names(project: Path) -> None:

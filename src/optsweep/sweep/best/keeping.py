@@ -5,9 +5,9 @@ and other programs read: `model.json` and `README.md`.
 """
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +48,14 @@ def keep_best(
 
     Where one cannot be kept, a line says why, and there is no folder for it.
     """
-    shutil.rmtree(folder / BEST, ignore_errors=True)  # that of an earlier start, which had others
+    for earlier in (*folder.glob(f"{BEST}/*/"), folder / BEST):  # of a start that had others
+        _remove(earlier)
     for best in _found(record, jobs):
         try:
+            refuse_run_folder(folder / best.place, jobs)
             _keep(best, folder / best.place, parent)
         except (OptsweepError, OSError) as error:
-            shutil.rmtree(folder / best.place, ignore_errors=True)
+            _remove(folder / best.place)
             _say(console, f"no best model of {best.run.name}: {' '.join(str(error).split())}")
         else:
             _say(console, f"best    {folder / best.place}")
@@ -85,9 +87,7 @@ def _keep(best: _Best, folder: Path, parent: TrackedRun) -> None:
     job, data = best.job, load_dataset(best.job.settings)
     spec = ModelSpec.of(job.settings, data)
     weights = _weights(best, parent)
-    folder.mkdir(parents=True)
-    trained_model.save(weights, spec, folder / WEIGHTS, durable=False)
-    trained_model.load(folder / WEIGHTS)  # lest weights of another model be kept
+    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         CONFIG: job.config,
         ABOUT: spec.to_json(indent=1) + "\n",
@@ -95,8 +95,32 @@ def _keep(best: _Best, folder: Path, parent: TrackedRun) -> None:
     }
     for name, text in texts.items():
         files.write(folder / name, text, durable=False)
+    trained_model.save(weights, spec, folder / WEIGHTS, durable=False)
+    trained_model.load(folder / WEIGHTS)  # lest weights of another model be kept
     for name in (WEIGHTS, *texts):
         parent.log_file(folder / name, str(best.place))
+
+
+def refuse_run_folder(folder: Path, jobs: Sequence[Job]) -> None:
+    """Makes sure that no run has its own files there.
+
+    Raises:
+        ModelError: it is the folder of a run, as `hydra.sweep.subdir` has named it.
+    """
+    if any(job.folder == folder for job in jobs):
+        raise ModelError(f"{folder} is the folder of a run; type another hydra.sweep.subdir=")
+
+
+def _remove(folder: Path) -> None:
+    """Removes a model that was kept here, and the folder where nothing else lies in it.
+
+    A run's own folder may have the same name: it holds no `model.json`.
+    """
+    with suppress(OSError):
+        if (folder / ABOUT).exists():
+            for name in (WEIGHTS, CONFIG, README, ABOUT):  # what says that it is ours comes last
+                (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _weights(best: _Best, parent: TrackedRun) -> Mapping[str, Tensor]:
