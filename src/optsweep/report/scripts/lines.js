@@ -99,7 +99,8 @@ function spaced(low, high, scale) {
 
 function epochAxis() {
   const last = data.epochs.at(-1), first = data.epochs[0];
-  return { title: "epoch", type: "linear", range: [first - 0.01 * (last - first), last + 0.01 * (last - first)] };
+  const range = [first - 0.01 * (last - first), last + 0.01 * (last - first)];
+  return { title: "epoch", type: "linear", range, step: 1 };
 }
 
 /** A swept value's axis: of words, in their order, else of numbers, on a logarithmic scale where they
@@ -169,6 +170,7 @@ function frame(lines, axis, title, choice) {
   figure.xgrids[0].grid_line_color = null;
   figure.ygrids[0].grid_line_color = "#ebebeb";
   if (axis.ticks) setTicks(figure.xaxes[0], axis.ticks, axis.labels);
+  if (axis.step) Object.assign(figure.xaxes[0].ticker, { min_interval: axis.step, num_minor_ticks: 0 });
   figure.xaxes[0].major_label_policy = new Bokeh.NoOverlap();
   return figure;
 }
