@@ -25,7 +25,6 @@ def content(folder: Path) -> dict[str, bytes]:
 OTHERS = [
     pytest.param(name, marks=pytest.mark.long)
     for name in ("other", "outputs/sub/..", "linked", ".")
-    for name in ("other", "outputs/sub/..", "linked", ".")
 ]
 
 

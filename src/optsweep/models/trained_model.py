@@ -156,7 +156,8 @@ def save(
     # The parameters are views of one buffer, and safetensors keeps no views.
     whole = {name: value.detach().clone().contiguous() for name, value in weights.items()}
     with files.replacing(path, durable=durable) as unfinished:
-        save_file(whole, unfinished, metadata={"format": "pt", _KEY: spec.to_json()})
+        # One key: several come in any order, and equal models are to be equal files.
+        save_file(whole, unfinished, metadata={_KEY: spec.to_json()})
 
 
 def load(path: Path) -> TrainedModel:

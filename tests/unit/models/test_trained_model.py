@@ -204,3 +204,12 @@ def test_the_file_says_all_of_it_in_its_header(own_net: Path) -> None:
     with safe_open(kept(own_net), framework="pt") as stored:
         about = json.loads(stored.metadata()["optsweep"])
     assert about["classes"] == ["cat", "dog"] and about["peak"] == 255
+
+
+def test_equal_models_are_equal_files(own_net: Path) -> None:
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 2))
+    found = set()
+    for number in range(8):
+        save(layers.state_dict(), SPEC, own_net / f"{number}.safetensors")
+        found.add((own_net / f"{number}.safetensors").read_bytes())
+    assert len(found) == 1
