@@ -1,7 +1,5 @@
 """Code of a user's own through the real command: found, checked, refused in one line."""
 
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support.command import ROOT, environment, run
+from support.command import ROOT, follow, run
 from support.pages import steps
 from support.refusals import refusal as refused_by
 from support.refusals import runs_in
@@ -98,14 +96,4 @@ def test_the_page_is_followed_line_by_line_from_an_empty_folder(tmp_path: Path) 
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / file).write_text(text)
         elif text.startswith("python experiments/run.py"):
-            typed = text.replace("python experiments/run.py", f"{sys.executable} -m optsweep")
-            done = subprocess.run(
-                ["bash", "-c", typed],
-                cwd=tmp_path,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=400,
-                check=False,
-            )
-            assert (done.returncode, done.stderr) == (0, ""), text
+            follow(text, tmp_path)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support.command import ROOT, environment, run
+from support.command import ROOT, environment, follow, run
 from support.pages import steps
 from support.pictures import picture
 from support.refusals import case
@@ -114,21 +114,7 @@ def test_the_page_is_followed_line_by_line_from_an_empty_folder(tmp_path: Path) 
         if file:
             (tmp_path / file).write_text(text)
             continue
-        typed = text.replace("python experiments/run.py", f"{sys.executable} -m optsweep")
-        typed = typed.replace(
-            "python experiments/predict.py", f"{sys.executable} -m optsweep predict"
-        ).replace("python use_model.py", f"{sys.executable} use_model.py")
-        done = subprocess.run(
-            ["bash", "-c", typed],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, ""), text
-        said.append(done.stdout)
+        said.append(follow(text, tmp_path))
     assert re.fullmatch(r"\[('(cats|dogs)'(, )?){5}\]\n", said[1])
     assert "5 pictures, whose true classes are not known" in said[2]
     assert "(20 of 20)" in said[3] or "of 20)" in said[3]

@@ -122,7 +122,7 @@ def test_the_notebook_holds_no_outputs_and_no_paths_of_a_machine() -> None:
 
 
 def notebook() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # nbformat's own
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -1,6 +1,7 @@
 """The real command in a real process, in a project of the test's own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,25 @@ def run(
         timeout=timeout,
         check=False,
     )
+
+
+def follow(line: str, folder: Path) -> str:
+    """What a line of docs/ prints, typed in a folder by who has installed optsweep; it succeeds."""
+    python = sys.executable
+    typed = line.replace("python experiments/run.py", f"{python} -m optsweep")
+    typed = re.sub(r"python experiments/(\w+)\.py", rf"{python} -m optsweep \1", typed)
+    typed = re.sub(r"^python (?=\w)", f"{python} ", typed)
+    done = subprocess.run(
+        ["bash", "-c", typed],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), line
+    return done.stdout
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

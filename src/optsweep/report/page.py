@@ -88,7 +88,7 @@ def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> l
         path = folder / "figures" / f"{name}.png"
         save(figure, path)
         written.append(path)
-        pictures[name] = _picture(figure, path.read_bytes(), title, caption)
+        pictures[name] = picture_of(figure, title, caption, path.read_bytes())
     written.append(_put(folder / "report.html", page(sweep, pictures, verdict)))
     return written
 
@@ -168,12 +168,12 @@ def _parts(verdict: Verdict, names: Sequence[str], pictures: dict[str, Picture])
     ]
 
 
-def _picture(figure: "Figure", png: bytes, title: str, caption: str) -> Picture:
-    """The figure as a vector picture, or as the PNG file where that is smaller."""
+def picture_of(figure: "Figure", title: str, caption: str, png: bytes | None = None) -> Picture:
+    """The figure as a vector picture, or as the PNG file where there is one and it is smaller."""
     text = io.BytesIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    kind, content = ("svg+xml", svg) if len(svg) < len(png) else ("png", png)
+    kind, content = ("png", png) if png and len(png) <= len(svg) else ("svg+xml", svg)
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return Picture(address, title, caption, width, height)

@@ -4,13 +4,11 @@
 escaped by the template, `verdict.html.j2`.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from optsweep.report.page import Picture
+from optsweep.report.page import Picture, picture_of
 from optsweep.report.templates import template
 from optsweep.system import files
 from optsweep.verdict.rows.logged_rows import judged_rows
@@ -67,8 +65,4 @@ def _picture(shown: VerdictPage, workload: Workload) -> Picture | None:
     what = shown.score.partition(".")[2]
     figure = verdict.drawn(workload, shown.answer.margin, seeds, f"{what}, by candidate", what)
     title, caption = verdict.caption(workload, what)
-    text = io.BytesIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    address = f"data:image/svg+xml;base64,{base64.b64encode(text.getvalue()).decode()}"
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(address, title, caption, width, height)
+    return picture_of(figure, title, caption)

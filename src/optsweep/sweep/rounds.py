@@ -13,6 +13,7 @@ from optsweep.config.launchers import Launch
 from optsweep.errors import Unreachable
 from optsweep.records.run import RunRecord
 from optsweep.runs.job import Job
+from optsweep.sweep.display.lines import say
 from optsweep.sweep.display.progress import SweepProgress
 from optsweep.sweep.planning.device_assignment import assign_devices
 from optsweep.sweep.planning.stack_planner import StackPlan, plan_stacks
@@ -70,7 +71,7 @@ class Planner:
             jobs, records, todo = reuse_finished(jobs, self.store, Earlier({}, {}))
         groups = whole or plan_stacks(jobs, todo, self.launch, self.workers)
         if len(groups.groups) < len(todo) or groups.remarks:
-            self.console.print(f"plan    {groups}", highlight=False, markup=False, soft_wrap=True)
+            say(self.console, f"plan    {groups}")
         shared = assign_devices(jobs, groups.groups, self.launch, self.workers, number)
         return Round(shared, records, groups.groups)
 

@@ -21,6 +21,7 @@ from optsweep.runs.run import run_jobs
 from optsweep.runs.stack_member import TrackingContext, new_record
 from optsweep.sweep.best.keeping import log_for_serving
 from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.display.lines import say
 from optsweep.sweep.final_delivery import sending_unsent
 from optsweep.sweep.resume import folder_of
 from optsweep.tracking.address import ui_command
@@ -35,7 +36,7 @@ def run_single(job: Job, store: Store, console: Console) -> RunRecord:
     Raises:
         FolderError: another process runs it.
     """
-    console.print(printable(job.data), highlight=False, markup=False, soft_wrap=True)
+    say(console, printable(job.data))
     release_dead(store)
     record = new_record(job)
     earlier = _earlier(job, store) if job.settings.resume else None

@@ -22,6 +22,7 @@ from optsweep.report.markdown import joined, of_run, page_of
 from optsweep.report.terminal_table import sentence, terminal_table
 from optsweep.runs.artifacts import UnusableWeights, keep_best_figures
 from optsweep.runs.job import Job
+from optsweep.sweep.display.lines import say
 from optsweep.system.project_folder import command
 from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command
@@ -42,16 +43,16 @@ def summarize(record: SweepRecord, folder: Path, parent: TrackedRun, console: Co
     """
     verdict = judge(record)
     for line in few_sentences(verdict):
-        _say(console, line)
+        say(console, line)
     console.print(terminal_table(record, console.width))
-    _say(console, sentence(record))
+    say(console, sentence(record))
     # Before anything is asked of the store, whatever becomes of that.
     written = report.write(record, folder, verdict)
-    _say(console, f"report  {folder / 'report.html'}")
-    _say(console, f"folder  {folder}")
-    _say(console, f"sweep   {parent.run_id}")
+    say(console, f"report  {folder / 'report.html'}")
+    say(console, f"folder  {folder}")
+    say(console, f"sweep   {parent.run_id}")
     _hand_over(parent)
-    _say(console, f"MLflow  {ui_command(parent.store.uri)}")
+    say(console, f"MLflow  {ui_command(parent.store.uri)}")
     parent.tag(extended=json.dumps(record.extended))
     parent.tag(**_reused_tags([run.run_id for run in record.runs if run.reused]))
     if best := best_runs(record):
@@ -115,7 +116,7 @@ def draw_best(record: SweepRecord, jobs: Sequence[Job], store: Store, console: C
             try:
                 keep_best_figures(job, run, store)
             except UnusableWeights as reason:
-                _say(console, f"no pictures of {run.name}: {' '.join(str(reason).split())}")
+                say(console, f"no pictures of {run.name}: {' '.join(str(reason).split())}")
 
 
 def keep_correct(
@@ -128,10 +129,6 @@ def keep_correct(
             tracked = TrackedRun(store, run.run_id, job.folder)
             tracked.log_file(path)
             tracked.tag(correct="true")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:

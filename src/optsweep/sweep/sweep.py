@@ -31,6 +31,7 @@ from optsweep.runs.stack_member import TrackingContext
 from optsweep.search.search import Search
 from optsweep.sweep.best.keeping import keep_best
 from optsweep.sweep.dead_runs import release_dead
+from optsweep.sweep.display.lines import say
 from optsweep.sweep.display.live_report import LiveReport
 from optsweep.sweep.display.progress import SweepProgress
 from optsweep.sweep.final_delivery import learn_ids, sending_unsent
@@ -110,7 +111,7 @@ def run_sweep(
     are marked and the summary is written.
     """
     for line in sweep.data:
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        say(console, printable(line))
     release_dead(store)
     earlier = earlier_sweeps(store, sweep.identity)[:1] if sweep.resume else []
     if earlier and (folder := folder_of(earlier[0])):

@@ -7,8 +7,7 @@ It is of MLflow's flavour pyfunc with a loader module: the file of weights and t
 import importlib.metadata
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from optsweep.models import serving
 from optsweep.tracking.errors import explained
-from optsweep.tracking.store import Store
+from optsweep.tracking.store import Store, quiet
 
 _OUTPUTS = Schema(
     [
@@ -58,7 +57,7 @@ def log_model(
         TrackingError: the store does not answer, or refuses.
     """
     images = Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))])
-    with explained(store.uri), tempfile.TemporaryDirectory() as folder, _quiet():
+    with explained(store.uri), tempfile.TemporaryDirectory() as folder, quiet(logging.ERROR):
         if found := _logged(store, run_id, name, tags):
             return found
         made = store.client.create_logged_model(
@@ -94,15 +93,3 @@ def _requirements() -> list[str]:
     """What a server installs that is given an environment of its own."""
     names = ("optsweep", "torch", "torchvision", "mlflow")
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps MLflow's hints on what could be saved differently from the terminal."""
-    log = logging.getLogger("mlflow")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

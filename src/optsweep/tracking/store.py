@@ -86,7 +86,8 @@ class Store:
                 return cls(uri, _experiment_id(client, experiment, None), client)
             # MLflow sets up an empty database without a lock: of several that start together
             # on one, all but the first fail.
-            with locked_if_allowed(path.with_name(f".{path.name}.lock"), _OPENING), _quiet():
+            lock = path.with_name(f".{path.name}.lock")
+            with locked_if_allowed(lock, _OPENING), quiet(logging.WARNING):
                 create_sqlite_store(path)
                 client = calls.connected(uri)
                 artifacts = (path.parent / "mlartifacts").as_uri()
@@ -262,11 +263,11 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps MLflow's notes on the tables that it creates from the terminal."""
+def quiet(least: int) -> Iterator[None]:
+    """Keeps what MLflow logs below a level from the terminal: its notes on tables, its hints."""
     log = logging.getLogger("mlflow")
     level = log.level
-    log.setLevel(logging.WARNING)
+    log.setLevel(least)
     try:
         yield
     finally:

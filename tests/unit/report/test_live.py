@@ -30,7 +30,7 @@ def in_hand(runs: Sequence[RunRecord], epochs: int = 3) -> list[RunInHand]:
 
 def glance(runs: int, shown: Sequence[RunInHand] = (), **given: object) -> Glance:
     known = {"in_hand": len(shown), "waiting": 0, "seconds": 80.0, "left": 40.0, **given}
-    return Glance(runs=runs, shown=shown, **known)  # type: ignore[arg-type]
+    return Glance(runs=runs, shown=shown, **known)  # type: ignore[arg-type]  # of several types
 
 
 def polylines(html: str) -> list[list[tuple[float, float]]]:

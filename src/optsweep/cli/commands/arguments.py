@@ -1,15 +1,47 @@
 """The arguments of these commands: each is NAME=VALUE, with defaults from conf/config.yaml."""
 
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
 from optsweep.cli.compat.omegaconf import register_resolver
-from optsweep.errors import SettingsError, nearest
+from optsweep.errors import OptsweepError, SettingsError, nearest
 from optsweep.system import project_folder
+from optsweep.system.redaction import redact
 
 if TYPE_CHECKING:
     from optsweep.tracking.store import Store
+
+
+def run_command(
+    name: str,
+    help_text: str,
+    own: Mapping[str, str],
+    arguments: list[str],
+    act: Callable[[dict[str, str]], None],
+) -> int:
+    """Runs a command on the tracking store; returns the exit code.
+
+    `own` are the defaults of its own arguments; `act` is given these and those of the store as they
+    were typed. What it refuses is one line, and exit code 2.
+    """
+    try:
+        options = {**own, **tracking_defaults()}
+        if {"--help", "-h", "help"} & set(arguments):
+            shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
+            place = {"command": project_folder.command(name), "folder": project_folder.folder()}
+            print(help_text.format(**shown, **place), end="")
+            return 0
+        act(options | parse(arguments, options))
+    except OptsweepError as error:
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def tracking_defaults() -> dict[str, str]:

@@ -1,14 +1,12 @@
 """Says of which class pictures are, by a trained model: see --help."""
 
 import re
-import sys
 from functools import partial
 from pathlib import Path
 
-from optsweep.cli.commands.arguments import open_store, parse, tracking_defaults
-from optsweep.errors import OptsweepError, SettingsError
+from optsweep.cli.commands.arguments import open_store, run_command
+from optsweep.errors import SettingsError
 from optsweep.system import project_folder
-from optsweep.system.redaction import redact
 
 HELP = """\
 Says of which class pictures are, by a trained model, and draws them under what it says.
@@ -34,26 +32,8 @@ _ID = re.compile(r"[0-9a-f]{32}")  # of a run in MLflow
 
 def main(arguments: list[str]) -> int:
     """Predicts what the arguments ask for; returns the exit code."""
-    try:
-        options = {"model": "latest", "pictures": "", "out": "", **tracking_defaults()}
-        if {"--help", "-h", "help"} & set(arguments):
-            shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
-            place = {
-                "command": project_folder.command("predict"),
-                "folder": project_folder.folder(),
-            }
-            print(HELP.format(**shown, **place), end="")
-            return 0
-        options |= parse(arguments, options)
-        _refuse_early(options)
-        predict(options)
-    except OptsweepError as error:
-        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    own = {"model": "latest", "pictures": "", "out": ""}
+    return run_command("predict", HELP, own, arguments, predict)
 
 
 def _refuse_early(options: dict[str, str]) -> None:
@@ -80,6 +60,7 @@ def predict(options: dict[str, str]) -> None:
         OptsweepError: the model, the pictures or the store cannot be used.
         OSError: the files cannot be written.
     """
+    _refuse_early(options)
     from rich.console import Console  # these imports take seconds: not before a typing error
 
     from optsweep.report.predictions import MOST_ROWS, Predictions, draw, table, write_csv

@@ -1,12 +1,10 @@
 """Makes the report of a sweep again, from what MLflow holds alone: see --help."""
 
-import sys
 from pathlib import Path
 
-from optsweep.cli.commands.arguments import open_store, parse, tracking_defaults
-from optsweep.errors import OptsweepError, SettingsError
+from optsweep.cli.commands.arguments import open_store, run_command
+from optsweep.errors import SettingsError
 from optsweep.system import project_folder
-from optsweep.system.redaction import redact
 
 HELP = """\
 Makes the report of a sweep again, from what MLflow holds alone; the sweep's folder may be gone.
@@ -29,24 +27,8 @@ Exit code 2: the arguments or the store cannot be used.
 
 def main(arguments: list[str]) -> int:
     """Makes the report that the arguments ask for; returns the exit code."""
-    try:
-        options = {"sweep": "latest", "out": "", "open": "false", **tracking_defaults()}
-        if {"--help", "-h", "help"} & set(arguments):
-            shown = {key.rpartition(".")[2]: redact(value) for key, value in options.items()}
-            place = {"command": project_folder.command("report"), "folder": project_folder.folder()}
-            print(HELP.format(**shown, **place), end="")
-            return 0
-        options |= parse(arguments, options)
-        if options["open"] not in ("true", "false"):
-            raise SettingsError(f"open={options['open']}: type open=true or open=false")
-        report(options)
-    except OptsweepError as error:
-        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'out'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    own = {"sweep": "latest", "out": "", "open": "false"}
+    return run_command("report", HELP, own, arguments, report)
 
 
 def report(options: dict[str, str]) -> None:
@@ -56,6 +38,8 @@ def report(options: dict[str, str]) -> None:
         OptsweepError: the store, or what is asked of it, cannot be used.
         OSError: the report cannot be written.
     """
+    if options["open"] not in ("true", "false"):
+        raise SettingsError(f"open={options['open']}: type open=true or open=false")
     from rich.console import Console  # these imports take seconds: not before a typing error
 
     from optsweep.records.merging import merge

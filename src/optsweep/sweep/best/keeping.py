@@ -23,6 +23,7 @@ from optsweep.models.trained_model import WEIGHTS, ModelSpec
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.runs.job import Job
 from optsweep.sweep.best.readme import readme
+from optsweep.sweep.display.lines import say
 from optsweep.system import files
 from optsweep.system.exceptions import first_line
 from optsweep.tracking.tracked_run import TrackedRun
@@ -56,9 +57,9 @@ def keep_best(
             _keep(best, folder / best.place, parent)
         except (OptsweepError, OSError) as error:
             _remove(folder / best.place)
-            _say(console, f"no best model of {best.run.name}: {' '.join(str(error).split())}")
+            say(console, f"no best model of {best.run.name}: {' '.join(str(error).split())}")
         else:
-            _say(console, f"best    {folder / best.place}")
+            say(console, f"best    {folder / best.place}")
             if best.job.settings.log_model:
                 name = re.sub(r"[^\w-]+", "-", "-".join(best.place.parts))
                 log_for_serving(best.job, folder / best.place / WEIGHTS, name, parent, console)
@@ -157,10 +158,6 @@ def log_for_serving(
             tracked.store, tracked.run_id, name, weights, example, tags, data.classes
         )
     except (OptsweepError, OSError) as error:
-        _say(console, f"no MLflow model of {job.name}: {' '.join(str(error).split())}")
+        say(console, f"no MLflow model of {job.name}: {' '.join(str(error).split())}")
     else:
-        _say(console, f"serve   mlflow models serve -m {address} --env-manager local")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, f"serve   mlflow models serve -m {address} --env-manager local")

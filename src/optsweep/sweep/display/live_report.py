@@ -17,6 +17,7 @@ from optsweep.records.run import SweepRecord
 from optsweep.report.live import RELOADING, SHOWN, Glance, RunInHand, live_page
 from optsweep.runs.job import Job
 from optsweep.runs.status_file import STATUS_FILE, read_status
+from optsweep.sweep.display.lines import say
 from optsweep.system import files
 from optsweep.system.browser import open_page
 from optsweep.system.exceptions import first_line
@@ -142,4 +143,4 @@ class LiveReport:
             threading.Thread(target=open_page, args=(self._path, self._say), daemon=True).start()
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, line)
