@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from benchmarks.shared import Options, aligned, paragraphs
+from benchmarks.shared import Options, Result, Row
 from optsweep.system.cores import cores
 
 COUNT, SIDE = 60_000, 32
@@ -26,7 +26,7 @@ print(time.perf_counter() - began)
 """
 
 
-def decode(options: Options) -> str:
+def decode(options: Options) -> Result:
     """60,000 JPGs of 32x32 pixels decoded on one core, and on all that this process may use.
 
     The time is that of the dataset's function, from files that were just written to the dataset
@@ -42,12 +42,12 @@ def decode(options: Options) -> str:
                 data_dir = Path(folder) / f"{number}-{share}"
                 seconds[share].append(_seconds(root, data_dir, share))
     alone = median(seconds[1])
-    rows = [("cores", "seconds", "pictures a second", "times as fast")]
+    rows: list[Row] = [("cores", "seconds", "pictures a second", "times as fast")]
     for share, times in seconds.items():
         took = median(times)
         rows.append((str(share), f"{took:.2f}", f"{count / took:.0f}", f"{alone / took:.2f}"))
     about = f"{count:,} JPGs of {SIDE}x{SIDE}, rounds: {options.rounds}, medians"
-    return paragraphs(about, aligned(rows))
+    return about, rows
 
 
 def _seconds(root: Path, data_dir: Path, share: int) -> float:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from benchmarks.shared import ROOT, Options, Row, aligned, composed, paragraphs, timed
+from benchmarks.shared import ROOT, Options, Result, Row, composed, timed
 from optsweep.config.settings import Settings
 from optsweep.data.batch_order import batch_order
 from optsweep.data.dataset import Dataset, load_dataset
@@ -131,7 +131,7 @@ class Round:
     alone: float
 
 
-def loop(options: Options) -> str:
+def loop(options: Options) -> Result:
     """One epoch of preset=fashion_mlp and its evaluation, beside the loop of the tutorials.
 
     The share of peak counts the operations of the network's matrix products as work and all of
@@ -144,10 +144,10 @@ def loop(options: Options) -> str:
     network = build_run(settings, data, CPU).model
     work = operations(network, data.input_shape) * len(data.train.labels)
     sizes = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test samples"
-    return paragraphs(
+    return (
         f"preset=fashion_mlp, {sizes}, rounds: {len(rounds)}, medians",
-        aligned(_comparison(rounds)),
-        aligned(_shares(rounds, work)),
+        _comparison(rounds),
+        _shares(rounds, work),
         f"The trained networks' test losses differ by {max(r.apart for r in rounds):.0e} of a loss."
         "\n(By hand it is the mean of the batches' means, as the tutorials have it.)",
     )

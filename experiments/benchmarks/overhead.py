@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 import sklearn.datasets  # noqa: F401 (imported here, so that no run is charged for it)
 from rich.console import Console
 
-from benchmarks.shared import Options, aligned, composed, paragraphs, timed
+from benchmarks.shared import Options, Result, composed, timed
 from optsweep.sweep.single_run import run_single
 from optsweep.tracking.store import Store
 
 
-def overhead(options: Options) -> str:
+def overhead(options: Options) -> Result:
     """A run's time outside of its epochs, after the imports, on a store that exists.
 
     Each round is a process of its own, as a run from the shell is: what a process does once (find
@@ -29,9 +29,9 @@ def overhead(options: Options) -> str:
             rounds = list(pool.map(_phases, *zip(*tasks, strict=True)))
     phases = [(name, f"{median(p[name] for p in rounds):.3f} s") for name in rounds[0]]
     outside = median(sum(p.values()) for p in rounds)
-    return paragraphs(
+    return (
         f"digits, mlp, 3 epochs, no pictures, rounds: {len(rounds)}, medians",
-        aligned([*phases, ("outside of the epochs", f"{outside:.3f} s")]),
+        [("", "seconds"), *phases, ("outside of the epochs", f"{outside:.3f} s")],
     )
 
 

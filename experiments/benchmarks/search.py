@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.shared import Options, aligned, paragraphs
+from benchmarks.shared import Options, Result, aligned
 from benchmarks.sweeps import new_project, run_in
 
 EPOCHS, SAMPLES, TRIALS = 9, 12_000, 12
@@ -23,7 +23,7 @@ class Found:
     epochs: int
 
 
-def search(options: Options) -> str:
+def search(options: Options) -> Result:
     """A search on Fashion-MNIST beside the 12-run grid of as many epochs, with pruning too.
 
     Each round is another seed of the sampler; the grid, which has none, is trained once.
@@ -44,7 +44,7 @@ def search(options: Options) -> str:
         _row("search, pruned", pruned, grid),
     ]
     about = f"{TRIALS} runs of {EPOCHS} epochs, {options.samples or SAMPLES:,} samples"
-    return paragraphs(f"{about}, searches at {options.rounds} seeds", aligned(rows))
+    return f"{about}, searches at {options.rounds} seeds", rows
 
 
 def _row(name: str, found: Sequence[Found], grid: Found) -> Sequence[str]:

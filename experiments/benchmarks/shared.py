@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: options, a checked job, a clock, a table, a header."""
+"""What the parts of the benchmark share: options, a checked job, a clock, results, a header."""
 
 import os
 import time
@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 register_resolver("project_root", lambda: str(ROOT))
 
 Row = Sequence[str]
+# What a part measured: paragraphs and tables in their order; a table begins with its header.
+Result = Sequence[str | Sequence[Row]]
 T = TypeVar("T")
 
 
@@ -64,9 +66,9 @@ def aligned(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def paragraphs(*texts: str) -> str:
-    """Texts with an empty line between them."""
-    return "\n\n".join(texts)
+def as_text(result: Result) -> str:
+    """A result for the terminal: paragraphs and aligned tables."""
+    return "\n\n".join(each if isinstance(each, str) else aligned(each) for each in result)
 
 
 def header(options: Options) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.loop import operations
-from benchmarks.shared import Options, Row, aligned, composed, paragraphs, timed
+from benchmarks.shared import Options, Result, Row, composed, timed
 from optsweep.config.settings import Settings
 from optsweep.data.batch_order import batch_order
 from optsweep.data.dataset import Dataset, load_dataset
@@ -49,7 +49,7 @@ MODELS = {
 BY_HAND = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
 
 
-def stack(options: Options) -> str:
+def stack(options: Options) -> Result:
     """12 runs on digits as one program, beside the same runs one by one; and a GPU's stacks."""
     rows: list[Row] = [
         ("", "by hand", "alone, 2 processes", "stacked", "2 stacks", "/ by hand", "/ alone")
@@ -64,7 +64,7 @@ def stack(options: Options) -> str:
         f"{options.threads} threads.\nstacked: all 12 in one process of one thread; 2 stacks: 6 "
         "in each of two.\n/ by hand: stacked over by hand; / alone: 2 stacks over alone."
     )
-    return paragraphs(text, aligned(rows), notes, on_gpu(options))
+    return text, rows, notes, *on_gpu(options)
 
 
 Both = Callable[[Callable[[str, slice], float], str], float]
@@ -202,10 +202,10 @@ _SIZES = (1, 8, 64, 256)
 _SAMPLES = 60_000
 
 
-def on_gpu(options: Options) -> str:
+def on_gpu(options: Options) -> Result:
     """Fashion-MNIST's network in stacks, beside one run after another; made-up pictures."""
     if not torch.cuda.is_available():
-        return "No CUDA device here: its part was left out."
+        return ("No CUDA device here: its part was left out.",)
     device = torch.device("cuda")
     data = _pictures().to(device)
     rows: list[Row] = [("", "runs/s", "times one by one", "share of peak", "peak memory")]
@@ -231,7 +231,7 @@ def on_gpu(options: Options) -> str:
         )
     name = torch.cuda.get_device_name(device)
     about = f"{name}: 784-512-512-10, batches of 64, a run is one epoch of 60,000 samples"
-    return paragraphs(about, aligned(rows), f"peak: {peak / 1e12:.1f} TFLOP/s, fp32 products")
+    return about, rows, f"peak: {peak / 1e12:.1f} TFLOP/s, fp32 products"
 
 
 def _contests() -> Iterator[tuple[str, int, str]]:

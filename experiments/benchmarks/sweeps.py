@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.shared import ROOT, Options, aligned, paragraphs
+from benchmarks.shared import ROOT, Options, Result
 
 HERE = Path(__file__).resolve().parent
 GRID = ("optimizer=sgd,adam,rmsprop", "lr=1e-4,1e-3,1e-2,1e-1", "epochs=3")
@@ -37,7 +37,7 @@ class Taken:
     printed: str
 
 
-def sweep(options: Options) -> str:
+def sweep(options: Options) -> Result:
     """A 12-run sweep on Fashion-MNIST, beside a plain Hydra script with the tutorials' loop."""
     ours, plain = [], []
     for _ in range(options.rounds):
@@ -55,14 +55,14 @@ def sweep(options: Options) -> str:
         ("optsweep", *_both(ours, 12)),
         ("optsweep / plain", f"{median(ours) / median(plain):.2f}", ""),
     ]
-    return paragraphs(f"{' '.join(GRID)}, medians of {options.rounds}", aligned(rows))
+    return f"{' '.join(GRID)}, medians of {options.rounds}", rows
 
 
 def _both(seconds: Sequence[float], runs: int) -> tuple[str, str]:
     return f"{median(seconds):.1f} s", f"{median(seconds) / runs:.1f} s"
 
 
-def start(options: Options) -> str:
+def start(options: Options) -> Result:
     """The README's line, first start of the store included, beside importing its libraries."""
     imports, line = [], []
     for _ in range(options.rounds):
@@ -76,10 +76,10 @@ def start(options: Options) -> str:
         (f"run.py {' '.join(README_LINE)}", f"{median(line):.1f} s"),
         ("times as long", f"{median(line) / median(imports):.2f}"),
     ]
-    return paragraphs(f"from Enter to prompt, medians of {options.rounds}", aligned(rows))
+    return f"from Enter to prompt, medians of {options.rounds}", rows
 
 
-def many(options: Options) -> str:
+def many(options: Options) -> Result:
     """A thousand trivial runs: what a run costs beyond its training, beside Hydra's empty job.
 
     A run's cost is the slope of the wall time over the number of runs, so that imports, the
@@ -107,10 +107,10 @@ def many(options: Options) -> str:
         ("launching process, KB a run", f"{growth / 1024:.0f}"),
     ]
     title = f"digits, softmax, 1 epoch, tracked in MLflow, medians of {options.rounds}"
-    return paragraphs(title, aligned(rows))
+    return title, rows
 
 
-def report(options: Options) -> str:
+def report(options: Options) -> Result:
     """What it costs a sweep of 1,000 runs that its report renews itself while they train."""
     rounds = []
     for _ in range(options.rounds):
@@ -131,7 +131,7 @@ def report(options: Options) -> str:
         ("share of it", f"{upkeep / seconds:.2%}"),
     ]
     title = f"1,000 runs of digits, softmax, 1 epoch, medians of {options.rounds}"
-    return paragraphs(title, aligned(rows))
+    return title, rows
 
 
 def _trivial(count: int) -> tuple[Taken, float]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from benchmarks.shared import Options, aligned, composed, paragraphs
+from benchmarks.shared import Options, Result, composed
 from optsweep.sweep.single_run import run_single
 from optsweep.system.redaction import redact
 from optsweep.tracking.address import sqlite_path
@@ -23,7 +23,7 @@ _RUNS = 8
 _EPOCHS = 4
 
 
-def tracking(options: Options) -> str:
+def tracking(options: Options) -> Result:
     """What eight runs at once wait for the store of MLFLOW_TRACKING_URI, beside their epochs.
 
     Each is fashion_mlp in a process of its own, with one thread. The time that `log_epoch` takes
@@ -38,16 +38,14 @@ def tracking(options: Options) -> str:
     waits = [wait for run in runs for wait, _ in run]
     epochs = [epoch for run in runs for _, epoch in run]
     kind = "sqlite" if sqlite_path(uri) else redact(uri)
-    return paragraphs(
+    return (
         f"fashion_mlp, {_RUNS} runs at once, {_EPOCHS} epochs each, one thread each, store: {kind}",
-        aligned(
-            [
-                ("", "median", "longest"),
-                ("an epoch", f"{median(epochs):.2f} s", f"{max(epochs):.2f} s"),
-                ("of it waiting for the store", f"{median(waits):.3f} s", f"{max(waits):.3f} s"),
-                ("share", f"{sum(waits) / sum(epochs):.1%}", ""),
-            ]
-        ),
+        [
+            ("", "median", "longest"),
+            ("an epoch", f"{median(epochs):.2f} s", f"{max(epochs):.2f} s"),
+            ("of it waiting for the store", f"{median(waits):.3f} s", f"{max(waits):.3f} s"),
+            ("share", f"{sum(waits) / sum(epochs):.1%}", ""),
+        ],
     )
 
 

@@ -95,6 +95,43 @@ def test_a_word_that_faults_does_not_know_is_refused(project: Path) -> None:
 
 @pytest.mark.long
 def test_decode_prints_what_one_core_and_all_take(project: Path) -> None:
-    printed = benchmark(project, "decode", "--samples=200", "--rounds=1", "--threads=1")
-    seconds, rate, ratio = printed["1"]
+    page = project / "page.md"
+    few = ("--samples=200", "--rounds=1", "--threads=1", f"--markdown={page}")
+    seconds, rate, ratio = benchmark(project, "decode", *few)["1"]
     assert seconds > 0 and rate > 0 and ratio == 1
+    assert "| cores | seconds | pictures a second | times as fast |\n| --- |" in page.read_text()
+    assert f"| 1 | {seconds:.2f} | {rate:.0f} | 1.00 |" in page.read_text()
+
+
+@pytest.mark.long
+def test_all_is_each_part_but_those_that_need_a_server(project: Path) -> None:
+    code = """if True:
+        import benchmark
+        measure = lambda options: (f"{options.rounds} rounds", [("", "s"), ("one", "1|2")])
+        measure.__doc__ = "Nothing."
+        parts = {"first": benchmark.Part(measure, rounds=3), "second": benchmark.Part(measure, 1)}
+        benchmark.PARTS = parts | {"third": benchmark.Part(measure, 1, left_out="no server")}
+        benchmark.main()
+    """
+    script, page = project / "experiments" / "all.py", project / "page.md"
+    script.write_text(code)
+    page.write_text("# Here\n\n<!-- second -->\nold\n<!-- end of second -->\n\nThere.\n")
+    done = run(project, "all", f"--markdown={page}", script="experiments/all.py")
+    assert done.returncode == 0, done.stderr
+    assert "third: left out, no server" in done.stdout
+    assert done.stdout.count("one   1|2") == 2
+    written = page.read_text()
+    start = "# Here\n\n<!-- second -->\n1 rounds\n\n|  | s |\n| --- | --: |\n| one | 1\\|2 |\n\n"
+    assert written.startswith(start)
+    assert (
+        "<!-- end of second -->\n\nThere.\n\n## `first`\n\nNothing.\n\n<!-- first -->\n3 "
+        in written
+    )
+    assert "old" not in written
+
+
+@pytest.mark.long
+def test_a_page_in_no_folder_is_refused_before_anything_is_measured(project: Path) -> None:
+    done = run(project, "all", "--markdown=no/page.md", script="experiments/benchmark.py")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: argument --markdown: there is no folder no\n")

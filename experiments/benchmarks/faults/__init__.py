@@ -22,7 +22,7 @@ from benchmarks.faults.start import stop_all
 from benchmarks.faults.store import Server, tracking_server
 from benchmarks.faults.strikes import STRIKES
 from benchmarks.faults.trial import COUNTS, SWEEPS, Outcome, Trial, undisturbed
-from benchmarks.shared import aligned, paragraphs
+from benchmarks.shared import as_text
 from optsweep.errors import SettingsError
 
 
@@ -123,5 +123,4 @@ def _summary(outcomes: Sequence[Outcome], asked: Asked) -> str:
         ("longest", f"{max(restarts):.1f}"),
     ]
     failed = [_story(outcome, asked) for outcome in outcomes if outcome.failed]
-    tables = [aligned(table) for table in (rows, hits, found, seconds)]
-    return paragraphs(*tables, *(["\n".join(failed)] if failed else []))
+    return as_text((rows, hits, found, seconds, *(["\n".join(failed)] if failed else [])))
