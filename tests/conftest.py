@@ -1,5 +1,6 @@
 """What the tests share: a project of their own, the real command in a real process, real data."""
 
+import gc
 import os
 import shutil
 import signal
@@ -18,6 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Commands started with & by a script ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# To collect tests is to import all that they use, none of which becomes garbage: searching it for
+# garbage again and again would take a third of that time, and a tenth of the tests' own later on.
+gc.disable()
+
 # What skips for want of a program, a package, data or a right fails with this option; `.ci/run`
 # gives it. A CUDA device alone may be missing.
 NO_SKIPS = "--no-skips"
@@ -25,6 +30,17 @@ NO_SKIPS = "--no-skips"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(NO_SKIPS, action="store_true", help="fail what is skipped, CUDA's tests aside")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: one more than there are cores, as tests often wait for other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -15,6 +15,7 @@ from matplotlib.image import imread
 
 from optsweep.records.merging import merge
 from optsweep.records.run import SweepRecord
+from optsweep.report import live
 from optsweep.report.interactive import scripts
 from optsweep.report.live import RELOADING, Glance, RunInHand, live_page
 from optsweep.report.page import page, write
@@ -358,8 +359,9 @@ def test_no_script_of_a_name_runs_in_a_browser(browser: Any, nasty: Path) -> Non
 
 @pytest.mark.parametrize("ended", [0, 6])
 def test_the_page_of_a_running_sweep_reloads_itself_without_a_script(
-    ended: int, browser: Any, tmp_path: Path
+    ended: int, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(live, "_RELOAD", 1)
     path = tmp_path / "report.html"
     runs = {n: failed(run, "", status="SCHEDULED") for n, run in enumerate(TWELVE.runs)}
     record = with_runs(TWELVE, {n: run for n, run in runs.items() if n >= ended} | {3: BAD})

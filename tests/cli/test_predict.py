@@ -94,11 +94,11 @@ def test_what_cannot_be_predicted_is_one_line(
     assert [word for word in words if word not in line] == [], line
 
 
-def test_a_typing_error_is_answered_before_torch_is_imported(swept: Path, tmp_path: Path) -> None:
+def test_a_typing_error_is_answered_before_torch_is_imported(project: Path, tmp_path: Path) -> None:
     for name in ("torch", "mlflow"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')\n")
     for argument in ("pictures=no", "model=no", "photos"):
-        refused(swept, argument, PYTHONPATH=str(tmp_path))
+        refused(project, argument, PYTHONPATH=str(tmp_path))
 
 
 @pytest.mark.long

@@ -87,6 +87,14 @@ def workers() -> Iterator[LocalProcesses]:
     started.stop()
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[LocalProcesses]:
+    """One worker, which tests leave as they found it."""
+    started = LocalProcesses(1, timeout=3600, run=meet)
+    yield started
+    started.stop()
+
+
 def outcome(future: "Future[list[RunRecord]]") -> object:
     error = future.exception(timeout=60)
     return error or future.result()[0]
@@ -116,25 +124,25 @@ def wait_for(folder: Path, fate: str) -> int:
     ],
 )
 def test_each_fate_has_its_reason_and_the_next_task_is_run(
-    fate: str, kind: type[Exception], reason: str, workers: LocalProcesses, tmp_path: Path
+    fate: str, kind: type[Exception], reason: str, shared: LocalProcesses, tmp_path: Path
 ) -> None:
-    found = outcome(workers.submit(task(tmp_path, fate)))
+    found = outcome(shared.submit(task(tmp_path, fate)))
     assert isinstance(found, kind)
     assert str(found).startswith(reason)
-    assert isinstance(outcome(workers.submit(task(tmp_path, "pid"))), int)
+    assert isinstance(outcome(shared.submit(task(tmp_path, "pid"))), int)
 
 
 def test_a_task_that_cannot_be_sent_fails_with_the_reason(
-    workers: LocalProcesses, tmp_path: Path
+    shared: LocalProcesses, tmp_path: Path
 ) -> None:
     unsendable = task(tmp_path, "pid")
     object.__setattr__(unsendable.jobs[0], "hopeless", lambda epoch, score: False)
     with pytest.raises((pickle.PicklingError, AttributeError)):
         pickle.dumps(unsendable)
-    found = outcome(workers.submit(unsendable))
+    found = outcome(shared.submit(unsendable))
     assert isinstance(found, TaskFailed)
     assert str(found).startswith("it cannot be sent to a worker: ")
-    assert isinstance(outcome(workers.submit(task(tmp_path, "pid"))), int)
+    assert isinstance(outcome(shared.submit(task(tmp_path, "pid"))), int)
 
 
 def test_a_worker_runs_many_tasks(workers: LocalProcesses, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The directions of imports stand in pyproject.toml under `tool.importlinter`.
 """
 
 import ast
+import functools
 import graphlib
 import itertools
 import re
@@ -167,6 +168,7 @@ def test_programs_in_texts_import_what_exists() -> None:
     assert [found for found in imports if not exists(found[1])] == []
 
 
+@functools.cache
 def exists(name: str) -> bool:
     """Whether a dotted name is a module, something in one, a public name or a tag in MLflow."""
     place, parts = SRC, name.split(".")
@@ -185,7 +187,13 @@ def is_tag(name: str) -> bool:
     tag = name.removeprefix("optsweep.")
     group = tag.partition(".")[0]
     pattern = rf"""["'.]({re.escape(tag)}["']|{group}\.{{)"""
-    return any(re.search(pattern, path.read_text()) for path in MODULES.values())
+    return re.search(pattern, source()) is not None
+
+
+@functools.cache
+def source() -> str:
+    """All modules' text."""
+    return "\n".join(path.read_text() for path in MODULES.values())
 
 
 def test_the_architecture_page_lists_the_packages() -> None:
@@ -197,6 +205,7 @@ def test_the_architecture_page_lists_the_packages() -> None:
     assert {package for package in top if f">{package}</tspan>" not in drawn} == set()
 
 
+@functools.cache
 def public_names(init: Path) -> dict[str, str]:
     """The names that a package gives by `public_names`, with their modules."""
     for node in ast.walk(ast.parse(init.read_text())) if init.exists() else ():

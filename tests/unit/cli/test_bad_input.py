@@ -45,9 +45,9 @@ def from_conf_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second until a server that does not answer counts as out of reach, instead of five."""
-    monkeypatch.setattr("optsweep.data.download.PATIENCE", 1.0)
-    monkeypatch.setattr("optsweep.tracking.timeouts.PATIENCE", 1.0)
+    """Half a second until a server that does not answer counts as out of reach, not five."""
+    monkeypatch.setattr("optsweep.data.download.PATIENCE", 0.5)
+    monkeypatch.setattr("optsweep.tracking.timeouts.PATIENCE", 0.5)
 
 
 # Refused by conf/ alone

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def test_every_model_builds_with_an_optimizer_and_a_loss(name: str) -> None:
 @pytest.mark.parametrize("shape", NAMES["schedule"])
 @pytest.mark.parametrize("moves", NAMES["optimizer"])
 def test_every_schedule_goes_with_every_optimizer(shape: str, moves: str) -> None:
-    settings = composed(f"schedule={shape}", f"optimizer={moves}")
+    settings = replace(
+        composed(f"optimizer={moves}"), schedule=composed(f"schedule={shape}").schedule
+    )
     network = build_model(composed("model=mlp", "model.hidden=[3,3]"), (1, 2, 2), 3)
     check_schedule(settings, build_optimizer(settings, network))
 

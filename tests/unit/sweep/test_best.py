@@ -19,6 +19,7 @@ from optsweep.sweep.best.finding import find_model
 from optsweep.sweep.best.keeping import refuse_run_folder
 from optsweep.sweep.best.samples import own_samples
 from optsweep.tracking.store import Store
+from support.command import copy_project
 from support.in_process import new, sweep_here, train_here
 from support.store import artifacts, runs
 
@@ -33,6 +34,13 @@ def said(project: Path, *overrides: str, **options: Any) -> str:
     return out.getvalue()
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project in which two rates were swept, and what that printed; tests read it alone."""
+    made = copy_project(tmp_path_factory.mktemp("swept") / "project")
+    return made, said(made, *RATES)
+
+
 def store(project: Path) -> Store:
     return Store.open(f"sqlite:///{project}/mlflow.db", "optsweep")
 
@@ -41,8 +49,10 @@ def no_store() -> Store:
     raise AssertionError("a path needs no store")
 
 
-def test_a_sweep_keeps_its_best_model_in_its_folder_and_in_mlflow(project: Path) -> None:
-    text = said(project, *RATES)
+def test_a_sweep_keeps_its_best_model_in_its_folder_and_in_mlflow(
+    swept: tuple[Path, str],
+) -> None:
+    project, text = swept
     folder = project / "outputs" / "best"
     assert f"best    {folder}\n" in text
     names = {"README.md", "config.yaml", "model.json", WEIGHTS}
@@ -78,8 +88,8 @@ def test_a_run_keeps_its_folder_where_that_is_called_best(project: Path) -> None
     refuse_run_folder(project / "outputs" / "best", [new(project, *SMALL, folder="best/0")])
 
 
-def test_a_model_is_found_by_each_of_its_names(project: Path) -> None:
-    said(project, *RATES)
+def test_a_model_is_found_by_each_of_its_names(swept: tuple[Path, str]) -> None:
+    project, _ = swept
     folder = project / "outputs"
     (sweep,) = runs(project, "sweep")
     best = sweep.data.tags["optsweep.best_run_id"]
@@ -94,9 +104,9 @@ def test_a_model_is_found_by_each_of_its_names(project: Path) -> None:
 
 
 def test_python_loads_it_by_each_of_its_names(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    swept: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said(project, *RATES)
+    project, _ = swept
     monkeypatch.chdir(project)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     models = [
