@@ -8,13 +8,14 @@ that forward pass is a new file in conf/model/ and no new code.
 
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 
-class Softmax(nn.Module):
+class Softmax(nn.Sequential):
     """Softmax regression: one linear layer, weights normal with standard deviation 0.01, bias 0.
 
     Args:
@@ -22,16 +23,13 @@ class Softmax(nn.Module):
         classes: how many outputs to give.
     """
 
-    def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(math.prod(input_shape), classes)
-        nn.init.normal_(self.linear.weight, std=0.01)
-        nn.init.zeros_(self.linear.bias)
+    linear: nn.Linear
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Gives float32 logits `[B, classes]` of float32 images `[B, C, H, W]` in [0, 1]."""
-        logits: Tensor = self.linear(images.flatten(1))
-        return logits
+    def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
+        linear = nn.Linear(math.prod(input_shape), classes)
+        nn.init.normal_(linear.weight, std=0.01)
+        nn.init.zeros_(linear.bias)
+        super().__init__(OrderedDict(flatten=nn.Flatten(), linear=linear))
 
 
 class ScratchSoftmax(nn.Module):

@@ -57,9 +57,18 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     groups = state.get("param_groups", [])  # one of several parts keeps their states
-    if len(parameters) > 1 and [len(group["params"]) for group in groups] == [1]:
-        state = _cut(state, parameters)
+    if [len(group["params"]) for group in groups] == [1]:
+        state = _cut(state, parameters) if len(parameters) > 1 else _copied(state)
     optimizer.load_state_dict(state)
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """A state without what it shares with others: runs of a stack have rows of one, and a count."""
+    own = {
+        number: {name: v.clone() if isinstance(v, Tensor) else v for name, v in values.items()}
+        for number, values in state["state"].items()
+    }
+    return state | {"state": own}
 
 
 def _cut(state: dict[str, Any], parameters: Sequence[Tensor]) -> dict[str, Any]:

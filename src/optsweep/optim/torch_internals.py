@@ -39,3 +39,11 @@ def without_wrappers(optimizer: Optimizer) -> Optimizer:
         bare = torch.no_grad()(inspect.unwrap(type(optimizer).step))
         optimizer.step = types.MethodType(bare, optimizer)  # type: ignore[method-assign]
     return optimizer
+
+
+def steps_by_another(optimizer: Optimizer) -> None:
+    """Says that another optimizer takes this one's steps, where torch's schedules ask for them.
+
+    torch warns where a schedule is stepped before its optimizer. A canary test sees to the mark.
+    """
+    optimizer._opt_called = True  # type: ignore[attr-defined]  # torch's own mark

@@ -10,6 +10,7 @@ from optsweep.data.dataset import Dataset
 from optsweep.models.build import build_model
 from optsweep.models.losses import build_loss
 from optsweep.models.trial_batch import has_batch_norm
+from optsweep.optim.joint_step import joined
 from optsweep.optim.optimizers import build_optimizer, build_stacked_optimizer
 from optsweep.optim.routing import traits_of
 from optsweep.optim.schedules import build_schedule
@@ -64,6 +65,7 @@ def build_stack(
         schedules=[build_schedule(run, own, steps) for run, own in zip(runs, moves, strict=True)],
         loss=build_loss(first),
         seeds=[run.seed for run in runs],
+        steps=joined(moves, [run.clip_norm for run in runs], stacked.flat),
         captured=captured,
     )
 

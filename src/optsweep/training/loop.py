@@ -105,8 +105,8 @@ def train_step(
     stack.clear_gradients()
     # As losses.mean(dim=-1).sum().backward(), with four kernels fewer.
     losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
-    for optimizer in stack.optimizers:
-        optimizer.step()
+    for each in stack.steps or stack.optimizers:
+        each.step()
     return losses.detach().mean(dim=-1), outputs.detach().argmax(dim=-1)
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from optsweep.data.dataset import Dataset
 from optsweep.models.losses import Loss
 from optsweep.models.trial_batch import has_batch_norm
+from optsweep.optim.joint_step import Stepping
 from optsweep.optim.routing import set_mode
 from optsweep.optim.schedules import Schedule
 from optsweep.training.stacked_model import StackedModel
@@ -23,9 +24,9 @@ Weights = dict[str, Tensor]  # a run's parameters and buffers under its model's 
 class Stack:
     """K runs that are trained together: one module, one loss, an optimizer and schedule each.
 
-    `captured`, where there is one, does what `train_step` does, quicker. `kept` holds, of runs
-    whose last weights may not be those that count, the weights that do, and after which epoch a run
-    had them.
+    `steps`, where there are some, take the optimizers' steps, several at once. `captured`, where
+    there is one, does what `train_step` does, quicker. `kept` holds, of runs whose last weights may
+    not be those that count, the weights that do, and after which epoch a run had them.
     """
 
     model: nn.Module
@@ -33,6 +34,7 @@ class Stack:
     schedules: Sequence[Schedule]
     loss: Loss
     seeds: Sequence[int]
+    steps: Sequence[Stepping] = ()
     captured: "TrainStep | None" = None
     kept: dict[int, tuple[int, Weights]] = field(default_factory=dict)
 
@@ -108,6 +110,8 @@ class Stack:
         Those of a buffer stay in place, as views point there: as `zero_grad(set_to_none=False)`,
         30 us faster. Others are made anew, which spares large ones from being added to zeros.
         """
+        if isinstance(self.model, StackedModel) and self.model.overwrites_gradients:
+            return
         anew = self._are_the_models
         for weights in self.weights:
             if anew:

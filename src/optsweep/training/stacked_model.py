@@ -1,9 +1,9 @@
 """K models of one kind as one module, behind the interface that the core loop knows.
 
 All weights lie in one buffer, float32 `[K, P]`: a row is a run, laid out as `optimizer.flatten`
-lays a model out. The forward pass is one `vmap` of the model over the rows, and each run's own
-optimizer works on its row, so that any mix of optimizers shares a stack, each with torch's
-arithmetic.
+lays a model out. The forward pass is one `vmap` of the model over the rows, or where the model is
+known, products that are written out. Each run's own optimizer works on its row, so that any mix of
+optimizers shares a stack, each with torch's arithmetic.
 """
 
 import copy
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from optsweep.models.perceptrons import Perceptrons, layers_of
 from optsweep.optim.flat_buffer import layout
 
 # A run's row has to be one piece, so that its optimizer takes it in one; a parameter of all runs
@@ -49,6 +50,7 @@ class StackedModel(nn.Module):
             self.load_run(run, model.state_dict())
         # In a tuple, so that it is no submodule: it lends its forward pass, not its weights.
         self._kind = (copy.deepcopy(models[0]).to("meta"),)
+        self._layers = layers_of(self._kind[0], self._leaves)
 
     def __len__(self) -> int:
         """How many runs the stack holds."""
@@ -65,8 +67,18 @@ class StackedModel(nn.Module):
         super().train(mode)
         return self
 
+    @property
+    def overwrites_gradients(self) -> bool:
+        """Whether backward puts gradients in the place of those before, where it else adds them."""
+        return self._layers is not None and not self._autocasts
+
     def forward(self, images: Tensor) -> Tensor:
         """One pass of all runs: over the same images, or over each run's own."""
+        self._autocasts = torch.is_autocast_enabled(images.device.type)
+        if self._layers is not None and not self._autocasts:
+            inputs = images.flatten(-3).expand(len(self), -1, -1)
+            passed: Tensor = Perceptrons.apply(self.flat, inputs, self._layers)
+            return passed
         one_each = torch.vmap(self._one, in_dims=(0, 0, 0 if images.ndim == 5 else None))
         outputs: Tensor = one_each(self._leaves, self._buffers_of_all, images)
         return outputs

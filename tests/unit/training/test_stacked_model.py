@@ -33,6 +33,7 @@ MIXED = (
     ("sgd", "0.1", 0),
     ("momentum", "0.01", 1),
     ("adam", "1e-3", 0),
+    ("adam", "3e-3", 1),
     ("adamw", "1e-2", 2),
     ("rmsprop", "1e-3", 1),
     ("adagrad", "1e-2", 0),
@@ -42,7 +43,7 @@ MIXED = (
 
 def mixed(project: Path, *overrides: str, choices: Sequence[Any] = MIXED) -> list[Job]:
     return [
-        new(project, *overrides, f"optimizer={name}", f"lr={lr}", f"seed={seed}", "epochs=1")
+        new(project, f"optimizer={name}", f"lr={lr}", f"seed={seed}", "epochs=1", *overrides)
         for name, lr, seed in choices
     ]
 
@@ -116,8 +117,23 @@ def test_optimizers_that_look_at_shapes_or_have_hooks_learn_in_a_stack_too(proje
         assert got["val/loss"] == pytest.approx(wanted["val/loss"], rel=1e-2), job.name
 
 
-def test_a_stack_of_them_resumes_bit_for_bit(project: Path, tmp_path: Path) -> None:
-    runs_ = [job.settings for job in mixed(project, "model.hidden=[16,16]", choices=OTHERS)]
+NEIGHBOURS = tuple(
+    (name, lr, seed)
+    for name in ("sgd", "momentum", "adam", "adamw", "nadam", "rmsprop", "adagrad", "adadelta")
+    for seed, lr in enumerate(("1e-3", "1e-2"))
+)
+
+
+@pytest.mark.parametrize(
+    ("choices", "typed"),
+    [(OTHERS, ()), (NEIGHBOURS, ()), (NEIGHBOURS, ("schedule=one_cycle", "clip_norm=0.5"))],
+    ids=["others", "neighbours", "scheduled"],
+)
+def test_a_stack_of_them_resumes_bit_for_bit(
+    project: Path, tmp_path: Path, choices: Sequence[Any], typed: Sequence[str]
+) -> None:
+    typed = ("model.hidden=[16,16]", "epochs=3", *typed)
+    runs_ = [job.settings for job in mixed(project, *typed, choices=choices)]
     names = [str(number) for number in range(len(runs_))]
     data = load_dataset(runs_[0])
 
