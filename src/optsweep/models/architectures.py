@@ -105,14 +105,13 @@ class CNN(nn.Sequential):
                 "model=softmax, mlp, resnet18, which take any size"
             )
 
-        def active(layer: nn.Module) -> list[nn.Module]:
-            return [layer, nn.ReLU()] if activation == "relu" else [layer]
+        def active(*layers: nn.Module) -> list[nn.Module]:
+            return [*layers, nn.ReLU()] if activation == "relu" else [*layers]
 
+        # Pooled first: the largest of four is positive or not, and ReLU has a quarter to do.
         super().__init__(
-            *active(nn.Conv2d(channels, 16, 5)),
-            nn.MaxPool2d(2),
-            *active(nn.Conv2d(16, 32, 5)),
-            nn.MaxPool2d(2),
+            *active(nn.Conv2d(channels, 16, 5), nn.MaxPool2d(2)),
+            *active(nn.Conv2d(16, 32, 5), nn.MaxPool2d(2)),
             nn.Flatten(),
             *active(nn.Linear(32 * rows * columns, 120)),
             *active(nn.Linear(120, 84)),

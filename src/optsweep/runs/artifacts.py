@@ -23,6 +23,7 @@ from optsweep.system.redaction import redacted
 from optsweep.tracking.sending.calls import DatasetInfo
 from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import TrackedRun
+from optsweep.training.convolutions import Convolutions, convolutions_of
 from optsweep.training.evaluation import predict
 
 
@@ -95,18 +96,25 @@ def keep_best_figures(job: Job, record: RunRecord, store: Store) -> None:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UnusableWeights(f"{path} cannot be read ({error})") from error
-    keep_figures(job, record, data, network, TrackedRun(store, record.run_id, job.folder))
+    tracked = TrackedRun(store, record.run_id, job.folder)
+    computed = convolutions_of(job.settings, network, data.input_shape)
+    keep_figures(job, record, data, network, tracked, computed)
 
 
 def keep_figures(
-    job: Job, record: RunRecord, data: Dataset, network: torch.nn.Module, tracked: TrackedRun
+    job: Job,
+    record: RunRecord,
+    data: Dataset,
+    network: torch.nn.Module,
+    tracked: TrackedRun,
+    computed: Convolutions,
 ) -> None:
     """Draws a run's figures into its folder and logs them: samples, curves, confusion, guesses."""
     from optsweep.report.figures import picture_grids
     from optsweep.report.figures import run as figures
 
     judging = data.judging
-    predicted = predict(network, data, judging).numpy()
+    predicted = predict(network, data, judging, computed).numpy()
     images, true = judging.images.cpu().numpy(), judging.labels.cpu().numpy()
     labels = data.train.labels[:24]
     shown = data.train.take(torch.arange(len(labels), device=labels.device))

@@ -15,6 +15,7 @@ from optsweep.optim.optimizers import build_optimizer, build_stacked_optimizer
 from optsweep.optim.routing import traits_of
 from optsweep.optim.schedules import build_schedule
 from optsweep.training import cuda_graph as capture
+from optsweep.training.convolutions import convolutions_of
 from optsweep.training.device import run_in_bfloat16
 from optsweep.training.stack import Stack, TrainStep
 from optsweep.training.stacked_model import StackedModel
@@ -22,7 +23,9 @@ from optsweep.training.stacked_model import StackedModel
 
 def build_run(settings: Settings, data: Dataset, device: torch.device) -> Stack:
     """Model, loss, optimizer and schedule of one run, on the device."""
-    network = build_model(settings, data.input_shape, len(data.classes)).to(device)
+    network = build_model(settings, data.input_shape, len(data.classes))
+    convolutions = convolutions_of(settings, network, data.input_shape)
+    network.to(device)
     if settings.precision == "bf16":
         run_in_bfloat16(network, device)
     moves = build_optimizer(settings, network)
@@ -33,6 +36,7 @@ def build_run(settings: Settings, data: Dataset, device: torch.device) -> Stack:
         schedules=[build_schedule(settings, moves, steps)],
         loss=build_loss(settings),
         seeds=[settings.seed],
+        convolutions=convolutions,
     )
 
 

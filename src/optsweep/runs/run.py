@@ -289,4 +289,4 @@ def _keep_results(
     if (epoch := member.record.selected_epoch) is not None:
         member.tracked.tag(selected_epoch=str(epoch))
     if figures:
-        keep_figures(member.job, member.record, data, network, member.tracked)
+        keep_figures(member.job, member.record, data, network, member.tracked, stack.convolutions)

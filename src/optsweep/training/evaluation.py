@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from optsweep.data.dataset import Dataset
 from optsweep.data.splits import Split
+from optsweep.training.convolutions import PLAIN, Convolutions
 from optsweep.training.stack import Stack
 
 
@@ -46,7 +47,7 @@ def evaluate(stack: Stack, dataset: Dataset, split: Split) -> tuple[Tensor, Tens
     loss_sums, rights = [], []
     size = evaluation_batch(dataset)
     for images, labels in zip(split.pieces(size), split.labels.split(size), strict=True):
-        outputs = stack.model(dataset.scale(images))
+        outputs = stack.outputs(dataset.scale(images))
         targets = labels.expand(outputs.shape[:-1])
         loss_sums.append(stack.loss(outputs, targets).sum(dim=-1).view(-1))
         rights.append((outputs.argmax(dim=-1) == targets).view(-1, len(labels)))
@@ -61,19 +62,21 @@ def classified_right(stack: Stack, dataset: Dataset, split: Split) -> Tensor:
     labels = split.labels.cpu()
     if not len(labels):  # which not every model takes
         return torch.zeros(len(stack.seeds), 0, dtype=torch.bool)
-    return predict(stack.model, dataset, split).view(-1, len(labels)) == labels
+    predicted = predict(stack.model, dataset, split, stack.convolutions)
+    return predicted.view(-1, len(labels)) == labels
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, dataset: Dataset, split: Split) -> Tensor:
+def predict(
+    model: nn.Module, dataset: Dataset, split: Split, computed: Convolutions = PLAIN
+) -> Tensor:
     """The class that a model gives each sample of a split, int64 `[N]` on the CPU.
 
-    Of a stack it is `[K, N]`.
+    Of a stack it is `[K, N]`. `computed` is how the model's convolutions are.
     """
     model.eval()
-    pieces = split.pieces(evaluation_batch(dataset))
-    classes = [model(dataset.scale(images)).argmax(dim=-1).cpu() for images in pieces]
-    return torch.cat(classes, dim=-1)
+    pieces = (computed.laid_out(dataset.scale(p)) for p in split.pieces(evaluation_batch(dataset)))
+    return torch.cat([model(images).argmax(dim=-1).cpu() for images in pieces], dim=-1)
 
 
 def evaluation_batch(dataset: Dataset) -> int:

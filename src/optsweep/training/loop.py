@@ -78,13 +78,14 @@ def train_epoch(
     take_step = stack.captured or train_step
     batch_losses, predictions = [], []
     stack.train()
-    for batch in batches:
-        losses, predicted = take_step(stack, dataset, order[..., batch], labels[..., batch])
-        for schedule in stack.schedules:
-            if schedule.by_batch:
-                schedule.scheduler.step()
-        batch_losses.append(losses)
-        predictions.append(predicted)
+    with stack.convolutions.training():
+        for batch in batches:
+            losses, predicted = take_step(stack, dataset, order[..., batch], labels[..., batch])
+            for schedule in stack.schedules:
+                if schedule.by_batch:
+                    schedule.scheduler.step()
+            batch_losses.append(losses)
+            predictions.append(predicted)
     for schedule in stack.schedules:
         if not schedule.by_batch:
             schedule.scheduler.step()
@@ -100,7 +101,7 @@ def train_step(
     Returns each run's mean loss, float32 `[K]` (a scalar for a run alone), and the classes that
     it gave before the step, int64 `[K, B]` (`[B]`).
     """
-    outputs = stack.model(dataset.inputs(chosen))
+    outputs = stack.outputs(dataset.inputs(chosen))
     losses = stack.loss(outputs, labels.expand(outputs.shape[:-1]))
     stack.clear_gradients()
     # As losses.mean(dim=-1).sum().backward(), with four kernels fewer.

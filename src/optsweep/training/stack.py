@@ -14,6 +14,7 @@ from optsweep.models.trial_batch import has_batch_norm
 from optsweep.optim.joint_step import Stepping
 from optsweep.optim.routing import set_mode
 from optsweep.optim.schedules import Schedule
+from optsweep.training.convolutions import PLAIN, Convolutions
 from optsweep.training.stacked_model import StackedModel
 
 Slices = Iterable[slice]  # of the samples in their order: a batch each
@@ -27,6 +28,7 @@ class Stack:
     `steps`, where there are some, take the optimizers' steps, several at once. `captured`, where
     there is one, does what `train_step` does, quicker. `kept` holds, of runs whose last weights may
     not be those that count, the weights that do, and after which epoch a run had them.
+    `convolutions` says how images are laid out for the model.
     """
 
     model: nn.Module
@@ -37,6 +39,7 @@ class Stack:
     steps: Sequence[Stepping] = ()
     captured: "TrainStep | None" = None
     kept: dict[int, tuple[int, Weights]] = field(default_factory=dict)
+    convolutions: Convolutions = PLAIN
 
     @functools.cached_property
     def weights(self) -> Sequence[Tensor]:
@@ -59,6 +62,11 @@ class Stack:
         """Whether a layer of the models normalises over a batch."""
         kind = self.model.kind if isinstance(self.model, StackedModel) else self.model
         return has_batch_norm(kind)
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """What the models give for images `[B, C, H, W]`, or `[K, B, C, H, W]`."""
+        given: Tensor = self.model(self.convolutions.laid_out(images))
+        return given
 
     def weights_of(self, run: int) -> Weights:
         """A run's weights and buffers as they are now; views."""
