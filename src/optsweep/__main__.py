@@ -36,6 +36,9 @@ def _run(arguments: list[str]) -> int:
         from optsweep.cli.commands import verdict
 
         return verdict.main(arguments[1:])
+    from optsweep.execution.forkserver import start_early
+
+    start_early(arguments)
     from optsweep.cli.main import main as run
 
     return run()

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from support.canary import canary
@@ -325,6 +326,21 @@ def test_workers_are_children_of_a_server_that_imports_and_forks_in_its_main_thr
             command, env=around, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stderr
+
+
+# scikit-learn
+
+
+def test_scikit_learn_has_its_digits_where_they_are_read() -> None:
+    with canary(
+        "optsweep.data.builtin reads scikit-learn's digits.csv.gz in the installed package, "
+        "unimported, which saves the first start in a folder a second. Without it "
+        "scikit-learn is imported."
+    ):
+        from importlib.metadata import distribution
+
+        lies = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+        assert np.loadtxt(str(lies), delimiter=",", dtype=np.uint8).shape == (1797, 65)
 
 
 # bokeh

@@ -18,13 +18,21 @@ from support.refusals import refusal as refused_by
 refusal = partial(refused_by, run)
 
 
+# The server that workers are forked from imports on another core, and ends with who answers.
+_TRAP = """import sys, time
+if "forkserver" in str(sys.orig_argv):
+    time.sleep(600)
+raise RuntimeError("imported for a typing error")
+"""
+
+
 @pytest.fixture
 def without_torch(tmp_path: Path) -> dict[str, str]:
     """An environment in which importing torch or mlflow is an error."""
     folder = tmp_path / "trap"
     folder.mkdir()
     for name in ("torch", "mlflow"):
-        (folder / f"{name}.py").write_text("raise RuntimeError('imported for a typing error')\n")
+        (folder / f"{name}.py").write_text(_TRAP)
     path = [str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 

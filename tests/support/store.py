@@ -10,7 +10,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from optsweep.tracking.store import create_sqlite_store
+from optsweep.tracking.new_store import create_sqlite_store
 from optsweep.training.epoch_journal import Entry
 
 QUICK = ("epochs=2", "model.hidden=[16]")  # overrides of a run that takes no time

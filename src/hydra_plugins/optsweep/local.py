@@ -38,3 +38,13 @@ class LocalLauncher(PlannedLauncher):
                 start_server("torchvision.datasets")  # a second more, for those who need it
             else:
                 start_server()
+
+    def accept(self, launch: Launch, settings: Settings) -> None:
+        """Has another core create the store, while this process imports MLflow."""
+        from optsweep.tracking.address import sqlite_path
+
+        path = sqlite_path(settings.tracking_uri)
+        if launch.workers != 0 and path is not None and not path.exists():
+            from optsweep.execution.forkserver import open_beside
+
+            open_beside(settings.tracking_uri, settings.experiment)

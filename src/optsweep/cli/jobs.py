@@ -21,6 +21,7 @@ from optsweep.config.overrides import swept_key
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError, UnknownArgument
 from optsweep.records.values import identity
+from optsweep.system.cores import cores
 from optsweep.system.redaction import redacted
 
 if TYPE_CHECKING:
@@ -86,13 +87,16 @@ class JobMaker:
         Raises:
             OptsweepError: one of them cannot run.
         """
+        from optsweep.optim.trial_step import few_threads
         from optsweep.runs.preflight import bytes_needed_by
         from optsweep.system.disk import refuse_full
 
         composed = self._apart(composed)
-        jobs = [self._job(one, given) for one, given in zip(composed, settings, strict=True)]
-        if self.folder.exists():  # else the sweep has moved to that of the one that it resumes
+        # Another process imports meanwhile: threads that wait for its core make this slower.
+        with few_threads(max(1, cores() - 1)):
+            jobs = [self._job(one, given) for one, given in zip(composed, settings, strict=True)]
             needed = len(jobs) * bytes_needed_by(jobs[0].settings)
+        if self.folder.exists():  # else the sweep has moved to that of the one that it resumes
             refuse_full(self.folder, needed, "hydra.sweep.dir")
         self.composed.extend(composed)
         return jobs

@@ -62,6 +62,9 @@ class PlannedLauncher(Launcher):
             OptsweepError: the runs could not start there, or not reach their store.
         """
 
+    def accept(self, launch: Launch, settings: Settings) -> None:
+        """Begins what a sweep needs whose jobs are checked; `settings` are those of the first."""
+
     def device(self, launch: Launch, settings: Settings) -> str | None:
         """Where a run computes that runs on another machine, whatever this one has; None: here."""
         return launch.placed(settings).device if isinstance(launch, ClusterLaunch) else None
@@ -141,6 +144,8 @@ class PlannedLauncher(Launcher):
         device = partial(self.device, launch)
         make = JobMaker(self._composed, keys, device, folder, first, self.naming)
         jobs = make.checked(composed, settings)
+        if not (asked.check or asked.plan):
+            self.accept(launch, asked)
         with process.importing():
             from rich.console import Console
 
@@ -152,12 +157,10 @@ class PlannedLauncher(Launcher):
             say(f"plan    {len(jobs)} of {count} runs differ; each runs once")
         for warning in warnings:
             say(f"warning {warning}")
-        if asked.check:
-            for line in checked_lines(job.settings for job in jobs):
-                say(line)
-        if asked.plan:
-            for line in forecast(replace(sweep, search=search), asked, console):
-                say(line)
+        for line in checked_lines(job.settings for job in jobs) if asked.check else ():
+            say(line)
+        for line in forecast(replace(sweep, search=search), asked, console) if asked.plan else ():
+            say(line)
         if asked.check or asked.plan:
             return []
         return self._run(sweep, asked, job_overrides, make, first, search, console)

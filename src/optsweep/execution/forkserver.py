@@ -6,13 +6,33 @@ imports: that is why it is a file of its own.
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import forkserver
 from typing import Any
 
+from optsweep.system.cores import cores
+
 _LAUNCHER = "OPTSWEEP_LAUNCHER"  # in the server's environment: the process that it is to end with
 _PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
+# Words after which a sweep may need no server, or one that imports something else too.
+_UNLIKE = re.compile(
+    r"-(?!m$|-multirun$)|[+~]*(dataset|preset|plan|check|hydra/launcher|hydra.launcher.workers)[=@]"
+)
+
+
+def start_early(arguments: Sequence[str]) -> None:
+    """Starts the server where the command line alone says that a sweep needs it.
+
+    So it imports on another core, if there is one, while Hydra is imported and composes.
+    """
+    is_plain = {"-m", "--multirun"} & set(arguments) and not any(map(_UNLIKE.match, arguments))
+    if is_plain and cores() > 1:
+        start_server()
 
 
 def start_server(*modules: str) -> Any:
@@ -25,6 +45,24 @@ def start_server(*modules: str) -> Any:
     os.environ[_LAUNCHER] = str(os.getpid())
     forkserver.ensure_running()
     return context
+
+
+def open_beside(uri: str, experiment: str) -> None:
+    """Has another process open a store, which takes a second where it is new.
+
+    Nobody waits for it: who opens the store next waits for its lock.
+    """
+    process = start_server().Process(target=_open, args=(uri, experiment), daemon=True)
+    # In a thread: it comes back once the server has imported everything.
+    threading.Thread(target=process.start, daemon=True).start()
+
+
+def _open(uri: str, experiment: str) -> None:
+    from optsweep.tracking.store import Store
+
+    end_with_parent(os.getppid())
+    with suppress(Exception):  # which meets the launcher too
+        Store.open(uri, experiment)
 
 
 def end_with_launcher() -> None:

@@ -9,4 +9,6 @@ end_with_launcher()
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher to answer
 process.begin()
 
-import optsweep.execution.worker  # noqa: E402, F401  # after the garbage collector is off
+# After the garbage collector is off.
+from optsweep.execution import worker  # noqa: E402, F401
+from optsweep.report.figures import picture_grids, run  # noqa: E402, F401

@@ -39,7 +39,7 @@ def check_steps(settings: Settings, model: nn.Module) -> None:
     """
     optimizer = build_optimizer(settings, model)
     try:
-        with _one_thread():
+        with few_threads():
             _take_steps(optimizer, model, range(2))
     except Exception as error:  # whatever an optimizer of somebody else's raises
         raise _refused(settings, "cannot take a step", error) from error
@@ -53,7 +53,7 @@ def why_not_stackable(settings: Settings) -> str:
     """
     if all(map(is_torchs, _targets(settings))):
         return ""
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), few_threads():
         torch.manual_seed(0)
         model = _Small()
         try:
@@ -105,10 +105,13 @@ def _refused(settings: Settings, what: str, error: Exception) -> SettingsError:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Several make matrices as small as these, of which SOAP has many, some twenty times slower."""
+def few_threads(most: int = 1) -> Iterator[None]:
+    """Computes a block with so many threads.
+
+    Several make matrices as small as these, of which SOAP has many, some twenty times slower.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(min(most, threads))
     try:
         yield
     finally:

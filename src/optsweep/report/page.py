@@ -65,6 +65,11 @@ class _Part:
     picture: Picture | None
 
 
+def import_figures() -> None:
+    """Imports what draws, which takes half a second, while a sweep's runs train."""
+    from optsweep.report.figures import run, sweep, verdict  # noqa: F401
+
+
 def write(sweep: SweepRecord, folder: Path, verdict: Verdict | None = None) -> list[Path]:
     """Writes `table.csv`, `verdict.json`, `figures/*.png` and `report.html`; says which these are.
 

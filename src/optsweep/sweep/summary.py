@@ -13,14 +13,12 @@ from rich.console import Console
 
 from optsweep.errors import TrackingError
 from optsweep.execution.command_line import answer
-from optsweep.models.trained_model import WEIGHTS
 from optsweep.records.correct_samples import CORRECT
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
 from optsweep.report.descriptions import of_running_sweep, of_sweep, places, small_copy
 from optsweep.report.markdown import joined, of_run, page_of
 from optsweep.report.terminal_table import sentence, terminal_table
-from optsweep.runs.artifacts import UnusableWeights, keep_best_figures
 from optsweep.runs.job import Job
 from optsweep.sweep.display.lines import say
 from optsweep.system.project_folder import command
@@ -106,17 +104,6 @@ def _hand_over(parent: TrackedRun) -> None:
     """The sweep's id to the program that waits for it, if one does."""
     store = parent.store
     answer({"sweep": parent.run_id, "uri": store.uri, "experiment_id": store.experiment_id})
-
-
-def draw_best(record: SweepRecord, jobs: Sequence[Job], store: Store, console: Console) -> None:
-    """Draws the figures of each workload's best run; `jobs` gave the sweep's runs, in order."""
-    best = set(map(id, best_runs(record).values()))
-    for job, run in zip(jobs, record.runs, strict=True):
-        if id(run) in best and (job.folder / WEIGHTS).exists():
-            try:
-                keep_best_figures(job, run, store)
-            except UnusableWeights as reason:
-                say(console, f"no pictures of {run.name}: {' '.join(str(reason).split())}")
 
 
 def keep_correct(

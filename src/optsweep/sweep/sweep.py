@@ -8,27 +8,30 @@ import functools
 import hashlib
 import json
 import shlex
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from optsweep.config.launchers import Launch
+from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.execution.executor import Executor
 from optsweep.execution.factory import make_executor
 from optsweep.execution.worker_count import count_workers
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import printable
+from optsweep.report.page import import_figures
 from optsweep.runs.artifacts import source_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
 from optsweep.runs.owner import Owner
 from optsweep.runs.stack_member import TrackingContext
 from optsweep.search.search import Search
+from optsweep.sweep.best.drawing import drawing_best
 from optsweep.sweep.best.keeping import keep_best
 from optsweep.sweep.dead_runs import release_dead
 from optsweep.sweep.display.lines import say
@@ -39,7 +42,7 @@ from optsweep.sweep.planning.stack_planner import plan_stacks
 from optsweep.sweep.resume import Earlier, earlier_runs, earlier_sweeps, folder_of
 from optsweep.sweep.rounds import Growth, More, Planner, Round
 from optsweep.sweep.scheduler import Scheduler
-from optsweep.sweep.summary import described, draw_best, keep_correct, summarize
+from optsweep.sweep.summary import described, keep_correct, summarize
 from optsweep.system import environment, folders
 from optsweep.system.redaction import redacted
 from optsweep.tracking.store import Store
@@ -190,6 +193,7 @@ def _run_rounds(
                 _ending(executor, scheduler),
                 SweepProgress(console, expected, first.reused) as progress,
             ):
+                threading.Thread(target=import_figures, daemon=True).start()
                 further = more and Growth(more, planner, scheduler, progress, not sweep.search)
                 scheduler.run(first.todo, executor, progress, further, live.renew)
             finished = [record.status == "FINISHED" for record in scheduler.records]
@@ -198,7 +202,7 @@ def _run_rounds(
                 parent.tag(error=f"none of the {len(finished)} runs finished")
             forget_stacks(sweep.folder, finished=all(finished))
         finally:
-            record = _conclude(sweep, scheduler, parent, console)
+            record = _conclude(sweep, scheduler, parent, planner)
     return record
 
 
@@ -215,18 +219,19 @@ def _ending(executor: Executor, scheduler: Scheduler) -> Iterator[None]:
 
 
 def _conclude(
-    sweep: Sweep, scheduler: Scheduler, parent: TrackedRun, console: Console
+    sweep: Sweep, scheduler: Scheduler, parent: TrackedRun, planner: Planner
 ) -> SweepRecord:
     """Summarizes what became of the sweep's jobs, and of those that were added."""
-    jobs, records = scheduler.jobs, scheduler.records
+    jobs, records, console = scheduler.jobs, scheduler.records, planner.console
     try:
         learn_ids(records, parent.store)
     finally:
         record = record_of(sweep, records, parent.run_id, jobs)
-        judging = summarize(record, sweep.folder, parent, console)
-        keep_correct(judging, records, jobs, parent.store)
-        if sweep.figures == "best":
-            draw_best(record, jobs, parent.store, console)
+        beside = planner.workers > 0 and not isinstance(sweep.launch, ClusterLaunch)
+        drawing = drawing_best(record, jobs, parent.store, console, beside=beside)
+        with drawing if sweep.figures == "best" else nullcontext():
+            judging = summarize(record, sweep.folder, parent, console)
+            keep_correct(judging, records, jobs, parent.store)
         keep_best(record, jobs, sweep.folder, parent, console)
     return record
 

@@ -8,9 +8,8 @@ sends one call. A store that goes away later stops nothing: see `tracked_run.py`
 
 import functools
 import logging
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from optsweep.errors import CallFailed, TrackingError, Unreachable
-from optsweep.system import files
 from optsweep.system.locks import locked_if_allowed
 from optsweep.system.redaction import redact
 from optsweep.tracking import timeouts
 from optsweep.tracking.address import absolute, refuse_unusable, sqlite_path
 from optsweep.tracking.errors import explained
+from optsweep.tracking.new_store import create_sqlite_store
 from optsweep.tracking.sending import calls, outbox
 from optsweep.tracking.sending.outbox import Call
 from optsweep.tracking.sending.reconnecting import Connection
@@ -272,17 +271,3 @@ def quiet(least: int) -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-def create_sqlite_store(path: Path) -> None:
-    """Makes an sqlite store at `path` where there is no file; the caller holds the store's lock."""
-    if path.exists():
-        return
-    files.remove_unfinished(path.parent)
-    with suppress(FileExistsError), files.replacing(path) as unfinished:
-        store = calls.connected(f"sqlite:///{unfinished}")._tracking_client.store
-        store.engine.dispose()
-        with closing(sqlite3.connect(unfinished)) as database:
-            database.execute("PRAGMA journal_mode=wal")  # it stays so
-        if path.exists():  # made by a program that knows no lock of ours
-            raise FileExistsError(path)

@@ -103,8 +103,16 @@ def test_digits_have_a_fixed_stratified_fifth_for_test(
     assert source.train.images.shape == (1438, 1, 8, 8)
     assert source.test.images.shape == (359, 1, 8, 8)
     assert source.digest == "a7a7fcdfb39dd298327179d1c1c9ad3c"
-    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: pytest.fail("read again"))
+    monkeypatch.setattr("numpy.loadtxt", lambda *_, **__: pytest.fail("read again"))
     assert_same(digits(data_dir=tmp_path), source)
+
+
+def test_digits_are_scikit_learns_wherever_its_files_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = digits(data_dir=tmp_path / "read")
+    monkeypatch.setattr("optsweep.data.builtin._DIGITS", "moved.csv.gz")
+    assert_same(digits(data_dir=tmp_path / "imported"), read)
 
 
 # Folders of pictures.
