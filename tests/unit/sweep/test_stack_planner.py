@@ -69,10 +69,14 @@ def test_every_run_is_in_one_group_of_runs_that_agree(
 
 
 def test_on_a_cpu_large_models_and_convolutions_are_left_alone(project: Path) -> None:
-    for overrides in (("model.hidden=[512]",), ("model=cnn", "dataset.resize=16")):
+    for overrides in (("model.hidden=[512,512]",), ("model=cnn", "dataset.resize=16")):
         one = new(project, *overrides)
         jobs = [varied(one, n, seed=n) for n in range(4)]
         assert plan_stacks(jobs, range(4), Launch(), 2).groups == [(0,), (1,), (2,), (3,)]
+    medium = new(project, "model.hidden=[512]")
+    for precision, groups in (("fp32", [(0, 1), (2, 3)]), ("bf16", [(0,), (1,), (2,), (3,)])):
+        jobs = [varied(medium, n, seed=n, precision=precision) for n in range(4)]
+        assert plan_stacks(jobs, range(4), Launch(), 2).groups == groups
     small = new(project, "model.hidden=[32,32]")
     jobs = [varied(small, n, seed=n) for n in range(4)]
     assert plan_stacks(jobs, range(4), Launch(), 2).groups == [(0, 1), (2, 3)]
