@@ -1,9 +1,8 @@
 """A sweep that is killed at any moment and resumed equals one that was not, bit for bit."""
 
-import itertools
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from support.store import QUICK, runs
 
 SWEEP = ("-m", "optimizer=adam,rmsprop", "lr=1e-3,1e-2", "figures=none")
 GRID = (*SWEEP, "hydra.launcher.stack=1")
+MANY = (*GRID, "seed=0,1,2")
 STACKED = (*SWEEP, "hydra.launcher.stack=2")
 SETTINGS = ("epochs=40", "model.hidden=[64]", "schedule=cosine", "threads=1")
 
@@ -47,6 +47,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Points:
 
 
 @pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Points:
+    """What an uninterrupted sweep of more runs than can be hit gives."""
+    return uninterrupted(tmp_path_factory.mktemp("many") / "project", MANY)
+
+
+@pytest.fixture(scope="module")
 def stacked(tmp_path_factory: pytest.TempPathFactory) -> Points:
     """What the uninterrupted sweep gives in stacks of two."""
     return uninterrupted(tmp_path_factory.mktemp("stacked") / "project", STACKED)
@@ -60,34 +66,6 @@ CODES: dict[Callable[[Started], None], set[int]] = {
     interrupt_group: {130},
     terminate_launcher: {143},
 }
-
-
-def trial(
-    project: Path,
-    hit: Callable[[Started], None],
-    moment: Callable[[Path], bool],
-    expected: Points,
-    grid: tuple[str, ...] = GRID,
-) -> None:
-    """Hits a sweep at a moment, which must stop it, resumes it, and compares."""
-    started = Started(project, *grid, *SETTINGS)
-    started.wait_for(moment)
-    hit(started)
-    code, output = started.end()
-    assert code in CODES[hit], output
-    assert no_process_is_left(started)
-    resumed = run(project, *grid, *SETTINGS, "resume=true")
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert points(project) == expected
-    found = runs(project)
-    assert len(found) == 4
-    assert {one.info.status for one in found} == {"FINISHED"}
-    (parent,) = runs(project, "sweep")
-    assert parent.info.status == "FINISHED"
-    left = [*project.glob("outputs/*/*/*/checkpoint*"), *project.glob("outputs/*/*/stacks")]
-    assert left == []
-
-
 MOMENTS = (
     before_the_first_epoch,
     in_the_middle,
@@ -95,27 +73,75 @@ MOMENTS = (
     between_two_runs,
     in_the_summary,
 )
+Moment = Callable[[Path], bool]
 
 
-def trials() -> Iterator[object]:
-    """Every way to hit a sweep at every moment."""
-    for hit, moment in itertools.product(CODES, MOMENTS):
-        if hit is interrupt_launcher and moment is not in_the_middle:
-            continue  # as `interrupt_group`, which workers see too
-        if hit in (kill_worker, kill_server) and moment is in_the_summary:
-            continue  # there is none, or nothing that it would do any more
-        yield pytest.param(hit, moment, id=f"{hit.__name__}-{moment.__name__}")
+def struck(
+    project: Path,
+    hit: Callable[[Started], None],
+    moments: Sequence[Moment],
+    grid: tuple[str, ...],
+    *more: str,
+) -> None:
+    """Hits a sweep at each of some moments, and waits for its end."""
+    for path in project.glob("outputs/*/*/table.csv"):  # what an earlier hit left
+        path.unlink()
+    started = Started(project, *grid, *SETTINGS, *more)
+    seen: set[int] = set()
+    for moment in moments:
+        started.wait_for_workers(seen)
+        started.wait_for(moment)
+        seen = {*started.workers()}
+        hit(started)
+    code, output = started.end()
+    assert code in CODES[hit], output
+    assert no_process_is_left(started)
+
+
+def assert_resumes(project: Path, expected: Points, grid: tuple[str, ...] = GRID) -> None:
+    """Resumes a sweep, and compares it with one that was not hit."""
+    resumed = run(project, *grid, *SETTINGS, "resume=true")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert points(project) == expected
+    found = runs(project)
+    assert len(found) == len({name for name, _ in expected})
+    assert {one.info.status for one in found} == {"FINISHED"}
+    (parent,) = runs(project, "sweep")
+    assert parent.info.status == "FINISHED"
+    left = [*project.glob("outputs/*/*/*/checkpoint*"), *project.glob("outputs/*/*/stacks")]
+    assert left == []
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("hit", "moment"), list(trials()))
-def test_a_sweep_that_is_hit_resumes_bit_for_bit(
-    hit: Callable[[Started], None],
-    moment: Callable[[Path], bool],
-    project: Path,
-    expected: Points,
+@pytest.mark.parametrize(
+    "hit",
+    [kill_launcher, interrupt_group, terminate_launcher],
+    ids=lambda hit: str(hit.__name__),
+)
+def test_a_sweep_that_is_hit_and_resumed_at_moment_after_moment_ends_bit_for_bit(
+    hit: Callable[[Started], None], project: Path, expected: Points
 ) -> None:
-    trial(project, hit, moment, expected)
+    for moment in MOMENTS:
+        struck(project, hit, [moment], GRID, "resume=true")
+    assert_resumes(project, expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hit", [kill_worker, kill_server], ids=lambda hit: str(hit.__name__))
+def test_a_sweep_whose_workers_are_hit_at_every_moment_resumes_bit_for_bit(
+    hit: Callable[[Started], None], project: Path, many: Points
+) -> None:
+    # In the summary there are no workers, or nothing that they would do any more.
+    struck(project, hit, MOMENTS[:-1], MANY)
+    assert_resumes(project, many, MANY)
+
+
+@pytest.mark.long
+def test_a_sweep_whose_launcher_alone_is_interrupted_resumes_bit_for_bit(
+    project: Path, expected: Points
+) -> None:
+    struck(project, interrupt_launcher, [in_the_middle], GRID)
+    assert_resumes(project, expected)
 
 
 @pytest.mark.long
@@ -127,7 +153,8 @@ def test_a_sweep_that_is_hit_resumes_bit_for_bit(
 def test_a_stack_that_is_hit_resumes_bit_for_bit(
     hit: Callable[[Started], None], project: Path, stacked: Points
 ) -> None:
-    trial(project, hit, in_the_middle, stacked, STACKED)
+    struck(project, hit, [in_the_middle], STACKED)
+    assert_resumes(project, stacked, STACKED)
 
 
 @pytest.mark.long
@@ -236,19 +263,21 @@ def test_a_single_run_continues_too(project: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("damage", [b"", b"foreign", b"optsweep checkpoint 0\n...."])
-def test_a_checkpoint_that_cannot_be_used_is_named_and_the_run_starts_over(
-    damage: bytes, project: Path, expected: Points
+def test_checkpoints_that_cannot_be_used_are_named_and_their_runs_start_over(
+    project: Path, expected: Points
 ) -> None:
-    Started(project, *GRID, *SETTINGS).die(10)
-    checkpoints = list(project.glob("outputs/*/*/*/checkpoint.bin"))
-    assert checkpoints
-    for checkpoint in checkpoints:
+    damages = (b"", b"foreign", b"optsweep checkpoint 0\n....")
+    started = Started(project, *GRID, *SETTINGS, "hydra.launcher.workers=3")
+    pattern = "outputs/*/*/*/checkpoint.bin"
+    started.wait_for(lambda project: len(list(project.glob(pattern))) == len(damages))
+    started.die()
+    checkpoints = sorted(project.glob(pattern))
+    for checkpoint, damage in zip(checkpoints, damages, strict=True):
         checkpoint.write_bytes(damage)
     resumed = run(project, *GRID, *SETTINGS, "resume=true")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert points(project) == expected
-    for checkpoint in checkpoints:
+    for checkpoint, damage in zip(checkpoints, damages, strict=True):
         assert checkpoint.with_name("checkpoint.bin.unusable").read_bytes() == damage
         assert str(checkpoint) in (checkpoint.parent / "optsweep.log").read_text()
 

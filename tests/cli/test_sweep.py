@@ -1,12 +1,15 @@
 """The command `python experiments/run.py -m`: a sweep under one parent run."""
 
 import csv
+import io
 import shlex
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from support.command import copy_project, run
+from support.in_process import sweep_here
 from support.store import QUICK, artifacts, by_name, history, runs
 
 GRID = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1", *QUICK)
@@ -82,7 +85,7 @@ def test_pictures_are_drawn_for_the_best_run_only(swept: tuple[Path, str]) -> No
 
 @pytest.mark.long
 def test_pictures_are_drawn_for_all_runs_where_that_is_asked(project: Path) -> None:
-    run(project, "-m", "lr=1e-2,1e-1", *QUICK, "figures=all")
+    sweep_here(project, "lr=1e-2,1e-1", *QUICK, "figures=all", figures="all")
     assert all(artifacts(project, child.info.run_id, "figures") for child in runs(project))
 
 
@@ -103,7 +106,7 @@ def test_a_run_in_a_sweep_equals_the_same_run_alone(tmp_path: Path, project: Pat
 @pytest.mark.long
 def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path) -> None:
     # With a learning rate of next to nothing the first epoch's losses are those of the start.
-    run(project, "-m", "optimizer=sgd,adam", "seed=0,1", "lr=1e-30", *QUICK, "figures=none")
+    sweep_here(project, "optimizer=sgd,adam", "seed=0,1", "lr=1e-30", *QUICK)
     found = by_name(project)
     losses = {
         name: history(project, one.info.run_id, "batch/loss")[0] for name, one in found.items()
@@ -115,10 +118,8 @@ def test_runs_at_one_seed_start_from_the_same_weights_and_batches(project: Path)
 
 @pytest.mark.long
 def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
-    done = run(project, "-m", "lr=1e30,1e-2", *QUICK, "figures=none")
-    assert done.returncode == 0, done.stderr
-    (folder,) = (project / "outputs").glob("*/*")
-    assert [(row["lr"], row["notes"]) for row in table(folder)] == [
+    sweep_here(project, "lr=1e30,1e-2", *QUICK)
+    assert [(row["lr"], row["notes"]) for row in table(project / "outputs")] == [
         ("0.01", ""),
         ("1e+30", "diverged"),
     ]
@@ -126,8 +127,10 @@ def test_diverged_runs_are_ranked_last_and_said(project: Path) -> None:
 
 @pytest.mark.long
 def test_without_validation_ranking_by_test_is_said(project: Path) -> None:
-    done = run(project, "-m", "lr=1e-2,1e-1", "val_fraction=0", *QUICK, "figures=none")
-    assert "Ranked by test" in done.stdout
+    said = io.StringIO()
+    console = Console(file=said, width=200)
+    sweep_here(project, "lr=1e-2,1e-1", "val_fraction=0", *QUICK, console=console)
+    assert "Ranked by test" in said.getvalue()
 
 
 @pytest.mark.long

@@ -47,11 +47,11 @@ def new(project: Path, *overrides: str, folder: str = "", swept: tuple[str, ...]
     return new_job(settings, given, project / "outputs" / folder, list(overrides), values)
 
 
-def train_here(project: Path, *overrides: str) -> RunRecord:
+def train_here(project: Path, *overrides: str, console: Console | None = None) -> RunRecord:
     """Trains the run that the overrides describe in this process, without pictures."""
     job = new(project, *overrides)
     store = Store.open(job.settings.tracking_uri, job.settings.experiment)
-    return run_single(job, store, Console(quiet=True))
+    return run_single(job, store, console or Console(quiet=True))
 
 
 def sweep_here(

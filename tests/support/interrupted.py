@@ -62,6 +62,10 @@ class Started:
         """Returns once a run has trained so many epochs."""
         self.wait_for(lambda project: _epochs(project) >= count)
 
+    def wait_for_workers(self, seen: set[int]) -> None:
+        """Returns once a run is trained by a process that had not been seen."""
+        self.wait_for(lambda project: bool({*self.workers()} - seen))
+
     def workers(self) -> list[int]:
         """Processes that train a run: those that write their progress into its folder."""
         found = []
