@@ -2,12 +2,11 @@
 
 Imports, tracking, evaluation and reports are left out. On the CPU 12 runs on digits are trained
 by a loop as people write it, by the core loop without stacks in two processes, and stacked, in one
-process and in two; on a GPU, where there is one, Fashion-MNIST's network in stacks of up to 256.
+process and in two; on a GPU, where there is one, see `gpu_stack.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -15,19 +14,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.loop import operations
+from benchmarks.gpu_stack import on_gpu, train
 from benchmarks.shared import Options, Result, Row, composed, timed
 from optsweep.config.settings import Settings
-from optsweep.data.batch_order import batch_order
-from optsweep.data.dataset import Dataset, load_dataset
-from optsweep.data.splits import Split
+from optsweep.data.dataset import load_dataset
 from optsweep.models.build import build_model
 from optsweep.runs.build import build_run, build_stack
-from optsweep.training.loop import train_epoch
-from optsweep.training.stack import Stack
 
 CPU = torch.device("cpu")
 EPOCHS = 20
@@ -167,7 +161,7 @@ def _alone(name: str, chosen: slice) -> float:
 
     def train_all() -> None:
         for each in stacks:
-            _train(each, data, runs[0].batch_size)
+            train(each, data, runs[0].batch_size, EPOCHS)
 
     return timed(train_all)[0]
 
@@ -178,124 +172,4 @@ def _stacked(name: str, chosen: slice) -> float:
     data = load_dataset(runs[0])
     networks = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
     together = build_stack(runs, networks, data, CPU)
-    return timed(lambda: _train(together, data, runs[0].batch_size))[0]
-
-
-def _train(trained: Stack, data: Dataset, size: int, epochs: int = EPOCHS) -> None:
-    count = len(data.train.labels)
-    batches = [slice(start, start + size) for start in range(0, count, size)]
-    for epoch in range(1, epochs + 1):
-        order = batch_order(trained.seeds, epoch, count, shuffle=True)
-        losses, _ = train_epoch(trained, data, order.to(data.train.labels.device), batches)
-        losses.cpu()
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a number of runs on a GPU gave: seconds for an epoch of all, and peak memory."""
-
-    seconds: float
-    memory: int
-
-
-_SIZES = (1, 8, 64, 256)
-_SAMPLES = 60_000
-
-
-def on_gpu(options: Options) -> Result:
-    """Fashion-MNIST's network in stacks, beside one run after another; made-up pictures."""
-    if not torch.cuda.is_available():
-        return ("No CUDA device here: its part was left out.",)
-    device = torch.device("cuda")
-    data = _pictures().to(device)
-    rows: list[Row] = [("", "runs/s", "times one by one", "share of peak", "peak memory")]
-    work = operations(_network(composed([], Path()).settings), (1, 28, 28))
-    peak = _peak(device)
-    base = None
-    for label, size, precision in _contests():
-        seconds, memory = zip(
-            *((one.seconds, one.memory) for one in _gpu_rounds(size, precision, data, options)),
-            strict=True,
-        )
-        rate = max(size, 1) / median(seconds)
-        base = base or rate
-        share = rate * work * _SAMPLES / peak
-        rows.append(
-            (
-                label,
-                f"{rate:.2f}",
-                f"{rate / base:.1f}",
-                f"{share:.1%}" if precision == "fp32" else "",
-                f"{max(memory) / 2**20:.0f} MB",
-            )
-        )
-    name = torch.cuda.get_device_name(device)
-    about = f"{name}: 784-512-512-10, batches of 64, a run is one epoch of 60,000 samples"
-    return about, rows, f"peak: {peak / 1e12:.1f} TFLOP/s, fp32 products"
-
-
-def _contests() -> Iterator[tuple[str, int, str]]:
-    yield "one by one, eager", 0, "fp32"
-    for size in _SIZES:
-        yield f"stack of {size}", size, "fp32"
-    for precision in ("tf32", "bf16"):
-        yield f"stack of 64, {precision}", 64, precision
-
-
-def _gpu_rounds(size: int, precision: str, data: Dataset, options: Options) -> Iterator[Trained]:
-    from optsweep.training.device import computing
-
-    with TemporaryDirectory() as folder:
-        runs = [
-            composed(
-                [
-                    f"optimizer={('sgd', 'adam', 'rmsprop')[number % 3]}",
-                    f"precision={precision}",
-                    "device=cuda",
-                ],
-                Path(folder),
-            ).settings
-            for number in range(min(3, max(1, size)))
-        ]
-    runs = [runs[number % len(runs)] for number in range(max(1, size))]
-    device = data.train.images.device
-    with computing(runs[0]):
-        networks = [_network(run) for run in runs]
-        if size:
-            trained = build_stack(runs, networks, data, device)
-        else:
-            trained = build_run(runs[0], data, device)
-        _train(trained, data, runs[0].batch_size, epochs=1)  # to warm up, and to capture
-        for _ in range(options.rounds):
-            torch.cuda.reset_peak_memory_stats()
-            seconds, _ = timed(lambda: _train(trained, data, runs[0].batch_size, epochs=1))
-            yield Trained(seconds, torch.cuda.max_memory_allocated())
-
-
-def _network(settings: Settings) -> nn.Module:
-    return build_model(settings, (1, 28, 28), 10)
-
-
-def _pictures() -> Dataset:
-    random = torch.Generator().manual_seed(0)
-
-    def split(count: int) -> Split:
-        images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=random)
-        return Split(images, torch.randint(0, 10, (count,), generator=random))
-
-    classes = tuple(map(str, range(10)))
-    return Dataset("made up", split(_SAMPLES), None, split(10_000), classes, 255, "")
-
-
-def _peak(device: torch.device) -> float:
-    """Floating point operations a second of large square products in float32, the best of ten."""
-    torch.set_float32_matmul_precision("highest")
-    square = torch.rand(8192, 8192, device=device)
-
-    def multiply() -> Tensor:
-        product = square @ square
-        torch.cuda.synchronize()
-        return product
-
-    multiply()
-    return float(2 * 8192**3 / min(timed(multiply)[0] for _ in range(10)))
+    return timed(lambda: train(together, data, runs[0].batch_size, EPOCHS))[0]

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from optsweep.optim import joint_step
 from optsweep.optim.flat_buffer import load_state
@@ -19,6 +18,7 @@ from optsweep.optim.joint_step import JointStep, joined
 from optsweep.optim.optimizers import ScratchSGD, build_stacked_optimizer, clipped
 from optsweep.optim.rmsprop import OnePassRMSprop
 from support.canary import canary
+from support.capture import ReadingNothing
 from support.config import NAMES, composed
 
 SHAPED = {"muon", "adafactor", "lion", "soap", "schedule_free_sgd", "schedule_free_adamw"}
@@ -273,14 +273,6 @@ def test_runs_that_come_to_differ_step_by_themselves_from_there(changed: str) ->
     assert_equal(flat, other)
 
 
-class NoReading(TorchDispatchMode):
-    """Refuses what would make the host wait for a device, which no capture allows."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func is not torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(
     "made",
     [
@@ -303,7 +295,7 @@ def test_rates_that_are_tensors_are_followed_without_being_read(made: Made) -> N
         run.param_groups[0]["lr"].fill_(0.05)  # as torch's schedules do
     for run in plain:
         run.param_groups[0]["lr"] = 0.05
-    with NoReading():  # type: ignore[no-untyped-call]  # torch's own
+    with ReadingNothing():  # type: ignore[no-untyped-call]  # torch's own
         advance(flat, steps, 2, first=2)
     advance(other, plain, 2, first=2)
     assert_equal(flat, other)

@@ -11,8 +11,9 @@ from optsweep.data.dataset import load_dataset
 from optsweep.models.build import build_model
 from optsweep.optim.optimizers import ScratchSGD
 from optsweep.runs import build
-from optsweep.training.cuda_graph import capturable
-from optsweep.training.loop import train
+from optsweep.training.cuda_graph import capturable, prepare
+from optsweep.training.loop import train, train_step
+from support.capture import ReadingNothing
 from support.in_process import new
 
 
@@ -35,6 +36,26 @@ def test_what_can_be_captured(
     assert capturable(made([nn.Parameter(torch.zeros(4))])) is expected
 
 
+def test_a_step_reads_nothing_that_a_device_computes(project: Path) -> None:
+    runs = [
+        new(project, f"optimizer={name}", f"lr={lr}", "model.hidden=[8]", "clip_norm=1").settings
+        for name in ("sgd", "momentum", "adamw")
+        for lr in ("1e-3", "1e-2")
+    ]
+    data = load_dataset(runs[0])
+    models = [build_model(run, data.input_shape, len(data.classes)) for run in runs]
+    stack = build.build_stack(runs, models, data, torch.device("cpu"))
+    assert len(stack.steps) == 3
+    for each in stack.optimizers:
+        prepare(each)
+    chosen = torch.arange(64)
+    labels = data.targets(chosen)
+    for _ in range(3):  # what the capture comes after
+        train_step(stack, data, chosen, labels)
+    with ReadingNothing():  # type: ignore[no-untyped-call]  # torch's own
+        train_step(stack, data, chosen, labels)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize(
     "typed",
@@ -51,7 +72,8 @@ def test_a_captured_stack_learns_what_an_eager_one_does(
 ) -> None:
     device = torch.device("cuda")
     runs = [
-        new(project, f"optimizer={name}", *typed, "device=cuda", "epochs=2").settings
+        new(project, f"optimizer={name}", f"lr={lr}", *typed, "device=cuda", "epochs=2").settings
+        for lr in ("1e-3", "1e-2")  # rows of one kind lie apart
         for name in ("sgd", "momentum", "adam", "rmsprop")
     ]
     data = load_dataset(runs[0]).to(device)
