@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import sklearn.datasets  # noqa: F401 (imported here, so that no run is charged for it)
 from rich.console import Console
 
 from benchmarks.shared import Options, Result, composed, timed

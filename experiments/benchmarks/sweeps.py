@@ -22,6 +22,8 @@ from benchmarks.shared import ROOT, Options, Result
 HERE = Path(__file__).resolve().parent
 GRID = ("optimizer=sgd,adam,rmsprop", "lr=1e-4,1e-3,1e-2,1e-1", "epochs=3")
 _LIVE = "optsweep.sweep.display.live_report"  # whose log says what the page cost
+_LIBRARIES = "import torch, torchvision, mlflow"
+_OWN = "import optsweep.cli.main, optsweep.sweep.sweep, optsweep.report.figures.sweep"
 README_LINE = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-1")
 
 
@@ -64,17 +66,19 @@ def _both(seconds: Sequence[float], runs: int) -> tuple[str, str]:
 
 def start(options: Options) -> Result:
     """The README's line, first start of the store included, beside importing its libraries."""
-    imports, line = [], []
+    libraries, own, line = list[float](), list[float](), list[float]()
     for _ in range(options.rounds):
         with new_project() as project:
-            code = "import torch, torchvision, mlflow"
-            imports.append(_take(project, [sys.executable, "-c", code]).seconds)
+            for code, seconds in ((_LIBRARIES, libraries), (_OWN, own)):
+                seconds.append(_take(project, [sys.executable, "-c", code]).seconds)
             line.append(run_in(project, *README_LINE).seconds)
     rows = [
         ("", "seconds"),
-        ("import torch, torchvision, mlflow", f"{median(imports):.1f} s"),
+        (_LIBRARIES, f"{median(libraries):.1f} s"),
+        ("import all that the launching process does", f"{median(own):.1f} s"),
         (f"run.py {' '.join(README_LINE)}", f"{median(line):.1f} s"),
-        ("times as long", f"{median(line) / median(imports):.2f}"),
+        ("line / libraries", f"{median(line) / median(libraries):.2f}"),
+        ("line / all that it imports", f"{median(line) / median(own):.2f}"),
     ]
     return f"from Enter to prompt, medians of {options.rounds}", rows
 

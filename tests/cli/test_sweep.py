@@ -24,6 +24,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A project in which the grid was swept, and what that printed."""
     project = copy_project(tmp_path_factory.mktemp("swept") / "project")
+    (project / "mlflow.db").unlink()  # as in a new project: it is created beside the imports
     done = run(project, *GRID)
     assert done.returncode == 0, done.stderr
     return project, done.stdout
