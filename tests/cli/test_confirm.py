@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,6 +16,14 @@ SWEEP = ("-m", "optimizer=sgd,adam", "lr=1e-3,1e-2", "seed=0,1", "figures=none")
 SIZE = ("epochs=2", "model.hidden=[16]", "threads=1")
 
 
+class Swept(NamedTuple):
+    """A finished sweep: its project, what it printed, and the judgement of its workload."""
+
+    project: Path
+    printed: str
+    judged: Mapping[str, Any]
+
+
 def passed(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     done = run(project, *SWEEP, *SIZE, *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
@@ -23,8 +31,8 @@ def passed(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 
 
 def verdict(project: Path) -> Mapping[str, Any]:
-    """The only verdict there is, without what differs between two runs of the same sweep."""
-    (path,) = project.glob("outputs/*/*/verdict.json")
+    """The only sweep's verdict, without what differs between two runs of the same sweep."""
+    (path,) = project.glob("outputs/2*/*/verdict.json")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
@@ -40,24 +48,36 @@ def seeds_of(project: Path) -> list[tuple[str, float, int]]:
     return sorted((own["optimizer"], float(own["lr"]), int(own["seed"])) for own in found)
 
 
-@pytest.mark.long
-def test_without_fresh_seeds_nobody_beats_anybody(project: Path) -> None:
-    done = passed(project)
-    assert {each["outcome"] for each in workload(project)["comparisons"]} <= {"leads", "undecided"}
-    assert "confirm=5" in done.stdout and "resume=true" in done.stdout
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """A sweep without fresh seeds."""
+    project = copy_project(tmp_path_factory.mktemp("chosen") / "project")
+    return Swept(project, passed(project).stdout, workload(project))
+
+
+@pytest.fixture(scope="module")
+def confirmed(chosen: Swept) -> Swept:
+    """The same sweep, resumed with three fresh seeds."""
+    done = passed(chosen.project, "confirm=3", "resume=true")
+    return Swept(chosen.project, done.stdout, workload(chosen.project))
 
 
 @pytest.mark.long
-def test_what_was_chosen_is_judged_at_fresh_seeds(project: Path) -> None:
-    passed(project)
-    passed(project, "confirm=3", "resume=true")
+def test_without_fresh_seeds_nobody_beats_anybody(chosen: Swept) -> None:
+    assert {each["outcome"] for each in chosen.judged["comparisons"]} <= {"leads", "undecided"}
+    assert "confirm=5" in chosen.printed and "resume=true" in chosen.printed
+
+
+@pytest.mark.long
+def test_what_was_chosen_is_judged_at_fresh_seeds(confirmed: Swept) -> None:
+    project = confirmed.project
     tried = seeds_of(project)
     assert len(tried) == 8 + 6 and len(set(tried)) == 14
     fresh = [each for each in tried if each[2] > 1]
-    chosen = {name: {rate for own, rate, _ in fresh if own == name} for name in ("sgd", "adam")}
+    rates = {name: {rate for own, rate, _ in fresh if own == name} for name in ("sgd", "adam")}
     assert [seed for _, _, seed in fresh] == 2 * [2, 3, 4]
-    assert all(len(rates) == 1 for rates in chosen.values())
-    (compared,) = workload(project)["comparisons"]
+    assert all(len(own) == 1 for own in rates.values())
+    (compared,) = confirmed.judged["comparisons"]
     assert compared["seeds"] == 3 and compared["reason"] != "not confirmed"
     assert compared["samples"] == 359  # the spread over test samples counts too
     confirming = [run for run in runs(project) if int(run.data.params["seed"]) > 1]
@@ -66,16 +86,15 @@ def test_what_was_chosen_is_judged_at_fresh_seeds(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_sweep_is_confirmed_once(project: Path) -> None:
-    passed(project, "confirm=2")
-    before = workload(project)
-    again = passed(project, "confirm=2", "resume=true")
-    assert len(seeds_of(project)) == 12 and "at 2 fresh seeds" in again.stdout
-    assert workload(project) == before
+def test_a_sweep_is_confirmed_once(confirmed: Swept) -> None:
+    project = confirmed.project
+    again = passed(project, "confirm=3", "resume=true")
+    assert len(seeds_of(project)) == 14 and "at 3 fresh seeds" in again.stdout
+    assert workload(project) == confirmed.judged
     passed(project, "resume=true")  # as it was begun
-    assert workload(project) == before
-    done = run(project, *SWEEP, *SIZE, "confirm=3", "resume=true")
-    assert done.returncode == 2 and "begun with confirm=2" in done.stderr
+    assert workload(project) == confirmed.judged
+    done = run(project, *SWEEP, *SIZE, "confirm=2", "resume=true")
+    assert done.returncode == 2 and "begun with confirm=3" in done.stderr
 
 
 @pytest.mark.long
@@ -89,15 +108,14 @@ def test_looks_end_where_all_is_decided(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_report_from_the_store_judges_as_the_sweep_did(project: Path) -> None:
-    passed(project, "confirm=3")
+def test_a_report_from_the_store_judges_as_the_sweep_did(confirmed: Swept) -> None:
+    project = confirmed.project
     (sweep,) = runs(project, "sweep")
-    before = workload(project)
     done = run(project, f"sweep={sweep.info.run_id}", script="experiments/report.py")
     assert done.returncode == 0, done.stderr
     path = project / "outputs" / "reports" / sweep.info.run_id / "verdict.json"
     (found,) = json.loads(path.read_text())["workloads"]
-    assert found["comparisons"] == before["comparisons"]
+    assert found["comparisons"] == confirmed.judged["comparisons"]
     assert client(project).get_run(sweep.info.run_id).data.tags["optsweep.looks"] == "[]"
 
 

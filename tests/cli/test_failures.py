@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from support.command import run
+from support.command import copy_project, run
 from support.store import QUICK, artifacts, runs
 
 FRAGILE = '''
@@ -51,14 +51,28 @@ class Fragile(torch.nn.Module):
 '''
 
 
-@pytest.fixture
-def fragile(project: Path) -> Path:
-    """A project with a model of its own, which fails on request."""
+def with_model(project: Path) -> Path:
     (project / "fragile.py").write_text(FRAGILE)
     (project / "conf/model/fragile.yaml").write_text(
         "_target_: fragile.Fragile\nfate: none\nonce: null\n"
     )
     return project
+
+
+@pytest.fixture
+def fragile(project: Path) -> Path:
+    """A project with a model of its own, which fails on request."""
+    return with_model(project)
+
+
+@pytest.fixture(scope="module")
+def met(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project in which each run met its fate, and what was printed."""
+    project = with_model(copy_project(tmp_path_factory.mktemp("met") / "project"))
+    fates = "model.fate=raise,exit,kill,hang,memory,none,a,b,c"
+    code, output = sweep(project, fates, "epochs=3", "hydra.launcher.timeout=15")
+    assert code == 1
+    return project, output
 
 
 def sweep(project: Path, *arguments: str) -> tuple[int, str]:
@@ -81,14 +95,12 @@ def by_fate(project: Path) -> dict[str, Run]:
 
 
 @pytest.mark.long
-def test_each_failure_has_its_own_reason_and_the_good_runs_finish(fragile: Path) -> None:
-    fates = "model.fate=raise,exit,kill,hang,none,a,b,c"
-    code, output = sweep(fragile, fates, "epochs=3", "hydra.launcher.timeout=15")
-    assert code == 1
-    assert "4 of 8 runs did not finish" in output
+def test_each_failure_has_its_own_reason_and_the_good_runs_finish(met: tuple[Path, str]) -> None:
+    fragile, output = met
+    assert "5 of 9 runs did not finish" in output
     found = by_fate(fragile)
     assert {fate: one.info.status for fate, one in found.items()} == {
-        **dict.fromkeys(("raise", "exit", "kill", "hang"), "FAILED"),
+        **dict.fromkeys(("raise", "exit", "kill", "hang", "memory"), "FAILED"),
         **dict.fromkeys(("none", "a", "b", "c"), "FINISHED"),
     }
     reasons = {
@@ -112,17 +124,16 @@ def test_each_failure_has_its_own_reason_and_the_good_runs_finish(fragile: Path)
 
 
 @pytest.mark.long
-def test_what_a_failed_run_printed_last_is_kept(fragile: Path) -> None:
-    sweep(fragile, "model.fate=raise,none", "epochs=3")
+def test_what_a_failed_run_printed_last_is_kept(met: tuple[Path, str]) -> None:
+    fragile, _ = met
     (parent,) = runs(fragile, "sweep")
     report = fragile / "mlartifacts" / parent.info.run_id / "artifacts/report.html"
     assert "last words" in report.read_text()
 
 
 @pytest.mark.long
-def test_running_out_of_memory_is_one_runs_failure(fragile: Path) -> None:
-    code, _ = sweep(fragile, "model.fate=memory,none", "epochs=3")
-    assert code == 1
+def test_running_out_of_memory_is_one_runs_failure(met: tuple[Path, str]) -> None:
+    fragile, _ = met
     found = by_fate(fragile)
     assert found["memory"].info.status == "FAILED"
     assert found["none"].info.status == "FINISHED"
