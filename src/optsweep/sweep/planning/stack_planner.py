@@ -158,14 +158,15 @@ def _model(settings: Settings) -> torch.nn.Module:
 def _fitting(settings: Settings) -> int:
     """How many runs a GPU's free memory is estimated to hold.
 
-    A run takes its weights four times (themselves, gradients, two values of Adam), once more where
-    earlier ones are kept, and what its layers keep of a batch for the way back, twice.
+    A run takes its weights five times (themselves, gradients, two values of Adam and what it moves
+    them by), once more where earlier ones are kept, and what its layers keep of a batch for the way
+    back, twice.
     """
     free, _ = torch.cuda.mem_get_info(settings.device)
     data = load_dataset(settings)
     network = _model(settings)
     per_sample = (kept_by(network, data.input_shape, 4) - kept_by(network, data.input_shape, 2)) / 2
-    sets = 5 if settings.select == "best" or settings.patience else 4
+    sets = 6 if settings.select == "best" or settings.patience else 5
     run = sets * weigh(network) + 2 * settings.batch_size * per_sample
     return int(_SHARE * (free - data.train.pool.numel()) / run)
 
