@@ -8,6 +8,7 @@ Whatever comes from a person's data or command line is escaped by the template, 
 import base64
 import io
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,17 @@ class _Part:
     picture: Picture | None
 
 
-def import_figures() -> None:
-    """Imports what draws, which takes half a second, while a sweep's runs train."""
+def import_figures_soon() -> None:
+    """Imports what draws in another thread, while a sweep's runs train: once they have started.
+
+    Before that, whoever starts them would wait for the interpreter's lock.
+    """
+    soon = threading.Timer(0.5, _import_figures)
+    soon.daemon = True
+    soon.start()
+
+
+def _import_figures() -> None:
     from optsweep.report.figures import run, sweep, verdict  # noqa: F401
 
 

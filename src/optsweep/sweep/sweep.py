@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import shlex
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from optsweep.execution.worker_count import count_workers
 from optsweep.records.grouping import configuration_name
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.records.values import printable
-from optsweep.report.page import import_figures
+from optsweep.report.page import import_figures_soon
 from optsweep.runs.artifacts import source_tags
 from optsweep.runs.heartbeat import Heartbeat
 from optsweep.runs.job import Job
@@ -193,7 +192,7 @@ def _run_rounds(
                 _ending(executor, scheduler),
                 SweepProgress(console, expected, first.reused) as progress,
             ):
-                threading.Thread(target=import_figures, daemon=True).start()
+                import_figures_soon()
                 further = more and Growth(more, planner, scheduler, progress, not sweep.search)
                 scheduler.run(first.todo, executor, progress, further, live.renew)
             finished = [record.status == "FINISHED" for record in scheduler.records]
