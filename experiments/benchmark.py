@@ -1,6 +1,9 @@
 """How fast optsweep is, beside what people write by hand, measured side by side in one command.
 
     python experiments/benchmark.py loop                   one epoch of preset=fashion_mlp
+    python experiments/benchmark.py loop --preset all      one of each preset
+    python experiments/benchmark.py cnn                    a convolutional network on one thread
+    python experiments/benchmark.py side_by_side           two runs at once, beside one alone
     python experiments/benchmark.py overhead --rounds 3    what a run costs beside its epochs
     python experiments/benchmark.py sweep                  12 runs, beside a plain Hydra script
     python experiments/benchmark.py start                  from Enter to prompt, beside imports
@@ -35,13 +38,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.cnn import cnn
 from benchmarks.decode import decode
 from benchmarks.faults import Asked, faults
-from benchmarks.loop import loop
+from benchmarks.loop import PRESETS, loop
 from benchmarks.overhead import overhead
 from benchmarks.page import as_markdown, put
 from benchmarks.search import search
 from benchmarks.shared import ROOT, Options, Result, as_text, header
+from benchmarks.side_by_side import side_by_side
 from benchmarks.stack import stack
 from benchmarks.sweeps import many, report, start, sweep
 from benchmarks.tracking import tracking
@@ -64,6 +69,8 @@ class Part:
 
 PARTS = {
     "loop": Part(loop, rounds=3),
+    "cnn": Part(cnn, rounds=3),
+    "side_by_side": Part(side_by_side, rounds=3),
     "overhead": Part(overhead, rounds=7),
     "sweep": Part(sweep, rounds=1),
     "start": Part(start, rounds=3),
@@ -135,6 +142,8 @@ def _add_options(parser: argparse.ArgumentParser, part: Part | None = None) -> N
     parser.add_argument("--rounds", type=int, help=texts["rounds"])
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help=texts["threads"])
     parser.add_argument("--samples", type=int, help=texts["samples"])
+    if part is None or part.measure is loop:
+        parser.add_argument("--preset", choices=[*PRESETS, "all"], default="fashion_mlp")
     parser.add_argument("--data-dir", type=Path, default=data_dir, help=texts["data-dir"])
     parser.add_argument(
         "--markdown", type=_page, nargs="?", const=page, metavar="PAGE", help=texts["markdown"]

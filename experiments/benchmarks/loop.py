@@ -1,212 +1,178 @@
 """The core loop beside the one that the tutorials write by hand."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from statistics import median
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Subset
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.datasets import FashionMNIST
-from torchvision.transforms import ToTensor
 
-from benchmarks.shared import ROOT, Options, Result, Row, composed, timed
-from optsweep.config.settings import Settings
-from optsweep.data.batch_order import batch_order
-from optsweep.data.dataset import Dataset, load_dataset
-from optsweep.data.splits import Split
-from optsweep.runs.build import build_run
-from optsweep.training.evaluation import evaluate
-from optsweep.training.loop import train_epoch
+from benchmarks.contestants import (
+    IN_MEMORY,
+    LOADED,
+    OPTSWEEP,
+    Ours,
+    Race,
+    Turn,
+    race_data,
+    ratio,
+    rounds_of,
+)
+from benchmarks.pictures import instead_of, is_missing
+from benchmarks.shared import Options, Result, Row, timed
+from optsweep.models.build import build_model
+from optsweep.training.device import computing
 
-CPU = torch.device("cpu")
 Product = tuple[Tensor, Tensor]
-
-
-class Contestant(Protocol):
-    """A network that is about to be trained for one epoch."""
-
-    def train(self) -> None:
-        """One pass over the training samples."""
-
-    def evaluate(self) -> tuple[float, float]:
-        """Loss and accuracy on the test samples."""
-
-
-class ByHand:
-    """The tutorials' way: torchvision's dataset behind a DataLoader, torch's plain optimizer."""
-
-    def __init__(self, settings: Settings, initial: Mapping[str, Tensor], data: Dataset) -> None:
-        self.model = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(28 * 28, 512),
-            nn.ReLU(),
-            nn.Linear(512, 512),
-            nn.ReLU(),
-            nn.Linear(512, 10),
-        )
-        self.model.load_state_dict(initial)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=settings.lr)
-        self.batches = _loader(settings, len(data.train.labels), train=True)
-        self.test_batches = _loader(settings, len(data.test.labels), train=False)
-        self.shown: list[float] = []
-
-    def train(self) -> None:
-        """Forward, backward, step; the loss is looked at every 100 batches."""
-        self.model.train()
-        for number, (images, labels) in enumerate(self.batches):
-            loss = cross_entropy(self.model(images), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            if number % 100 == 0:
-                self.shown.append(loss.item())
-
-    def evaluate(self) -> tuple[float, float]:
-        """The mean of the batches' losses, and the share of the samples classified right."""
-        self.model.eval()
-        loss, correct, count = 0.0, 0.0, 0
-        with torch.no_grad():
-            for images, labels in self.test_batches:
-                outputs = self.model(images)
-                loss += cross_entropy(outputs, labels).item()
-                correct += (outputs.argmax(1) == labels).sum().item()
-                count += len(labels)
-        return loss / len(self.test_batches), correct / count
-
-
-def _loader(settings: Settings, samples: int, *, train: bool) -> "DataLoader[list[Tensor]]":
-    pictures = FashionMNIST(str(settings.data_dir), train=train, transform=ToTensor())
-    chosen = pictures if samples == len(pictures) else Subset(pictures, range(samples))
-    return DataLoader(chosen, settings.batch_size)
-
-
-class Ours:
-    """The same epoch by optsweep's core loop."""
-
-    def __init__(self, settings: Settings, data: Dataset) -> None:
-        count, size = len(data.train.labels), settings.batch_size
-        self.stack = build_run(settings, data, CPU)
-        self.model = self.stack.model
-        self.data = data
-        self.order = batch_order([settings.seed], 1, count, shuffle=False)
-        self.batches = [slice(start, start + size) for start in range(0, count, size)]
-
-    def train(self) -> None:
-        """As `optsweep.training.loop.train` has it done for each epoch."""
-        train_epoch(self.stack, self.data, self.order, self.batches)
-
-    def evaluate(self) -> tuple[float, float]:
-        """The mean of the samples' losses, and the share of the samples classified right."""
-        loss, right = evaluate(self.stack, self.data, self.data.test)
-        return loss.item(), right.double().mean().item()
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What a contestant's turn gave: seconds for training and evaluation, loss and accuracy."""
-
-    training: float
-    evaluation: float
-    loss: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Round:
-    """A turn of each contestant, and how fast this machine multiplied matrices just before.
-
-    Rates are floating point operations a second. `apart` is by how much the two trained
-    networks' test losses differ, both taken by optsweep, as a share of the loss.
-    """
-
-    by_hand: Turn
-    ours: Turn
-    apart: float
-    peak: float
-    alone: float
+# Presets that differ in what they compute, with the datasets that they name.
+PRESETS = {
+    "fashion_mlp": "fashion_mnist",
+    "fashion_softmax": "fashion_mnist",
+    "fashion_softmax_scratch": "fashion_mnist",
+    "cifar_cnn": "cifar10",
+    "quickstart": "digits",
+}
+STEPS = 200  # of one thread, beside the products alone
 
 
 def loop(options: Options) -> Result:
-    """One epoch of preset=fashion_mlp and its evaluation, beside the loop of the tutorials.
+    """One epoch of preset=fashion_mlp, or of another, beside the loop of the tutorials.
 
     The share of peak counts the operations of the network's matrix products as work and all of
     an epoch as time: to 100 % is missing whatever else is done, and products slower than the peak.
     """
-    overrides = ["preset=fashion_mlp", "device=cpu", f"data_dir={options.data_dir}"]
-    settings = composed(overrides, ROOT).settings
-    data = _first_samples(load_dataset(settings), options.samples)
-    rounds = [_round(settings, data) for _ in range(options.rounds)]
-    network = build_run(settings, data, CPU).model
-    work = operations(network, data.input_shape) * len(data.train.labels)
+    if options.preset == "all":
+        return _all_presets(options)
+    race = _race(options.preset, options)
+    turns = rounds_of(race, options.rounds)
+    pairs = zip(turns[LOADED], turns[OPTSWEEP], strict=True)
+    apart = max(abs(hand.judged / ours.judged - 1) for hand, ours in pairs)
+    settings, data = race_data(race)
+    network = build_model(settings, data.input_shape, len(data.classes))
+    tables = [_comparison(turns)]
+    if not any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
+        work = operations(network, data.input_shape) * len(data.train.labels)
+        tables.append(_shares(network, settings.batch_size, work, turns))
+        tables.append(_steps(options))
     sizes = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test samples"
+    made_up = ", made-up pictures" if _is_made_up(options.preset, options) else ""
     return (
-        f"preset=fashion_mlp, {sizes}, rounds: {len(rounds)}, medians",
-        _comparison(rounds),
-        _shares(rounds, work),
-        f"The trained networks' test losses differ by {max(r.apart for r in rounds):.0e} of a loss."
-        "\n(By hand it is the mean of the batches' means, as the tutorials have it.)",
+        f"preset={options.preset}{made_up}, {sizes}, rounds: {options.rounds}, medians",
+        *tables,
+        f"The trained networks' test losses differ by {apart:.0e} of a loss."
+        "\n(By hand it is the mean of the batches' means, as the tutorials have it. All see the "
+        "samples in the order of the files.)",
     )
 
 
-def _first_samples(data: Dataset, count: int | None) -> Dataset:
-    train, test = (Split(s.images[:count], s.labels[:count]) for s in (data.train, data.test))
-    return replace(data, train=train, test=test)
+def _all_presets(options: Options) -> Result:
+    rows: list[Row] = [("", LOADED, IN_MEMORY, OPTSWEEP, "/ by hand", "/ from memory", "evaluated")]
+    for preset in PRESETS:
+        turns = rounds_of(_race(preset, options), options.rounds)
+        seconds = (median(turn.training for turn in turns[kind]) for kind in turns)
+        ours = turns[OPTSWEEP]
+        ratios = (
+            ratio(ours, turns[LOADED]),
+            ratio(ours, turns[IN_MEMORY]),
+            ratio(ours, turns[LOADED], "evaluation"),
+        )
+        shares = (f"{value:.2f}" for value in ratios)
+        rows.append((preset, *(f"{value:.2f} s" for value in seconds), *shares))
+    return (
+        f"an epoch of each preset in the order of its files, medians of {options.rounds}",
+        rows,
+        "evaluated: optsweep / by hand. Pictures that are not on this disk are made up: "
+        + (", ".join(name for name in PRESETS if _is_made_up(name, options)) or "none")
+        + ".\nLeft out: fashion_mlp_shuffled, which computes what fashion_mlp does.",
+    )
 
 
-def _round(settings: Settings, data: Dataset) -> Round:
-    ours = Ours(settings, data)
-    by_hand = ByHand(settings, ours.model.state_dict(), data)
-    squares = [torch.rand(size, size) for size in (512, 1024, 2048)]
-    peak = max(best_rate([(square, square)]) for square in squares)
-    alone = best_rate(products(ours.model, settings.batch_size))
-    turns = _turn(by_hand), _turn(ours)
-    loss, _ = evaluate(replace(ours.stack, model=by_hand.model), data, data.test)
-    return Round(*turns, abs(loss.item() / turns[1].loss - 1), peak, alone)
+def _is_made_up(preset: str, options: Options) -> bool:
+    return is_missing(PRESETS.get(preset, ""), options.data_dir)
 
 
-def _turn(contestant: Contestant) -> Turn:
-    training, _ = timed(contestant.train)
-    evaluation, (loss, accuracy) = timed(contestant.evaluate)
-    return Turn(training, evaluation, loss, accuracy)
+def _race(preset: str, options: Options, *overrides: str) -> Race:
+    made_up = instead_of(PRESETS[preset]) if _is_made_up(preset, options) else []
+    own = [f"preset={preset}", f"data_dir={options.data_dir}", *made_up, *overrides]
+    return Race(own, options.threads, options.samples)
 
 
-def _comparison(rounds: Sequence[Round]) -> list[Row]:
-    def row(name: str, turns: Sequence[Turn]) -> Row:
-        training = median(turn.training for turn in turns)
-        evaluation = median(turn.evaluation for turn in turns)
-        scores = f"{turns[-1].loss:.4f}", f"{turns[-1].accuracy:.4f}"
+def _comparison(turns: Mapping[str, Sequence[Turn]]) -> list[Row]:
+    def row(name: str) -> Row:
+        training = median(turn.training for turn in turns[name])
+        evaluation = median(turn.evaluation for turn in turns[name])
+        scores = f"{turns[name][-1].loss:.4f}", f"{turns[name][-1].accuracy:.4f}"
         return name, f"{training:.2f} s", f"{evaluation:.3f} s", *scores
 
-    training = [r.by_hand.training / r.ours.training for r in rounds]
-    evaluation = [r.by_hand.evaluation / r.ours.evaluation for r in rounds]
+    pairs = list(zip(turns[LOADED], turns[OPTSWEEP], strict=True))
+    training = [hand.training / ours.training for hand, ours in pairs]
+    evaluation = [hand.evaluation / ours.evaluation for hand, ours in pairs]
     return [
         ("", "training", "evaluation", "test loss", "accuracy"),
-        row("by hand", [r.by_hand for r in rounds]),
-        row("optsweep", [r.ours for r in rounds]),
+        *map(row, (LOADED, IN_MEMORY, OPTSWEEP)),
         ("times as fast", f"{median(training):.1f}", f"{median(evaluation):.1f}", "", ""),
         ("from", f"{min(training):.1f}", f"{min(evaluation):.1f}", "", ""),
         ("to", f"{max(training):.1f}", f"{max(evaluation):.1f}", "", ""),
     ]
 
 
-def _shares(rounds: Sequence[Round], work: int) -> list[Row]:
-    peak = max(max(r.peak, r.alone) for r in rounds)
+def _shares(
+    network: nn.Module, batch: int, work: int, turns: Mapping[str, Sequence[Turn]]
+) -> list[Row]:
+    squares = [torch.rand(size, size) for size in (512, 1024, 2048)]
+    square = max(best_rate([(each, each)]) for each in squares)
+    alone = best_rate(products(network, batch))
 
     def row(name: str, rate: float) -> Row:
-        return name, f"{rate / 1e9:.0f} GFLOP/s", f"{rate / peak:.0%}"
+        return name, f"{rate / 1e9:.0f} GFLOP/s", f"{rate / max(square, alone):.0%}"
+
+    def trained(kind: str) -> float:
+        return work / median(turn.training for turn in turns[kind])
 
     return [
         ("float32 matrix products", "rate", "share of peak"),
-        row("square ones", max(r.peak for r in rounds)),
-        row("this network's, alone", max(r.alone for r in rounds)),
-        row("this network's, trained by hand", work / median(r.by_hand.training for r in rounds)),
-        row("this network's, trained by optsweep", work / median(r.ours.training for r in rounds)),
+        row("square ones", square),
+        row("this network's, alone", alone),
+        row("this network's, trained by hand", trained(LOADED)),
+        row("this network's, trained by optsweep", trained(OPTSWEEP)),
     ]
+
+
+def _steps(options: Options) -> list[Row]:
+    """A step on one thread beside its products alone, in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        taken = process.submit(_step_times, options).result()
+    alone = taken.pop("products alone")
+    rows: list[Row] = [("a step, one thread", "microseconds", "/ products alone")]
+    rows.append(("products alone", f"{1e6 * median(alone):.0f}", "1.00"))
+    for name, seconds in taken.items():
+        beside = median(own / limit for own, limit in zip(seconds, alone, strict=True))
+        rows.append((name, f"{1e6 * median(seconds):.0f}", f"{beside:.2f}"))
+    return rows
+
+
+def _step_times(options: Options) -> dict[str, list[float]]:
+    """Seconds of a step by what takes it, in turns, a median of `rounds` later."""
+    torch.set_num_threads(1)
+    networks: dict[str, Ours] = {}
+    for name in ("sgd", "adam"):
+        overrides = f"optimizer={name}", f"dataset.limit={STEPS * 64}"
+        race = _race(options.preset, options, *(() if options.samples else overrides))
+        settings, data = race_data(Race([*race.overrides, overrides[0]], 1, options.samples))
+        networks[name] = Ours(settings, data)
+    steps = len(networks["sgd"].batches)
+    multiply = multiplier(products(networks["sgd"].stack.model, settings.batch_size))
+    taken: dict[str, list[float]] = {"products alone": [], **{name: [] for name in networks}}
+    with computing(settings):
+        for number in range(options.rounds + 1):
+            once = {"products alone": timed(lambda: [multiply() for _ in range(steps)])[0]}
+            once |= {name: own.turn().training for name, own in networks.items()}
+            for name, seconds in once.items() if number else ():  # the first one warms up
+                taken[name].append(seconds / steps)
+    return taken
 
 
 def operations(model: nn.Module, input_shape: Sequence[int]) -> int:
@@ -232,13 +198,19 @@ def products(model: nn.Module, batch: int) -> list[Product]:
 def best_rate(pairs: Sequence[Product], patience: float = 0.3) -> float:
     """Floating point operations a second of these products, the best within `patience` seconds."""
     work = sum(2 * left.shape[0] * left.shape[1] * right.shape[1] for left, right in pairs)
+    multiply = multiplier(pairs)
+    best, end = float("inf"), time.perf_counter() + patience
+    while time.perf_counter() < end:
+        best = min(best, timed(multiply)[0])
+    return work / best
+
+
+def multiplier(pairs: Sequence[Product]) -> Callable[[], None]:
+    """What multiplies these matrices once."""
     results = [left @ right for left, right in pairs]
 
     def multiply() -> None:
         for (left, right), result in zip(pairs, results, strict=True):
             torch.mm(left, right, out=result)
 
-    best, end = float("inf"), time.perf_counter() + patience
-    while time.perf_counter() < end:
-        best = min(best, timed(multiply)[0])
-    return work / best
+    return multiply

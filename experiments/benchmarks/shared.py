@@ -35,6 +35,7 @@ class Options:
     threads: int
     samples: int | None
     data_dir: Path
+    preset: str = ""
 
 
 def composed(overrides: list[str], folder: Path) -> Job:

@@ -41,6 +41,20 @@ def test_loop_prints_times_scores_and_shares(project: Path, fashion_mnist: Path)
     assert len(printed["times as fast"]) == 2
     assert printed["square ones"][0] > 0
     assert len([name for name in printed if name.startswith("this network's, ")]) == 3
+    assert printed["products alone"][1] == 1
+    assert min(printed["sgd"] + printed["adam"]) > 0
+
+
+@pytest.mark.long
+def test_cnn_and_side_by_side_print_seconds_and_ratios(project: Path) -> None:
+    few = ("--samples=64", "--rounds=1", "--threads=1")
+    printed = benchmark(project, "cnn", *few)
+    assert min(printed["optsweep / by hand"] + printed["optsweep / by hand, from memory"]) > 0
+    assert len(printed["optsweep"]) == 3
+    printed = benchmark(project, "side_by_side", *few)
+    assert all(
+        len(printed[name]) == 3 for name in ("optsweep, a core each", "by hand, a core each")
+    )
 
 
 @pytest.mark.long
