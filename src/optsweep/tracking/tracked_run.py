@@ -122,7 +122,9 @@ class TrackedRun:
                 if self.store.connection.up:
                     deliver(self.store, [self._folder])
             else:
-                self.run_id = self.store.send(call | {"run_id": self._id()})
+                # A run that is still to be created is not in the store: it is not searched there.
+                known = {} if kind == "create" else {"run_id": self._id()}
+                self.run_id = self.store.send(call | known)
         except Unreachable as error:
             self.store.connection.lost()
             if not self._outbox.waiting:
