@@ -7,7 +7,7 @@
     python experiments/benchmark.py overhead --rounds 3    what a run costs beside its epochs
     python experiments/benchmark.py sweep                  12 runs, beside a plain Hydra script
     python experiments/benchmark.py start                  from Enter to prompt, beside imports
-    python experiments/benchmark.py many                   1,000 runs, beside Hydra's empty jobs
+    python experiments/benchmark.py many                   220 to 10,000 runs, beside empty jobs
     python experiments/benchmark.py stack                  12 runs as one program, beside one by one
     python experiments/benchmark.py tracking               what 8 runs wait for a store they share
     python experiments/benchmark.py search                 a search, beside a grid of as many epochs
@@ -42,13 +42,14 @@ from benchmarks.cnn import cnn
 from benchmarks.decode import decode
 from benchmarks.faults import Asked, faults
 from benchmarks.loop import PRESETS, loop
+from benchmarks.many import many
 from benchmarks.overhead import overhead
 from benchmarks.page import as_markdown, put
 from benchmarks.search import search
 from benchmarks.shared import ROOT, Options, Result, as_text, header
 from benchmarks.side_by_side import side_by_side
 from benchmarks.stack import stack
-from benchmarks.sweeps import many, report, start, sweep
+from benchmarks.sweeps import report, start, sweep
 from benchmarks.tracking import tracking
 from optsweep.errors import OptsweepError
 
@@ -74,7 +75,7 @@ PARTS = {
     "overhead": Part(overhead, rounds=7),
     "sweep": Part(sweep, rounds=1),
     "start": Part(start, rounds=3),
-    "many": Part(many, rounds=3),
+    "many": Part(many, rounds=1),
     "stack": Part(stack, rounds=3),
     "tracking": Part(tracking, rounds=1, left_out="it needs a server"),
     "search": Part(search, rounds=5),
@@ -137,6 +138,7 @@ def _add_options(parser: argparse.ArgumentParser, part: Part | None = None) -> N
         "threads": "threads of every contestant (all cores)",
         "samples": "only so many training and test samples, to try a part out (all)",
         "data-dir": f"where datasets lie and are downloaded to ({data_dir})",
+        "runs": "runs of each sweep of the part many (220,620,3000,10000)",
         "markdown": f"write the tables into a page ({page}), too",
     }
     parser.add_argument("--rounds", type=int, help=texts["rounds"])
@@ -145,9 +147,16 @@ def _add_options(parser: argparse.ArgumentParser, part: Part | None = None) -> N
     if part is None or part.measure is loop:
         parser.add_argument("--preset", choices=[*PRESETS, "all"], default="fashion_mlp")
     parser.add_argument("--data-dir", type=Path, default=data_dir, help=texts["data-dir"])
+    if part is None or part.measure is many:
+        usual_runs = "220,620,3000,10000"
+        parser.add_argument("--runs", type=_sizes, default=usual_runs, help=texts["runs"])
     parser.add_argument(
         "--markdown", type=_page, nargs="?", const=page, metavar="PAGE", help=texts["markdown"]
     )
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(","))
 
 
 def _page(text: str) -> Path:

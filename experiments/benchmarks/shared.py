@@ -36,6 +36,7 @@ class Options:
     samples: int | None
     data_dir: Path
     preset: str = ""
+    runs: tuple[int, ...] = ()
 
 
 def composed(overrides: list[str], folder: Path) -> Job:

@@ -50,7 +50,7 @@ def sweep(options: Options) -> Result:
             folder = f"hydra.sweep.dir={project}/plain"
             script = str(HERE / "plain_sweep.py")
             more = [f"data_dir={options.data_dir}", uri, folder]
-            plain.append(_take(project, [sys.executable, script, "-m", *GRID, *more]).seconds)
+            plain.append(take(project, [sys.executable, script, "-m", *GRID, *more]).seconds)
     rows = [
         ("", "seconds", "a run"),
         ("plain Hydra script, launcher basic", *_both(plain, 12)),
@@ -70,7 +70,7 @@ def start(options: Options) -> Result:
     for _ in range(options.rounds):
         with new_project() as project:
             for code, seconds in ((_LIBRARIES, libraries), (_OWN, own)):
-                seconds.append(_take(project, [sys.executable, "-c", code]).seconds)
+                seconds.append(take(project, [sys.executable, "-c", code]).seconds)
             line.append(run_in(project, *README_LINE).seconds)
     rows = [
         ("", "seconds"),
@@ -81,37 +81,6 @@ def start(options: Options) -> Result:
         ("line / all that it imports", f"{median(line) / median(own):.2f}"),
     ]
     return f"from Enter to prompt, medians of {options.rounds}", rows
-
-
-def many(options: Options) -> Result:
-    """A thousand trivial runs: what a run costs beyond its training, beside Hydra's empty job.
-
-    A run's cost is the slope of the wall time over the number of runs, so that imports, the
-    store's first start and the report's pictures do not count.
-    """
-    counts = (100, 500, 1000)
-    rounds = [{count: _trivial(count) for count in counts} for _ in range(options.rounds)]
-    seconds = {count: median(taken[count][0].seconds for taken in rounds) for count in counts}
-    memory = {count: median(taken[count][0].memory for taken in rounds) for count in counts}
-    empty = _empty_jobs()
-    early = (seconds[500] - seconds[100]) / 400
-    late = (seconds[1000] - seconds[500]) / 500
-    slope = (seconds[1000] - seconds[100]) / 900
-    # Two workers train side by side: a run's training takes its share of the wall time.
-    trained = median(taken[1000][1] for taken in rounds)
-    training = trained / (1000 * (os.cpu_count() or 1))
-    growth = (memory[1000] - memory[100]) / 900
-    rows = [
-        ("", "milliseconds"),
-        ("an empty job, Hydra's launcher basic", f"{1e3 * empty:.0f}"),
-        ("a run, 100 to 1,000 of them", f"{1e3 * slope:.0f}"),
-        ("of which training and evaluation", f"{1e3 * training:.0f}"),
-        ("beyond its training / an empty job", f"{(slope - training) / empty:.2f}"),
-        ("slope 500 to 1,000 / slope 100 to 500", f"{late / early:.2f}"),
-        ("launching process, KB a run", f"{growth / 1024:.0f}"),
-    ]
-    title = f"digits, softmax, 1 epoch, tracked in MLflow, medians of {options.rounds}"
-    return title, rows
 
 
 def report(options: Options) -> Result:
@@ -138,29 +107,6 @@ def report(options: Options) -> Result:
     return title, rows
 
 
-def _trivial(count: int) -> tuple[Taken, float]:
-    """A sweep of `count` runs, and the seconds that its runs trained and evaluated in all."""
-    import csv
-
-    with new_project() as project:
-        overrides = ("model=softmax", "epochs=1", "figures=none", f"seed=range({count})")
-        taken = run_in(project, "-m", *overrides)
-        (table,) = (project / "outputs").glob("*/*/table.csv")
-        with table.open(newline="") as file:
-            return taken, sum(float(row["seconds"]) for row in csv.DictReader(file))
-
-
-def _empty_jobs() -> float:
-    """Seconds of an empty job under Hydra's own launcher and sweeper, by the slope."""
-    seconds = []
-    for count in (20, 120):
-        with TemporaryDirectory() as folder:
-            plain = ["hydra/launcher=basic", "hydra/sweeper=basic", f"hydra.sweep.dir={folder}/out"]
-            command = [sys.executable, str(HERE / "empty_job.py"), "-m", f"seed=range({count})"]
-            seconds.append(_take(Path(folder), [*command, *plain]).seconds)
-    return (seconds[1] - seconds[0]) / 100
-
-
 @contextmanager
 def new_project() -> Iterator[Path]:
     """A copy of the project with nothing in it yet: no store, no data, no outputs."""
@@ -173,10 +119,10 @@ def new_project() -> Iterator[Path]:
 
 def run_in(project: Path, *arguments: str) -> Taken:
     """Runs `run.py` with these arguments in a project."""
-    return _take(project, [sys.executable, str(project / "experiments/run.py"), *arguments])
+    return take(project, [sys.executable, str(project / "experiments/run.py"), *arguments])
 
 
-def _take(folder: Path, command: Sequence[str]) -> Taken:
+def take(folder: Path, command: Sequence[str]) -> Taken:
     """Runs a command and measures its own process's memory, not its children's.
 
     Raises:

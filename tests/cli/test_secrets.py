@@ -186,7 +186,7 @@ def test_what_waits_for_a_store_that_is_away_holds_no_secret(tmp_path: Path) -> 
             folder=tmp_path,
         ) as tracked,
     ):
-        tracked.log_text("overrides.txt", f"dataset.mirror={address}\nlr=0.1")
+        tracked.log_texts({"overrides.txt": f"dataset.mirror={address}\nlr=0.1"})
         raise RuntimeError(f"no answer from {address}")
     waiting = (tmp_path / "unsent.jsonl").read_text()
     assert waiting.count("https://***@h/?api_key=***") == 7

@@ -45,7 +45,7 @@ def test_a_server_that_goes_away_stops_nothing_and_holds_everything_once(
             store, "late", params={"lr": 0.1}, tags=tags, parent=parent.run_id, folder=late_folder
         ) as late:
             late.log_dataset(info)
-            late.log_text("note.txt", "hello")
+            late.log_texts({"note.txt": "hello"})
             late.log_epoch(entry(1, 3.0))
         failed = TrackedRun(store, late.run_id, late_folder)
         parent.tag(best_run_id=late.run_id)

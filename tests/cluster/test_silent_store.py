@@ -48,7 +48,7 @@ def interrupt() -> None:
         lambda store, folder: store.download(RUN, "resume", "stack.txt", folder),
         lambda store, folder: deliver(store, [folder]),
         lambda store, folder: TrackedRun(store, RUN).tag(a="b"),
-        lambda store, folder: TrackedRun(store, RUN).log_text("name.txt", "text"),
+        lambda store, folder: TrackedRun(store, RUN).log_texts({"name.txt": "text"}),
         lambda store, folder: reading.latest_sweep(store),
         lambda store, folder: reading.read_sweep(store, RUN),
         lambda store, folder: history.histories(store, [RUN], ["train/loss"]),
@@ -164,7 +164,7 @@ def test_what_is_no_tracking_server_is_one_line(kind: str, quick: None) -> None:
             lambda: Store.open(f"http://{address}", "optsweep"),
             lambda: Store.attach(f"http://{address}", "1").find(kind="run"),
             lambda: history.histories(Store.attach(f"http://{address}", "1"), [RUN], ["loss"]),
-            lambda: TrackedRun(Store.attach(f"http://{address}", "1"), RUN).log_text("a", "b"),
+            lambda: TrackedRun(Store.attach(f"http://{address}", "1"), RUN).log_texts({"a": "b"}),
         ):
             try:
                 call()

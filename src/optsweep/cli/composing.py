@@ -1,14 +1,18 @@
-"""Composes the jobs of a sweep: once for each choice of groups, single values onto copies.
+"""Composes the jobs of a sweep: once for each choice of groups, then single values.
 
 Hydra takes some 50 ms to compose a config; most jobs of a sweep differ in single values alone,
-which Hydra applies last, one after another, to what the groups gave. So does this, on a copy.
+which Hydra applies last, one after another, to what the groups gave. So does this, and takes them
+back for the next job.
 """
 
 import copy
 import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,10 @@ from omegaconf.errors import OmegaConfBaseException
 from optsweep.cli.compat.omegaconf import to_yaml
 from optsweep.errors import SettingsError
 from optsweep.system import files
-from optsweep.system.redaction import redact, redacted
+from optsweep.system.redaction import redact
+
+# What another value may decide: all interpolations but of what holds for the whole process.
+_ASKING = re.compile(r"\$\{(?!(project_root|oc\.env):)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Composed:
     """One job's config: `values` resolved, as plain containers, and what Hydra knows of the job."""
 
     values: dict[str, Any]
-    unresolved: dict[str, Any]
+    unresolved: Mapping[str, Any]
     choices: dict[str, Any]
     overrides: list[str]
     number: int
@@ -51,12 +58,12 @@ class Composed:
         overrides = self.hydra["overrides"] | {"task": self.overrides}
         runtime = self.hydra["runtime"] | {"output_dir": str(folder)}
         hydra = self.hydra | {"job": job, "overrides": overrides, "runtime": runtime}
-        for name, content in (
-            ("config.yaml", self.unresolved),
-            ("hydra.yaml", {"hydra": hydra}),
-            ("overrides.yaml", self.overrides),
+        for name, text in (
+            ("config.yaml", to_yaml(dict(self.unresolved))),
+            ("hydra.yaml", "hydra:\n" + textwrap.indent(to_yaml(hydra), "  ")),
+            ("overrides.yaml", to_yaml(self.overrides)),
         ):
-            files.write(target / name, to_yaml(redacted(content)), durable=False)
+            files.write(target / name, text, durable=False)
 
 
 def compose(
@@ -128,17 +135,40 @@ class _Base:
         OmegaConf.set_struct(self._own, True)
         self._choices = dict(config.hydra.runtime.choices)
         self._hydra: dict[str, Any] = {}
-        subdir = plain(config.hydra.sweep)["subdir"]
-        # Hydra's own values are set below for each job; others are looked up in the job's config.
-        self._named_by_values = bool(re.search(r"\$\{(?!hydra[.:])", str(subdir)))
+        self._plain = plain(self._own)
+        self._shared: dict[str, Any] = {}  # what jobs have in common, by key and content
+        # Values that no other value decides: OmegaConf takes a millisecond to resolve two of them.
+        self._fixed = {key for key, value in self._plain.items() if not _ASKING.search(repr(value))}
+        self._resolved: dict[str, Any] = {}
+        self._sweep: Path | None = None
+        self._subdir = str(plain(config.hydra.sweep)["subdir"])
 
     def job(
         self, parsed: list[Override], single: list[Override], overrides: list[str], number: int
     ) -> Composed:
-        """A copy with the single values applied, as Hydra applies them."""
-        own = copy.deepcopy(self._own)
-        for override in single:
-            OmegaConf.update(own, override.key_or_group, override.value(), merge=True)
+        """What it is with the single values applied, as Hydra applies them."""
+        with self._changed(single) as changed:
+            return self._job(parsed, changed, overrides, number)
+
+    @contextmanager
+    def _changed(self, single: list[Override]) -> Iterator[dict[str, Any]]:
+        """Applies the values to the config as long as the block runs: a copy takes longer.
+
+        Gives what they changed, unresolved.
+        """
+        keys = list(dict.fromkeys(re.split(r"[.\[]", o.key_or_group)[0] for o in single))
+        keys = [key for key in keys if key in self._plain]
+        try:
+            for override in single:
+                OmegaConf.update(self._own, override.key_or_group, override.value(), merge=True)
+            yield plain(OmegaConf.masked_copy(self._own, keys))
+        finally:
+            for key in keys:
+                self._own[key] = self._plain[key]
+
+    def _job(
+        self, parsed: list[Override], changed: dict[str, Any], overrides: list[str], number: int
+    ) -> Composed:
         # What `set_config` comes to, whose copy for each job takes longer than all else.
         HydraConfig.instance().cfg = self._config
         hydra = self._config.hydra
@@ -147,13 +177,14 @@ class _Base:
             hydra.job.num = number
             hydra.overrides.task = [o for o in overrides if not o.startswith("hydra.")]
             hydra.job.override_dirname = redact(_dirname(parsed, hydra.job.config.override_dirname))
-            folder = _inside(Path(hydra.sweep.dir).absolute(), redact(self._subdir(own)))
+            self._sweep = self._sweep or Path(hydra.sweep.dir).absolute()
+            folder = _inside(self._sweep, redact(self._name(number)))
             hydra.runtime.output_dir = str(folder)
         if not self._hydra:
             self._hydra = plain(hydra)
         return Composed(
-            values=plain(own, resolve=True),
-            unresolved=plain(own),
+            values=self._values(changed),
+            unresolved=ChainMap(changed, self._plain),
             choices=self._choices,
             overrides=list(overrides),
             number=number,
@@ -163,19 +194,41 @@ class _Base:
             hydra=self._hydra,
         )
 
-    def _subdir(self, own: Any) -> str:
-        """The run's folder inside the sweep's, which values of the run's `own` config may name."""
+    def _values(self, changed: Mapping[str, Any]) -> dict[str, Any]:
+        """The job's values, resolved; it shares with others of this base those that are alike."""
+        known = {key: self._resolved[key] for key in self._resolved if key not in changed}
+        if not known:
+            known = plain(self._own, resolve=True)
+            self._resolved = {key: known[key] for key in self._fixed - changed.keys()}
+        own = {key: known[key] if key in known else self._value(key) for key in self._plain}
+        return {
+            key: self._shared.setdefault(f"{key}: {value!r}", value) for key, value in own.items()
+        }
+
+    def _value(self, key: str) -> Any:
+        """One of the job's values, resolved."""
+        if OmegaConf.is_missing(self._own, key):
+            return "???"
+        value = self._own[key]
+        return plain(value, resolve=True) if OmegaConf.is_config(value) else value
+
+    def _name(self, number: int) -> str:
+        """The run's folder inside the sweep's, which values of the run's config may name."""
+        if self._subdir == "${hydra.job.num}":
+            return str(number)
         hydra = self._config.hydra
-        if not self._named_by_values:
+        # Hydra's own values are set for each job; others are looked up in the job's config.
+        if not re.search(r"\$\{(?!hydra[.:])", self._subdir):
             return str(hydra.sweep.subdir)
-        whole = copy.deepcopy(own)
+        whole = copy.deepcopy(self._own)
         with flag_override(whole, ["readonly", "struct"], False):
             whole.hydra = hydra
         return str(whole.hydra.sweep.subdir)
 
 
-def plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+def plain(config: Any, resolve: bool = False) -> Any:
     """The config as plain containers."""
     content = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    if isinstance(content, dict):
+        return {str(key): value for key, value in content.items()}
+    return content

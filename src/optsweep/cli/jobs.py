@@ -98,7 +98,8 @@ class JobMaker:
             needed = len(jobs) * bytes_needed_by(jobs[0].settings)
         if self.folder.exists():  # else the sweep has moved to that of the one that it resumes
             refuse_full(self.folder, needed, "hydra.sweep.dir")
-        self.composed.extend(composed)
+        # Of their values the jobs hold what is needed.
+        self.composed.extend(replace(one, values={}) for one in composed)
         return jobs
 
     def _apart(self, composed: Sequence[Composed]) -> list[Composed]:
@@ -154,7 +155,7 @@ def new_job(
             checked(replace(settings, device="cpu", precision="fp32"))
     data = load_dataset(settings)
     fingerprint = settings.fingerprint(data.digest)
-    config = to_yaml(redacted(values))
+    config = to_yaml(values)
     return Job(settings, folder, fingerprint, overrides, swept, config, redacted(description(data)))
 
 

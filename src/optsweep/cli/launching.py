@@ -144,6 +144,7 @@ class PlannedLauncher(Launcher):
         device = partial(self.device, launch)
         make = JobMaker(self._composed, keys, device, folder, first, self.naming)
         jobs = make.checked(composed, settings)
+        del composed, settings  # of ten thousand jobs these are 100 MB
         if not (asked.check or asked.plan):
             self.accept(launch, asked)
         with process.importing():
@@ -258,7 +259,6 @@ class PlannedLauncher(Launcher):
         from optsweep.cli.composing import plain
         from optsweep.sweep.stages.confirmation import plan
         from optsweep.sweep.sweep import Sweep
-        from optsweep.system.redaction import redacted
 
         seeds, looks = plan(asked.confirm, asked.max_seeds, {job.settings.seed for job in jobs})
         return Sweep(
@@ -274,7 +274,7 @@ class PlannedLauncher(Launcher):
             looks=looks,
             margin=asked.margin,
             compare=asked.compare,
-            config=to_yaml(redacted(plain(self._config))),
+            config=to_yaml(plain(self._config)),
             open=asked.open,
         )
 

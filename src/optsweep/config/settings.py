@@ -8,6 +8,7 @@ so that a typing error is answered at once.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -56,7 +57,7 @@ def _checked(check: Check) -> Any:
     return field(metadata={"check": check})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Option:
     """One file of a config group: the option's name, what it builds, and with which arguments.
 
@@ -70,7 +71,7 @@ class Option:
     rates: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # of ten thousand runs
 class Settings:
     """One run, as typed and checked values. Fields are the words of conf/config.yaml."""
 
@@ -179,7 +180,8 @@ class Settings:
 def _flat(name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Arguments under their dotted names, those of an optimizer's parts too."""
     for key, value in arguments.items():
-        dotted = f"{name}.{key.strip('_') if key.startswith('_') else key}"
+        # One text for all runs, of which there may be ten thousand.
+        dotted = sys.intern(f"{name}.{key.strip('_') if key.startswith('_') else key}")
         if isinstance(value, Mapping) and value:
             yield from _flat(dotted, value)
         else:

@@ -29,7 +29,7 @@ SCORES = (
 NO_TEST = "There is no test data: validation ranks and judges, so nothing judges on fresh data."
 
 
-@dataclass
+@dataclass(slots=True)  # of ten thousand runs
 class RunRecord:
     """One run.
 

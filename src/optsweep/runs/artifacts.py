@@ -71,9 +71,13 @@ def describe_run(job: Job, data: Dataset, tracked: TrackedRun) -> None:
     samples = {name: size for name, size in sizes.items() if size}
     target = job.settings.dataset.target
     tracked.log_dataset(DatasetInfo(data.name, data.digest, target, data.input_shape, samples))
-    tracked.log_text("config.yaml", job.config)
-    tracked.log_text("overrides.txt", "\n".join(redacted(list(job.overrides))))
-    tracked.log_text("environment.json", json.dumps(environment.describe(), indent=1))
+    tracked.log_texts(
+        {
+            "config.yaml": job.config,
+            "overrides.txt": "\n".join(redacted(list(job.overrides))),
+            "environment.json": json.dumps(environment.describe(), indent=1),
+        }
+    )
 
 
 def keep_weights(job: Job, data: Dataset, network: torch.nn.Module, tracked: TrackedRun) -> None:

@@ -57,7 +57,7 @@ class StoredProgress(StatusFileProgress):
         self._keeper = tracked[0]
         for run in tracked if len(tracked) > 1 else ():
             kept = {"run_id": tracked[0].run_id, "name": self._checkpoint.name}
-            run.log_text(f"{_FOLDER}/{_KEPT}", json.dumps(kept))
+            run.log_texts({_KEPT: json.dumps(kept)}, _FOLDER)
 
     def finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Sends the checkpoint, where the epoch saved one."""

@@ -12,7 +12,7 @@ from typing import Any
 from optsweep.config.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A run's checked settings, its folder, and the overrides as typed.
 

@@ -163,5 +163,5 @@ def new_record(job: Job) -> RunRecord:
         run_id=job.run_id or "",
         status="SCHEDULED",
         params=job.settings.params(),
-        swept=dict(job.swept),
+        swept=job.swept,
     )

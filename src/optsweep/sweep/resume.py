@@ -101,6 +101,6 @@ def reuse_finished(
     for place, record in zip(reused, finished_records(store, list(reused.values())), strict=True):
         own = records[place]
         records[place] = replace(record, name=own.name, params=own.params, swept=own.swept)
-        if (kept := folder_of(reused[place])) and records[place].correct is None:
+        if records[place].correct is None and (kept := folder_of(reused[place])):
             read_correct(records[place], kept / CORRECT)
     return jobs, records, todo

@@ -105,6 +105,9 @@ class Scheduler:
             error = future.exception()
             records = [self._failed(group[0], error)] if error else future.result()
             for place, record in zip(group, records, strict=True):
+                known = self.records[place]
+                if record.params == known.params:  # their copies would fill the memory
+                    record.params, record.swept = known.params, known.swept
                 self.records[place] = record
                 if Outbox(self.jobs[place].folder).waiting:
                     self._unsent.append(self.jobs[place].folder)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from optsweep.errors import TrackingError
 from optsweep.execution.command_line import answer
-from optsweep.records.correct_samples import CORRECT
+from optsweep.records.correct_samples import CORRECT, packed_of
 from optsweep.records.run import RunRecord, SweepRecord
 from optsweep.report import page as report
 from optsweep.report.descriptions import of_running_sweep, of_sweep, places, small_copy
@@ -21,10 +21,10 @@ from optsweep.report.markdown import joined, of_run, page_of
 from optsweep.report.terminal_table import sentence, terminal_table
 from optsweep.runs.job import Job
 from optsweep.sweep.display.lines import say
+from optsweep.system import files
 from optsweep.system.project_folder import command
 from optsweep.tracking import verdict_tags
 from optsweep.tracking.address import ui_command
-from optsweep.tracking.store import Store
 from optsweep.tracking.tracked_run import DESCRIPTION, TrackedRun
 from optsweep.verdict.candidates import best_runs
 from optsweep.verdict.judge_sweep import judge
@@ -107,15 +107,22 @@ def _hand_over(parent: TrackedRun) -> None:
 
 
 def keep_correct(
-    judging: Collection[str], runs: Sequence[RunRecord], jobs: Sequence[Job], store: Store
+    judging: Collection[str],
+    runs: Sequence[RunRecord],
+    jobs: Sequence[Job],
+    folder: Path,
+    parent: TrackedRun,
 ) -> None:
-    """Keeps in MLflow which test samples the runs that judge, by their ids, had right."""
-    for job, run in zip(jobs, runs, strict=True):
-        path = job.folder / CORRECT
-        if run.run_id in judging and not run.reused and path.exists():
-            tracked = TrackedRun(store, run.run_id, job.folder)
-            tracked.log_file(path)
-            tracked.tag(correct="true")
+    """Keeps which test samples the runs that judge, by their ids, had right: a file for all."""
+    judges = {
+        job.fingerprint: run
+        for job, run in zip(jobs, runs, strict=True)
+        if run.run_id in judging and run.classes is not None
+    }
+    if judges:
+        files.write(folder / CORRECT, packed_of(judges), durable=False)
+        parent.log_file(folder / CORRECT)
+        parent.tag(correct="true")
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:

@@ -230,7 +230,7 @@ def _conclude(
         drawing = drawing_best(record, jobs, parent.store, console, beside=beside)
         with drawing if sweep.figures == "best" else nullcontext():
             judging = summarize(record, sweep.folder, parent, console)
-            keep_correct(judging, records, jobs, parent.store)
+            keep_correct(judging, records, jobs, sweep.folder, parent)
         keep_best(record, jobs, sweep.folder, parent, console)
     return record
 

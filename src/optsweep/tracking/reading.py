@@ -17,7 +17,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from optsweep.errors import SettingsError, TrackingError
-from optsweep.records.correct_samples import CORRECT, read_correct
+from optsweep.records.correct_samples import CORRECT, read_all_correct
 from optsweep.records.merging import common
 from optsweep.records.param_values import choices, value_of
 from optsweep.records.run import SCORES, RunRecord, SweepRecord
@@ -61,7 +61,7 @@ def read_sweep(store: Store, run_id: str) -> SweepRecord:
     runs |= {run.info.run_id: run for run in _by_id(store, reused - runs.keys())}
     params = parent.data.params
     grid = {key[5:]: choices(text) for key, text in params.items() if key.startswith("grid.")}
-    records = _records(store, list(runs.values()), grid, reused)
+    records = _records(store, list(runs.values()), grid, reused, run_id)
     target = value_of(parent.data.tags.get("optsweep.target", ""))
     # With the choices that the runs have besides, where a list was cut.
     ran = {key: [run.swept[key] for run in records if key in run.swept] for key in grid}
@@ -206,23 +206,32 @@ def _in_grid_order(
 
 
 def _records(
-    store: Store, runs: Sequence[Run], grid: Mapping[str, Any], reused: set[str]
+    store: Store, runs: Sequence[Run], grid: Mapping[str, Any], reused: set[str], sweep: str = ""
 ) -> list[RunRecord]:
     known = {name for run in runs for name in run.data.metrics}
     names = [name for name in (*SCORES, _SECONDS) if name in known]
     points = histories(store, [run.info.run_id for run in runs], names)
     ordered = sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
     records = [_record(run, points[run.info.run_id], grid, reused) for run in ordered]
-    for record, run in zip(records, ordered, strict=True):
-        if "optsweep.correct" in run.data.tags:
-            with (
-                contextlib.suppress(TrackingError, OSError),
-                _fetched(store, run.info.run_id, CORRECT) as path,
-            ):
-                read_correct(record, path)
+    _learn_correct(store, [run.data.tags for run in ordered], records, sweep)
     for record in [record for record in records if record.status == "FAILED"][:_FAILURES]:
         record.output = record.output or _output(store, record)
     return records
+
+
+def _learn_correct(
+    store: Store, tags: Sequence[Mapping[str, str]], records: Sequence[RunRecord], sweep: str
+) -> None:
+    """Which test samples runs had right, from their sweeps' files and that of `sweep`."""
+    keys = [own.get("optsweep.fingerprint", "") for own in tags]
+    ids = {own.get("mlflow.parentRunId", "") for own in tags} | {sweep}
+    known = [each for each in _by_id(store, ids - {""}) if "optsweep.correct" in each.data.tags]
+    for each in known:
+        with (
+            contextlib.suppress(TrackingError, OSError),
+            _fetched(store, each.info.run_id, CORRECT) as path,
+        ):
+            read_all_correct(list(zip(keys, records, strict=True)), path)
 
 
 def _record(

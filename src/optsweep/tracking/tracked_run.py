@@ -92,9 +92,10 @@ class TrackedRun:
         """A file as an artifact, under `folder` where one is given."""
         self._send("file", path=str(path.absolute()), folder=folder)
 
-    def log_text(self, name: str, text: str) -> None:
-        """A text as the artifact `name`."""
-        self._send("text", name=name, text=redact(text))
+    def log_texts(self, texts: Mapping[str, str], folder: str | None = None) -> None:
+        """Texts as artifacts, by their names, under `folder` where one is given."""
+        shown = {name: redact(text) for name, text in texts.items()}
+        self._send("texts", texts=shown, folder=folder)
 
     def fail(self, error: BaseException) -> None:
         """Ends the run as FAILED, with the error as a tag and its traceback as an artifact."""
@@ -102,7 +103,7 @@ class TrackedRun:
 
         with suppress(Exception):  # the store may be what failed; the first error is what counts
             self.tag(error=f"{type(error).__name__}: {error}")
-            self.log_text("error.txt", "".join(traceback.format_exception(error)))
+            self.log_texts({"error.txt": "".join(traceback.format_exception(error))})
         self.end("FAILED")
 
     def end(self, status: str) -> None:
@@ -166,7 +167,7 @@ def end_run(
     tracked = TrackedRun(store, run_id, folder)
     if error:
         tracked.tag(error=error)
-        tracked.log_text("error.txt", f"{error}\n\n{output}")
+        tracked.log_texts({"error.txt": f"{error}\n\n{output}"})
     tracked.end(status)
 
 

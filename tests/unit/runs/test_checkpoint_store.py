@@ -129,10 +129,9 @@ def test_a_name_from_the_store_overwrites_no_file_outside_of_the_folder(
     victim.write_text("mine")
     with start_run(store, "run", folder=tmp_path / "other") as tracked:
         text = kept.replace("RUN", tracked.run_id).replace("VICTIM", str(victim))
-        for name in ("stack.json", "stack.txt"):
-            tracked.log_text(f"resume/{name}", text)
-        tracked.log_text("resume/victim", "theirs")
-        tracked.log_text(f"resume{victim}", "theirs")
+        texts = {"stack.json": text, "stack.txt": text, "victim": "theirs"}
+        tracked.log_texts(texts, "resume")
+        tracked.log_texts({"victim": "theirs"}, f"resume{victim.parent}")
     job = replace(job_in(tmp_path / "sweep/run"), run_id=tracked.run_id)
     fetch(store, job)
     assert victim.read_text() == "mine"

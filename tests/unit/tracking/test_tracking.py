@@ -49,7 +49,7 @@ def test_a_run_holds_params_metrics_dataset_tags_and_files(uri: str, tmp_path: P
         run.log_epoch(Entry(2, 1, {"train/loss": 1.0}, {192: 1.5}))
         run.log_dataset(DatasetInfo("digits", "abc", "here", (1, 8, 8), {"train": 10, "test": 5}))
         run.log_file(file, "files")
-        run.log_text("note.txt", "hello")
+        run.log_texts({"note.txt": "hello"})
         run.tag(diverged="true")
     found = the_run(uri, run.run_id)
     assert found.info.run_name == "adam lr=0.1"

@@ -7,14 +7,16 @@ MLflow's client, whose calls are bounded in time (`timeouts.py`). The same call 
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from optsweep.tracking import timeouts
 from optsweep.tracking.sending.outbox import Call
@@ -37,7 +39,41 @@ _READING = ("get_", "search_", "list_", "download_")  # how methods begin that c
 
 
 class _Client(MlflowClient):
-    """MLflow's client, each of whose calls keeps to its limit."""
+    """MLflow's client, each of whose calls keeps to its limit.
+
+    It remembers where the artifacts of a run lie that it created: MLflow's own reads the whole run
+    to learn it.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self._artifacts: dict[str, Any] = {}  # by run
+
+    def create_run(self, *args: Any, **kwargs: Any) -> Run:
+        """As MLflow's."""
+        run: Run = super().create_run(*args, **kwargs)
+        place = get_artifact_repository(str(run.info.artifact_uri), self.tracking_uri)
+        self._artifacts[run.info.run_id] = place
+        return run
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        """As MLflow's, of a file."""
+        if place := self._artifacts.get(run_id):
+            place.log_artifact(local_path, artifact_path)
+        else:
+            super().log_artifact(run_id, local_path, artifact_path)
+
+    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        """As MLflow's."""
+        if place := self._artifacts.get(run_id):
+            place.log_artifacts(local_dir, artifact_path)
+        else:
+            super().log_artifacts(run_id, local_dir, artifact_path)
+
+    def set_terminated(self, run_id: str, *args: Any, **kwargs: Any) -> None:
+        """As MLflow's."""
+        super().set_terminated(run_id, *args, **kwargs)
+        self._artifacts.pop(run_id, None)
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -120,8 +156,11 @@ def _send_file(client: MlflowClient, call: Call) -> None:
     client.log_artifact(call["run_id"], call["path"], call["folder"])
 
 
-def _send_text(client: MlflowClient, call: Call) -> None:
-    client.log_text(call["run_id"], call["text"], call["name"])
+def _send_texts(client: MlflowClient, call: Call) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in call["texts"].items():
+            Path(folder, Path(name).name).write_text(text, encoding="utf-8")
+        client.log_artifacts(call["run_id"], folder, call["folder"])
 
 
 def _end(client: MlflowClient, call: Call) -> None:
@@ -135,6 +174,6 @@ _SENDERS: Mapping[str, Callable[[MlflowClient, Call], None]] = {
     "tags": _send_tags,
     "dataset": _send_dataset,
     "file": _send_file,
-    "text": _send_text,
+    "texts": _send_texts,
     "end": _end,
 }
