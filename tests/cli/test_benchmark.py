@@ -86,12 +86,12 @@ def test_search_prints_what_it_finds_beside_the_grid(project: Path, fashion_mnis
 
 @pytest.mark.long
 def test_of_sweeps_that_are_struck_and_resumed_nothing_is_lost(project: Path) -> None:
-    done = run(project, "faults", "trials=4", script="experiments/benchmark.py", timeout=900)
+    done = run(project, "faults", "trials=2", script="experiments/benchmark.py", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     cells = (re.fullmatch(r"(\S.*?) {3,}([\d.]+)", line) for line in done.stdout.splitlines())
     printed = {cell[1]: float(cell[2]) for cell in cells if cell}
-    assert printed["trials"] == 4
-    assert printed["strikes"] >= 4
+    assert printed["trials"] == 2
+    assert printed["strikes"] >= 2
     assert printed["strikes"] == sum(
         count for name, count in printed.items() if re.match(r"SIG|full disk$|store |power", name)
     )

@@ -41,6 +41,8 @@ ELSEWHERE = {
     "python experiments/benchmark.py overhead": "test_benchmark.py",
     "python experiments/benchmark.py faults": "test_benchmark.py",
 }
+# What is added to a command that begins so: test_presets.py trains as long as the tutorial does.
+SHORTENED = {"python experiments/run.py -m preset=fashion_mlp ": " epochs=1"}
 # Pages that are followed as a whole, from an empty folder, by test_own_code.py and test_predict.py.
 FOLLOWED = ("own-data-and-models", "use-the-model")
 # A command that trains nothing is tried by a plain run too, the others by `.ci/run`.
@@ -89,10 +91,20 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="session")
+def begun() -> dict[str, Path]:
+    """Commands that were tried, each with its project."""
+    return {}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("command", "page"), params())
-def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> None:
-    project: Path = request.getfixturevalue("swept" if "report.py" in command else "project")
+def test_command(
+    command: str, page: Path, begun: dict[str, Path], request: pytest.FixtureRequest
+) -> None:
+    kind = "swept" if "report.py" in command else "project"
+    project = begun.get(command.removesuffix(" resume=true")) or request.getfixturevalue(kind)
+    begun[command] = project
     for name, text in files(page):
         (project / name).write_text(text)
     around = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -105,8 +117,9 @@ def test_command(command: str, page: Path, request: pytest.FixtureRequest) -> No
         around |= request.getfixturevalue("slurm").environment
     if "launcher=ray" in command and (reason := rays.missing()):
         pytest.skip(reason)
+    shorter = [more for start, more in SHORTENED.items() if command.startswith(start)]
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["bash", "-c", command + "".join(shorter)],
         cwd=project,
         env=environment(around),
         capture_output=True,

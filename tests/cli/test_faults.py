@@ -76,8 +76,8 @@ def echo() -> Iterator[int]:
 def test_a_store_is_reached_is_silent_is_away_and_is_reached_again(echo: int) -> None:
     from benchmarks.faults.store import store_line
 
-    def ask(caller: socket.socket) -> bytes:
-        caller.settimeout(0.2)
+    def ask(caller: socket.socket, patience: float = 20) -> bytes:
+        caller.settimeout(patience)
         caller.sendall(b"?")
         return caller.recv(100)
 
@@ -87,7 +87,7 @@ def test_a_store_is_reached_is_silent_is_away_and_is_reached_again(echo: int) ->
         assert ask(caller) == b"?"
         line.silence()
         with pytest.raises(TimeoutError):
-            ask(caller)
+            ask(caller, 0.2)
         line.open()
         caller.settimeout(20)
         assert caller.recv(100) == b"?"  # what was held back

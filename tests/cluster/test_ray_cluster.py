@@ -34,10 +34,8 @@ def address(ray: Ray) -> str:
 
 
 @pytest.mark.long
-def test_a_sweep_is_the_same_as_on_this_machine(ray: Ray, address: str, tmp_path: Path) -> None:
-    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "ray")
-    code, output = swept(local)
-    assert code == 1, output
+def test_a_sweep_is_the_same_as_on_this_machine(address: str, local: Path, tmp_path: Path) -> None:
+    project = project_with(tmp_path)
     code, output = swept(project, ENGINE, address)
     assert code == 1, output
     assert "2 of 6 runs did not finish" in output
@@ -112,11 +110,11 @@ def test_two_runs_share_a_gpu_of_a_cluster_that_is_reached_by_rays_client(
 
 
 @pytest.mark.long
-def test_a_search_proposes_what_it_does_on_this_machine(address: str, tmp_path: Path) -> None:
-    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "cluster")
-    expected = searched(local, "hydra.launcher.workers=2")
+def test_a_search_proposes_what_it_does_on_this_machine(
+    address: str, found_locally: list[dict[str, str]], tmp_path: Path
+) -> None:
     parallel = "hydra.launcher.max_parallel=2"
-    assert searched(project, ENGINE, address, parallel) == expected
+    assert searched(project_with(tmp_path), ENGINE, address, parallel) == found_locally
 
 
 @pytest.mark.long

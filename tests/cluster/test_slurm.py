@@ -42,10 +42,8 @@ def plain() -> Iterator[Slurm]:
 
 
 @pytest.mark.long
-def test_a_sweep_is_the_same_as_on_this_machine(slurm: Slurm, tmp_path: Path) -> None:
-    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "slurm")
-    code, output = swept(local)
-    assert code == 1, output
+def test_a_sweep_is_the_same_as_on_this_machine(slurm: Slurm, local: Path, tmp_path: Path) -> None:
+    project = project_with(tmp_path)
     code, output = swept(project, ENGINE, env=slurm.environment)
     assert code == 1, output
     assert "2 of 6 runs did not finish" in output
@@ -91,11 +89,12 @@ def test_a_preempted_run_continues_and_a_cancelled_one_is_noticed(
 
 
 @pytest.mark.long
-def test_a_search_proposes_what_it_does_on_this_machine(plain: Slurm, tmp_path: Path) -> None:
-    local, project = project_with(tmp_path / "local"), project_with(tmp_path / "cluster")
-    expected = searched(local, "hydra.launcher.workers=2")
+def test_a_search_proposes_what_it_does_on_this_machine(
+    plain: Slurm, found_locally: list[dict[str, str]], tmp_path: Path
+) -> None:
     parallel = "hydra.launcher.max_parallel=2"
-    assert searched(project, ENGINE, parallel, env=plain.environment) == expected
+    found = searched(project_with(tmp_path), ENGINE, parallel, env=plain.environment)
+    assert found == found_locally
 
 
 @pytest.mark.long
