@@ -108,6 +108,7 @@ def test_the_folder_holds_the_table_the_pictures_and_the_page(tmp_path: Path) ->
         assert np.ptp(imread(file)[..., :3]) == 1  # there is something on it
 
 
+@pytest.mark.long
 def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
     write(TWELVE, tmp_path)
     files = write(FOUR, tmp_path)
@@ -261,9 +262,11 @@ def test_durations_are_said_as_people_say_them(seconds: float, expected: str) ->
     "record",
     [
         pytest.param(FOUR, id="4 runs"),
-        pytest.param(SIXTY, id="60 runs"),
+        pytest.param(SIXTY, id="60 runs", marks=pytest.mark.long),
         pytest.param(
-            sweep({"optimizer": OPTIMIZERS, "lr": LRS, "seed": list(range(80))}), id="960 runs"
+            sweep({"optimizer": OPTIMIZERS, "lr": LRS, "seed": list(range(80))}),
+            id="960 runs",
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -357,6 +360,7 @@ def test_no_script_of_a_name_runs_in_a_browser(browser: Any, nasty: Path) -> Non
     assert not browser.find_elements("css selector", "main i:not(.key i), img[src=x]")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ended", [0, 6])
 def test_the_page_of_a_running_sweep_reloads_itself_without_a_script(
     ended: int, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

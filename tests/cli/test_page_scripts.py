@@ -13,6 +13,8 @@ from optsweep.report.page import page
 from support.browser import opened, wait_for_charts
 from support.records import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, failed, sweep, with_runs
 
+pytestmark = pytest.mark.long
+
 THOUSAND = sweep(
     {
         "optimizer": ["sgd", "adam", "rmsprop", "momentum"],

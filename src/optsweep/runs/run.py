@@ -8,6 +8,7 @@ checkpoint of an earlier attempt, where their folders have one.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +93,10 @@ def _buildable(
     """The jobs that can be built, and their models; one that cannot fails and leaves the stack."""
     sound, models = [], []
     for job, record in together:
+        # A forward pass in bfloat16 is the whole stack's: a model's own would use its own weights.
+        settings = replace(job.settings, precision="fp32")
         try:
-            models.append(build_run(job.settings, data, torch.device("cpu")).model)
+            models.append(build_run(settings, data, torch.device("cpu")).model)
         except Exception as error:
             if ran_out_of_memory(error):  # which fewer runs may not do
                 raise

@@ -87,7 +87,14 @@ def assert_legible(figure: Figure) -> None:
     refuse_crossing(figure, drawn_texts(figure))
 
 
-@pytest.mark.parametrize("name", CASES)
+# A plain run draws those that differ most; each picture is a second.
+_PLAIN = ("one-run", "four-runs", "failed-and-diverged", "no-lr", "odd-keys")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in _PLAIN else pytest.mark.long) for name in CASES],
+)
 def test_pictures_are_legible(name: str, tmp_path: Path) -> None:
     figures = sweep_figures(CASES[name])
     assert set(figures) <= set(CAPTIONS)
@@ -232,6 +239,7 @@ VALUES: Any = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=6, deadline=None)
 @given(first=st.lists(VALUES, min_size=2, max_size=4), second=st.lists(VALUES, max_size=3))
 def test_any_values_can_be_swept(first: list[Any], second: list[Any]) -> None:
@@ -240,6 +248,7 @@ def test_any_values_can_be_swept(first: list[Any], second: list[Any]) -> None:
         figure.canvas.draw()
 
 
+@pytest.mark.long
 def test_equal_sweeps_are_equal_files(tmp_path: Path) -> None:
     def drawn(record: SweepRecord) -> list[bytes]:
         for name, figure in sweep_figures(record).items():

@@ -195,7 +195,7 @@ _long = functools.partial(pytest.param, marks=pytest.mark.long)
         _long(("select=best",), {}, 10, id="best alone"),
         _long(("select=best", "checkpoint_every=4"), {"both": True}, 10, id="best"),
         _long(("patience=1",), {"both": True}, 11, id="patience"),
-        pytest.param(("select=best", "patience=1"), {"both": True}, 8, id="both"),
+        _long(("select=best", "patience=1"), {"both": True}, 8, id="both"),
         _long(("select=best", "patience=1"), {"both": True, "moved": True}, 10, id="moved"),
     ],
 )
@@ -226,6 +226,7 @@ def test_a_run_that_diverges_after_its_best_epoch_is_one_that_diverged(project: 
     assert found.metrics.keys() == record.metrics.keys()
 
 
+@pytest.mark.long
 def test_a_sweep_over_ways_to_select_is_read_back_by_them(tmp_path: Path, project: Path) -> None:
     swept = sweep_here(project, "select=last,best", "model=softmax", "epochs=2", folder=tmp_path)
     store = Store.open(f"sqlite:///{project}/mlflow.db", "optsweep")

@@ -68,6 +68,7 @@ def test_a_sweep_keeps_its_best_model_in_its_folder_and_in_mlflow(
         assert words in page
 
 
+@pytest.mark.long
 def test_what_others_have_put_into_best_stays_there(project: Path) -> None:
     folder = project / "outputs" / "best"
     said(project, *RATES)
@@ -81,6 +82,7 @@ def test_what_others_have_put_into_best_stays_there(project: Path) -> None:
     assert (folder / WEIGHTS).exists()
 
 
+@pytest.mark.long
 def test_a_run_keeps_its_folder_where_that_is_called_best(project: Path) -> None:
     job = new(project, *SMALL, folder="best")
     with pytest.raises(ModelError, match="is the folder of a run; type another"):
@@ -184,6 +186,7 @@ def test_weights_that_are_gone_are_one_line_and_no_folder(project: Path) -> None
     assert not (project / "outputs/best").exists()
 
 
+@pytest.mark.long
 def test_a_sweep_without_a_sound_run_keeps_no_model(project: Path) -> None:
     text = said(project, "lr=1e30,1e32", *SMALL)
     assert "best    " not in text and not (project / "outputs/best").exists()
