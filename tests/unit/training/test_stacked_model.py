@@ -456,16 +456,13 @@ def test_losses_in_bfloat16_are_those_of_the_run_alone(project: Path) -> None:
         assert epoch.scores(run)["train/loss"] == pytest.approx(wanted, rel=0.01)
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_a_stacked_sweep_in_bfloat16_learns_as_its_runs_do_alone(project: Path, model: str) -> None:
-    small = () if model == "cnn" else ("model.hidden=[32]",)
-    grid = (f"model={model}", *small, "precision=bf16", "lr=0.01,0.1", "dataset.limit=400")
-    if model == "cnn":
-        grid = (*grid, "dataset.resize=32")
+def test_a_stacked_sweep_in_bfloat16_learns_as_its_runs_do_alone(project: Path) -> None:
+    grid = ("model.hidden=[32]", "optimizer=adam", "lr=0.003,0.01", "epochs=2", "precision=bf16")
     stacked, lone = (
-        sweep_here(project, *grid, "epochs=1", launch=Launch(workers=0, stack=stack))
+        sweep_here(project, *grid, "dataset.limit=400", launch=Launch(workers=0, stack=stack))
         for stack in (2, 1)
     )
     assert [run.stack for run in stacked.runs] == [2, 2]
     for one, other in zip(stacked.runs, lone.runs, strict=True):
-        assert one.metrics["train/loss"] == pytest.approx(other.metrics["train/loss"], rel=0.01)
+        assert other.metrics["train/loss"] < 2.2  # untrained it is 2.3
+        assert one.metrics["train/loss"] == pytest.approx(other.metrics["train/loss"], rel=0.02)
