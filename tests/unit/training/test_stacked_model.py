@@ -457,7 +457,7 @@ def test_losses_in_bfloat16_are_those_of_the_run_alone(project: Path) -> None:
 
 
 def test_a_stacked_sweep_in_bfloat16_learns_as_its_runs_do_alone(project: Path) -> None:
-    grid = ("model.hidden=[32]", "optimizer=adam", "lr=0.003,0.01", "epochs=2", "precision=bf16")
+    grid = ("model.hidden=[32]", "optimizer=adam", "lr=0.01,0.03", "epochs=2", "precision=bf16")
     stacked, lone = (
         sweep_here(project, *grid, "dataset.limit=400", launch=Launch(workers=0, stack=stack))
         for stack in (2, 1)
