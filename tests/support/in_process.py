@@ -117,6 +117,8 @@ def run_here(
             GlobalHydra.instance().clear()
             utils._save_config = hydra_save
             signal.signal(signal.SIGTERM, handler)
+            for own in set(root.handlers) - set(handlers):
+                own.close()  # of optsweep.log
             root.handlers[:] = handlers
             root.setLevel(level)
     return subprocess.CompletedProcess(script, code, out.getvalue(), err.getvalue())

@@ -20,7 +20,9 @@ from optsweep.report.figures import run as figures
 from support.figures import AWKWARD, box, refuse_crossing
 
 # A glyph that no font has, an overflow, a division by zero: nothing passes unnoticed.
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [
+    pytest.mark.filterwarnings(f"error::{kind}") for kind in ("UserWarning", "RuntimeWarning")
+]
 
 TRAIN, VAL = figures._SPLITS["train"], figures._SPLITS["val"]
 SEED = np.random.default_rng(0)

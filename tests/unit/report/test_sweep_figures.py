@@ -23,7 +23,9 @@ from support.figures import AWKWARD, refuse_crossing
 from support.records import FOUR, LRS, OPTIMIZERS, SEARCH, SIXTY, TWELVE, failed, sweep, with_runs
 
 # A glyph that no font has, an overflow, a mean of nothing: nothing passes unnoticed.
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [
+    pytest.mark.filterwarnings(f"error::{kind}") for kind in ("UserWarning", "RuntimeWarning")
+]
 
 ALL_DIVERGED = replace(TWELVE, runs=[replace(run, diverged=True) for run in TWELVE.runs])
 # One seed failed, one configuration never finished, and two seeds of another diverged.
