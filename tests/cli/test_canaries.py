@@ -72,7 +72,7 @@ def test_fused_adam_without_momentum_and_corrections_is_rmsprop() -> None:
 
 def test_the_warning_about_a_step_outside_of_a_capture_can_be_silenced() -> None:
     with canary(
-        "optsweep.training.cuda_graph sets `_warned_capturable_if_run_uncaptured`, so that the "
+        "optsweep.optim.torch_internals sets `_warned_capturable_if_run_uncaptured`, so that the "
         "steps which "
         "warm a CUDA graph up print no warning. Without it each such sweep prints one."
     ):

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from support.command import ROOT, environment
+from support.command import ROOT, ended, environment
 from support.pages import files
 from support.store import copy_empty_store, runs
 
@@ -53,15 +53,7 @@ def script(folder: Path, text: str) -> list[str]:
 
 def python(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
     """Runs a script without a guard, in a folder."""
-    return subprocess.run(
-        script(folder, text),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return ended(script(folder, text), folder, timeout=300)
 
 
 @pytest.mark.long

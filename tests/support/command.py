@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,9 +36,17 @@ def run(
 
     The process has one thread and no MLFLOW_TRACKING_URI, unless `env` gives them.
     """
+    command = [sys.executable, str(project / script), *arguments]
+    return ended(command, cwd or project, timeout=timeout, env=env)
+
+
+def ended(
+    command: Sequence[str], cwd: Path, timeout: float = 400, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs any command in a folder, with the environment of `run`, and waits for its end."""
     return subprocess.run(
-        [sys.executable, str(project / script), *arguments],
-        cwd=cwd or project,
+        command,
+        cwd=cwd,
         env=environment(env),
         capture_output=True,
         text=True,
@@ -53,15 +61,7 @@ def follow(line: str, folder: Path) -> str:
     typed = line.replace("python experiments/run.py", f"{python} -m optsweep")
     typed = re.sub(r"python experiments/(\w+)\.py", rf"{python} -m optsweep \1", typed)
     typed = re.sub(r"^python (?=\w)", f"{python} ", typed)
-    done = subprocess.run(
-        ["bash", "-c", typed],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    done = ended(["bash", "-c", typed], folder)
     assert (done.returncode, done.stderr) == (0, ""), line
     return done.stdout
 

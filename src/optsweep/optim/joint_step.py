@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from optsweep.optim.optimizers import ScratchSGD
 from optsweep.optim.rmsprop import OnePassRMSprop
-from optsweep.optim.torch_internals import steps_by_another, without_wrappers
+from optsweep.optim.torch_internals import may_step_uncaptured, steps_by_another, without_wrappers
 
 # torch's optimizers whose movement is in proportion to the rate and, weight decay aside, blind to
 # the weight itself. Rprop and ASGD are not.
@@ -116,8 +116,7 @@ class JointStep:
             self._together = self._movement.grad = gradients.contiguous()
             kind: Any = type(runs[0])
             self._finder = without_wrappers(kind([self._movement], lr=1.0))
-            # torch warns where one that can be captured is not, as where it warms up.
-            self._finder._warned_capturable_if_run_uncaptured = True
+            may_step_uncaptured(self._finder)
         self._groups: list[Any] = [None] * len(runs)  # the runs', as they were last seen
         self._values: list[dict[str, Any]] = []  # those in them likewise
         self._is_apart = self._gave_states = False

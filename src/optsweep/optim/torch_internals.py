@@ -47,3 +47,11 @@ def steps_by_another(optimizer: Optimizer) -> None:
     torch warns where a schedule is stepped before its optimizer. A canary test sees to the mark.
     """
     optimizer._opt_called = True  # type: ignore[attr-defined]  # torch's own mark
+
+
+def may_step_uncaptured(optimizer: Optimizer) -> None:
+    """Says that an optimizer whose step can be captured may step outside a capture, to warm up.
+
+    torch warns of that. A canary test sees to the mark.
+    """
+    optimizer._warned_capturable_if_run_uncaptured = True

@@ -33,10 +33,10 @@ import torch
 from torch import Tensor, nn
 
 from optsweep.config.settings import Settings
+from optsweep.training.stack_check import close
 
 _MANY = 2**14  # pixels of a batch from which channels_last paid for both networks above
 _FEW = 2**10  # up to which torch's own kernel was quicker than oneDNN for the cnn, and no slower
-_TOLERANCE = 1e-3  # as a share, as in `stack_check`: sums are taken in another order
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _takes_channels_last(network: nn.Module, input_shape: Sequence[int]) -> bool
             for outputs in (expected, found):
                 outputs.square().sum().backward()
             pairs = [(expected, found), *_gradients(plain, turned)]
-            if not all(_close(one, other) for one, other in pairs):
+            if not all(close(given, wanted) for wanted, given in pairs):
                 return False
             turned.train()(pixelwise).sum().backward()
         except Exception:  # whatever a network of somebody's own raises
@@ -107,8 +107,3 @@ def _takes_channels_last(network: nn.Module, input_shape: Sequence[int]) -> bool
 def _gradients(*networks: nn.Module) -> list[tuple[Tensor, Tensor]]:
     own, others = ([p.grad for p in network.parameters()] for network in networks)
     return [(a, b) for a, b in zip(own, others, strict=True) if a is not None and b is not None]
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    allowed = _TOLERANCE * max(one.detach().abs().max().item(), 1e-6)
-    return bool((one - other).detach().abs().max().item() <= allowed)

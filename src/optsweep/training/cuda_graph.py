@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from optsweep.data.dataset import Dataset
+from optsweep.optim.torch_internals import may_step_uncaptured
 from optsweep.training.loop import train_step
 from optsweep.training.stack import Stack
 
@@ -32,8 +33,7 @@ def prepare(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         weights = group["params"][0]
         group["lr"] = torch.tensor(float(group["lr"]), device=weights.device)
-    # torch warns where such an optimizer steps outside a capture, as it does to warm up.
-    optimizer._warned_capturable_if_run_uncaptured = True
+    may_step_uncaptured(optimizer)
 
 
 class CapturedStep:

@@ -10,8 +10,8 @@ from optsweep.models.losses import Loss
 from optsweep.system.exceptions import first_line
 from optsweep.training.stacked_model import StackedModel
 
-# By how much a stacked model's losses and gradients may differ from the same model's alone, as a
-# share: sums are taken in another order. What is wrong is wrong by far more.
+# By how much losses and gradients may differ that are computed in another way, as a share: sums are
+# taken in another order. What is wrong is wrong by far more.
 _TOLERANCE = 1e-3
 
 # Parts of torch's messages, and what they say.
@@ -50,10 +50,10 @@ def why_not_stackable(
         for run, model in enumerate(pair):
             alone = loss(model(images), labels).mean()
             alone.backward()
-            if not _close(together[run], alone):
+            if not close(together[run], alone):
                 return "its losses come out otherwise than alone"
             for own, parameter in zip(stacked.parameters_of(run), model.parameters(), strict=True):
-                if parameter.grad is None or not _close(own.grad, parameter.grad):
+                if parameter.grad is None or not close(own.grad, parameter.grad):
                     return "its gradients come out otherwise than alone"
     except Exception as error:  # whatever a model of somebody's own raises under vmap
         return _in_plain_words(first_line(error))
@@ -66,7 +66,7 @@ def _in_plain_words(message: str) -> str:
     return " ".join((found or [message])[0].split())
 
 
-def _close(given: Tensor | None, wanted: Tensor) -> bool:
+def close(given: Tensor | None, wanted: Tensor) -> bool:
     """Whether two tensors differ by no more than sums in another order do."""
     if given is None:
         return False

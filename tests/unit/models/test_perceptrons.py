@@ -63,7 +63,7 @@ def test_what_is_written_out(model: nn.Module) -> None:
 
 class Doubled(MLP):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        doubled: torch.Tensor = super().forward(2 * images)  # type: ignore[no-untyped-call]
+        doubled: torch.Tensor = super().forward(2 * images)  # type: ignore[no-untyped-call]  # nn.Sequential's
         return doubled
 
 

@@ -137,7 +137,7 @@ def test_a_model_that_is_written_for_planes_is_given_planes(kind: type[nn.Module
     assert all(own.grad is None for own in network.parameters())
 
 
-def test_oneDNN_is_as_it_was_after_an_epoch_and_after_an_error() -> None:  # noqa: N802
+def test_onednn_is_as_it_was_after_an_epoch_and_after_an_error() -> None:
     onednn = torch.backends.mkldnn
     own = Convolutions(own_kernel=True)
     assert onednn.enabled
