@@ -20,6 +20,7 @@ from support.canary import canary
 # torch
 
 
+@pytest.mark.long
 def test_optimizers_are_made_without_the_compiler() -> None:
     with canary(
         "optsweep.optim.torch_internals sets `__dynamo_disable` on torch's optimizer methods, so "
@@ -172,6 +173,7 @@ def test_omegaconf_quotes_texts_that_look_like_numbers() -> None:
 # MLflow
 
 
+@pytest.mark.long
 def test_a_database_gives_a_metric_of_many_runs_at_once(tmp_path: Path) -> None:
     with canary(
         "optsweep.tracking.history asks `client._tracking_client.store.get_metric_history_bulk` "

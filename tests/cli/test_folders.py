@@ -28,6 +28,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("typed", ["outputs", *OTHERS])
 def test_a_sweep_that_is_resumed_deletes_nothing_in_the_folder_that_was_typed(
     project: Path, typed: str
@@ -74,6 +75,7 @@ def test_the_outboxes_below_a_path_from_the_store_are_left_alone(project: Path) 
     assert [path.name for path in victim.iterdir()] == ["unsent.jsonl"]
 
 
+@pytest.mark.long
 def test_a_sweep_whose_folder_was_moved_is_resumed_in_a_new_one(project: Path) -> None:
     """A run that is begun again there gives MLflow no point twice."""
     done = sweep_here(project, *GRID, folder=project / "outputs/old")

@@ -39,6 +39,7 @@ def test_parts_and_folders_of_a_sweeps_own_make_one_sweep(project: Path) -> None
     assert "alembic" not in done.stderr
 
 
+@pytest.mark.long
 def test_runs_that_are_named_alike_have_folders_of_their_own(project: Path) -> None:
     done = run_here(project, *GRID[:2], *GRID[3:], "hydra/launcher=basic", "hydra.sweep.subdir=a/b")
     assert done.returncode == 0, done.stderr

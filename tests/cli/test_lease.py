@@ -165,6 +165,7 @@ def test_a_lease_that_has_run_out_is_looked_at_twice_before_it_is_taken(
         assert Launches(store).living(launch.as_stored()) is not None
 
 
+@pytest.mark.long
 def test_of_two_that_resume_at_the_same_moment_one_is_refused(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_lease_is_renewed_until_the_end_and_then_given_back(
     assert launch.as_stored().data.tags[TAG] == ""
 
 
+@pytest.mark.long
 def test_a_store_that_is_away_is_left_alone_and_the_lease_renewed_when_it_is_back(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_launch_lives_until_it_ends_or_is_killed(launch: Launch, tmp_path: Pat
     assert state_by_lock(other.name) is State.GONE
 
 
+@pytest.mark.long
 def test_a_second_launch_in_a_folder_is_refused_and_named_the_first(
     launch: Launch, tmp_path: Path
 ) -> None:

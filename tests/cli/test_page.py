@@ -326,6 +326,7 @@ def test_the_verdict_comes_first_with_its_picture(
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [360, 800, 1280])
 def test_the_page_fits_every_screen(width: int, browser: Any, four: Path) -> None:
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -337,6 +338,7 @@ def test_the_page_fits_every_screen(width: int, browser: Any, four: Path) -> Non
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.long
 def test_the_page_is_dark_where_that_is_wanted(browser: Any, four: Path) -> None:
     seen = []
     for scheme in ("light", "dark"):

@@ -109,6 +109,7 @@ def wait_for(folder: Path, fate: str) -> int:
     raise TimeoutError(fate)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fate", "kind", "reason"),
     [

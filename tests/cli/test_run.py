@@ -143,6 +143,7 @@ def test_weights_are_kept_under_the_models_own_names(finished: tuple[Path, str])
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("overrides", "least"),
     [
@@ -163,6 +164,7 @@ def test_every_part_learns_the_digits(project: Path, overrides: str, least: floa
     assert result.metrics["test/accuracy"] >= least
 
 
+@pytest.mark.long
 def test_resnet18_takes_a_training_step(project: Path) -> None:
     result = train_here(project, "model=resnet18", "dataset.limit=64", "epochs=1")
     assert result.status == "FINISHED"

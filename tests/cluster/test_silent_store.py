@@ -120,6 +120,7 @@ def test_ctrl_c_in_the_middle_of_a_call_keeps_it(tmp_path: Path) -> None:
         assert [(call["call"], call["status"]) for call in calls] == [("end", "FAILED")]
 
 
+@pytest.mark.long
 def test_a_run_that_is_interrupted_while_it_is_created_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

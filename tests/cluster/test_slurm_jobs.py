@@ -151,6 +151,7 @@ def test_a_job_launch_that_fails_while_scancel_hangs_settles_its_future(
         sweep.futures[0].result(timeout=30)
 
 
+@pytest.mark.long
 def test_max_parallel_holds_for_all_jobs_of_a_sweep(
     slurm: FakeSlurm, made: Callable[..., Sweeping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +253,7 @@ def test_the_error_of_a_job_is_said_in_its_own_words(
     assert str(caught.value) == said
 
 
+@pytest.mark.long
 def test_a_result_that_cannot_be_read_settles_its_future(
     slurm: FakeSlurm, made: Callable[..., Sweeping]
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core import utils
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -93,7 +94,8 @@ def run_here(
 ) -> "subprocess.CompletedProcess[str]":
     """What `python experiments/run.py ARGUMENTS` does, in this process: a second less for each.
 
-    For what is refused before a run starts.
+    For what is refused before a run starts. Hydra composes once: it composes the real command's
+    config twice, the first time to look whether `hydra.mode` is in it.
     """
     script = [str(project / "experiments" / "run.py"), *arguments]
     changes = {"MLFLOW_TRACKING_URI": "", "HYDRA_FULL_ERROR": "", **(env or {})}
@@ -102,6 +104,7 @@ def run_here(
     handlers, level = root.handlers[:], root.level
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "argv", script))
+        stack.enter_context(patch.object(Hydra, "get_mode", return_value=None))
         stack.enter_context(patch.dict(os.environ, changes))
         stack.enter_context(chdir(project))
         stack.enter_context(redirect_stdout(out))

@@ -62,6 +62,7 @@ def test_the_function_is_not_hidden_by_the_package_of_its_name() -> None:
     assert optsweep.sweep is api.sweep
 
 
+@pytest.mark.long
 def test_the_latest_sweep_is_read_as_tables(store: Store) -> None:
     keep(store, FOUR)
     run_id, _ = keep(store, SIXTY)
@@ -80,6 +81,7 @@ def test_the_latest_sweep_is_read_as_tables(store: Store) -> None:
     assert len(history) == 60 * 5 and set(history["optimizer"]) == {"sgd", "adam", "rmsprop"}
 
 
+@pytest.mark.long
 def test_a_verdict_prints_as_its_answer(store: Store) -> None:
     keep(store, SIXTY)
     verdict = optsweep.load_sweep("latest").verdict

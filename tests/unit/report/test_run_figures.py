@@ -164,6 +164,7 @@ def test_long_names_keep_both_ends() -> None:
     assert second.startswith("n014") and second.endswith("_2") and "…" in second
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(names=st.lists(st.text(max_size=300), min_size=2, max_size=4))
 def test_any_class_names_can_be_drawn(names: list[str]) -> None:
@@ -172,6 +173,7 @@ def test_any_class_names_can_be_drawn(names: list[str]) -> None:
     figures.confusion_matrix(labels, labels[::-1], names).canvas.draw()
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(
     names=st.lists(
@@ -246,6 +248,7 @@ def test_points_of_a_resumed_run_are_ordered_and_the_last_of_an_epoch_counts() -
     assert "train 1" in words(figure)
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(
     history=st.dictionaries(
@@ -286,6 +289,7 @@ def test_confusion_matrix_of_any_number_of_classes_is_legible(size: int, tmp_pat
     assert all(float(text.get_fontsize()) >= 5 for text in drawn_texts(figure))
 
 
+@pytest.mark.long
 def test_counts_too_large_for_their_cells_are_left_out() -> None:
     true = np.repeat(np.arange(100), 1000)
     figure = figures.confusion_matrix(true, true, [str(i) for i in range(100)])

@@ -131,6 +131,7 @@ def lines(figure: Figure) -> int:
     return sum(len(each.get_segments()) for each in found if isinstance(each, LineCollection))
 
 
+@pytest.mark.long
 def test_a_thousand_runs_are_lines_and_not_labelled_one_by_one() -> None:
     assert lines(sweep_figures(TWELVE)["learning_curves"]) == 2 * 12
     figures = sweep_figures(THOUSAND)

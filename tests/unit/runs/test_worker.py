@@ -40,6 +40,7 @@ def task(project: Path, runs: int) -> Task:
     return Task(jobs, store.uri, store.experiment_id, None, "", figures=False)
 
 
+@pytest.mark.long
 def test_no_handler_of_errors_takes_the_alarm_for_its_own(project: Path) -> None:
     given = task(project, 1)
     started = time.monotonic()
@@ -49,6 +50,7 @@ def test_no_handler_of_errors_takes_the_alarm_for_its_own(project: Path) -> None
     assert time.monotonic() - started < 15
 
 
+@pytest.mark.long
 def test_a_stack_that_takes_too_long_says_so(project: Path) -> None:
     with pytest.raises(StackFailed, match="TimedOut: took longer than"):
         run_task(task(project, 2), timeout=1)

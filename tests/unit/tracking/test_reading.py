@@ -291,6 +291,7 @@ def test_the_command_rebuilds_a_report_from_the_store(
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_latest_and_several_sweeps_together(
     filled: Path,
     kept: str,

@@ -279,6 +279,7 @@ def batches_of(
     return given
 
 
+@pytest.mark.long
 def test_at_one_seed_all_see_the_same_pictures_alone_stacked_and_resumed(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ NEIGHBOURS = tuple(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("choices", "typed"),
     [(OTHERS, ()), (NEIGHBOURS, ()), (NEIGHBOURS, ("schedule=one_cycle", "clip_norm=0.5"))],
@@ -293,6 +294,7 @@ def test_a_loss_that_sums_over_runs_is_noticed() -> None:
 GRID = ("optimizer=sgd,adam", "lr=1e-2,0.1", "model.hidden=[16]", "epochs=2", "threads=1")
 
 
+@pytest.mark.long
 def test_in_mlflow_only_a_tag_marks_a_stack(tmp_path: Path, project: Path) -> None:
     from support.command import copy_project
 
@@ -316,6 +318,7 @@ def test_in_mlflow_only_a_tag_marks_a_stack(tmp_path: Path, project: Path) -> No
         assert run.inputs.dataset_inputs[0].dataset == other.inputs.dataset_inputs[0].dataset
 
 
+@pytest.mark.long
 def test_a_runs_time_is_its_share(project: Path) -> None:
     record = sweep_here(project, *GRID, launch=Launch(workers=0, stack=4))
     assert {run.notes for run in record.runs} == {"stack of 4"}
