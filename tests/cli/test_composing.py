@@ -61,6 +61,9 @@ VALUES = {
     "dataset.limit": ["100", "null"],
     "tracking.experiment": ["mine", "'two words'"],
     "+optimizer.maximize": ["false"],
+    # What names another value, or one of Hydra's own, may be another one in each job.
+    "seed": ["1", "'1e3'", "null", "${epochs}", "${hydra:job.num}"],
+    "+optimizer.note": ["${seed}", "${hydra:job.num}", "${oc.env:PATH}"],
 }
 overrides = st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=5).flatmap(
     lambda keys: st.tuples(
@@ -71,7 +74,7 @@ overrides = st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=5).fla
 
 @pytest.mark.long
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(overrides.map(list), min_size=1, max_size=3))
 def test_outcome_equals_hydras(

@@ -11,7 +11,7 @@ import os
 import re
 import textwrap
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,12 @@ from optsweep.errors import SettingsError
 from optsweep.system import files
 from optsweep.system.redaction import redact
 
-# What another value may decide: all interpolations but of what holds for the whole process.
+# Names of values of the config: `${lr}`, `${model.hidden}`.
+_NAMED = re.compile(r"\$\{(?!hydra\.)(\w+)[\w.]*\}")
+# What else may be another value in each job: all but what holds for the whole process.
 _ASKING = re.compile(r"\$\{(?!(project_root|oc\.env):)")
+
+_NUMBER = "${hydra.job.num}"  # what names a run's folder, unless something else is typed
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,11 @@ def _is_single_value(override: Override) -> bool:
     return changes and not override.key_or_group.startswith("hydra.")
 
 
-def _dirname(parsed: Sequence[Override], about: Any) -> str:
+def _dirname(parsed: Sequence[Override], about: Mapping[str, Any]) -> str:
     """The overrides as a folder's name, by Hydra's settings for it; 1.4 has a resolver instead."""
     named = [o for o in parsed if not o.key_or_group.startswith("hydra.")]
-    lines = [o.input_line or "" for o in named if o.key_or_group not in about.exclude_keys]
-    return str(about.item_sep).join(sorted(lines)).replace("=", about.kv_sep)
+    lines = [o.input_line or "" for o in named if o.key_or_group not in about["exclude_keys"]]
+    return str(about["item_sep"]).join(sorted(lines)).replace("=", about["kv_sep"])
 
 
 def _inside(sweep: Path, name: str) -> Path:
@@ -134,21 +138,36 @@ class _Base:
         self._own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.set_struct(self._own, True)
         self._choices = dict(config.hydra.runtime.choices)
-        self._hydra: dict[str, Any] = {}
+        self._hydra = plain(config.hydra)
+        self._subfolder = config.hydra.output_subdir
+        self._naming = plain(config.hydra.job.config.override_dirname, resolve=True)
+        self._subdir = str(self._hydra["sweep"]["subdir"])
         self._plain = plain(self._own)
         self._shared: dict[str, Any] = {}  # what jobs have in common, by key and content
-        # Values that no other value decides: OmegaConf takes a millisecond to resolve two of them.
-        self._fixed = {key for key, value in self._plain.items() if not _ASKING.search(repr(value))}
-        self._resolved: dict[str, Any] = {}
-        self._sweep: Path | None = None
-        self._subdir = str(plain(config.hydra.sweep)["subdir"])
+        self._resolved: dict[str, Any] = {}  # as they are where no job changes them
+        self._named = {key: set(_NAMED.findall(repr(value))) for key, value in self._plain.items()}
+        # Whether Hydra's own values are to be set for each job, which takes milliseconds.
+        asked = _ASKING.search(_NAMED.sub("", repr(self._plain))) is not None
+        self._asks_hydra = asked or self._subdir != _NUMBER
+        self._replaceable = set[str]()
+        if not self._asks_hydra:
+            named = set[str]().union(*self._named.values())
+            alone = self._plain.keys() - named
+            self._replaceable = {key for key in alone if _is_scalar(self._plain[key])}
 
     def job(
         self, parsed: list[Override], single: list[Override], overrides: list[str], number: int
     ) -> Composed:
         """What it is with the single values applied, as Hydra applies them."""
-        with self._changed(single) as changed:
-            return self._job(parsed, changed, overrides, number)
+        replaced = {o.key_or_group: o.value() for o in single if self._replaces(o)}
+        with self._changed([o for o in single if o.key_or_group not in replaced]) as changed:
+            return self._job(parsed, changed, replaced, overrides, number)
+
+    def _replaces(self, override: Override) -> bool:
+        """Whether the override gives one value for another which decides nothing else."""
+        value = override.value()
+        final = _is_scalar(value) and not re.search(r"\$\{|^\?\?\?$", str(value))
+        return final and override.key_or_group in self._replaceable
 
     @contextmanager
     def _changed(self, single: list[Override]) -> Iterator[dict[str, Any]]:
@@ -156,6 +175,9 @@ class _Base:
 
         Gives what they changed, unresolved.
         """
+        if not single:
+            yield {}
+            return
         keys = list(dict.fromkeys(re.split(r"[.\[]", o.key_or_group)[0] for o in single))
         keys = [key for key in keys if key in self._plain]
         try:
@@ -167,54 +189,78 @@ class _Base:
                 self._own[key] = self._plain[key]
 
     def _job(
-        self, parsed: list[Override], changed: dict[str, Any], overrides: list[str], number: int
+        self,
+        parsed: list[Override],
+        changed: dict[str, Any],
+        replaced: dict[str, Any],
+        overrides: list[str],
+        number: int,
     ) -> Composed:
         # What `set_config` comes to, whose copy for each job takes longer than all else.
         HydraConfig.instance().cfg = self._config
+        dirname = redact(_dirname(parsed, self._naming))
         hydra = self._config.hydra
-        with flag_override(hydra, ["readonly", "struct"], False):
-            hydra.job.id = str(number)
-            hydra.job.num = number
-            hydra.overrides.task = [o for o in overrides if not o.startswith("hydra.")]
-            hydra.job.override_dirname = redact(_dirname(parsed, hydra.job.config.override_dirname))
-            self._sweep = self._sweep or Path(hydra.sweep.dir).absolute()
-            folder = _inside(self._sweep, redact(self._name(number)))
-            hydra.runtime.output_dir = str(folder)
-        if not self._hydra:
-            self._hydra = plain(hydra)
+        if self._asks_hydra or any("${" in override for override in overrides):
+            with flag_override(hydra, ["readonly", "struct"], False):
+                hydra.job.id = str(number)
+                hydra.job.num = number
+                hydra.overrides.task = [o for o in overrides if not o.startswith("hydra.")]
+                hydra.job.override_dirname = dirname
+                folder = _inside(self._sweep, redact(self._name(number)))
+                hydra.runtime.output_dir = str(folder)
+        else:
+            folder = _inside(self._sweep, str(number))
         return Composed(
-            values=self._values(changed),
-            unresolved=ChainMap(changed, self._plain),
+            values=self._values(changed.keys(), replaced),
+            unresolved=ChainMap(replaced, changed, self._plain),
             choices=self._choices,
             overrides=list(overrides),
             number=number,
-            dirname=str(hydra.job.override_dirname),
+            dirname=dirname,
             folder=folder,
-            subfolder=hydra.output_subdir,
+            subfolder=self._subfolder,
             hydra=self._hydra,
         )
 
-    def _values(self, changed: Mapping[str, Any]) -> dict[str, Any]:
+    def _values(self, changed: Set[str], replaced: Mapping[str, Any]) -> dict[str, Any]:
         """The job's values, resolved; it shares with others of this base those that are alike."""
-        known = {key: self._resolved[key] for key in self._resolved if key not in changed}
-        if not known:
-            known = plain(self._own, resolve=True)
-            self._resolved = {key: known[key] for key in self._fixed - changed.keys()}
-        own = {key: known[key] if key in known else self._value(key) for key in self._plain}
+        own = {
+            key: replaced[key] if key in replaced else self._value(key, changed)
+            for key in self._plain
+        }
         return {
             key: self._shared.setdefault(f"{key}: {value!r}", value) for key, value in own.items()
         }
 
-    def _value(self, key: str) -> Any:
-        """One of the job's values, resolved."""
+    def _value(self, key: str, changed: Set[str]) -> Any:
+        """One of the job's values, resolved: OmegaConf takes half a millisecond for it."""
+        if self._depends(key, changed):
+            return self._resolve(key)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(key)
+        return self._resolved[key]
+
+    def _depends(self, key: str, changed: Set[str]) -> bool:
+        """Whether the value is, or may be, another one than where nothing is changed."""
+        if key in changed or key not in self._named:
+            return True
+        is_asking = _ASKING.search(_NAMED.sub("", repr(self._plain[key])))
+        return bool(is_asking) or any(self._depends(each, changed) for each in self._named[key])
+
+    def _resolve(self, key: str) -> Any:
         if OmegaConf.is_missing(self._own, key):
             return "???"
         value = self._own[key]
         return plain(value, resolve=True) if OmegaConf.is_config(value) else value
 
+    @functools.cached_property
+    def _sweep(self) -> Path:
+        """The sweep's folder."""
+        return Path(self._config.hydra.sweep.dir).absolute()
+
     def _name(self, number: int) -> str:
         """The run's folder inside the sweep's, which values of the run's config may name."""
-        if self._subdir == "${hydra.job.num}":
+        if self._subdir == _NUMBER:
             return str(number)
         hydra = self._config.hydra
         # Hydra's own values are set for each job; others are looked up in the job's config.
@@ -224,6 +270,10 @@ class _Base:
         with flag_override(whole, ["readonly", "struct"], False):
             whole.hydra = hydra
         return str(whole.hydra.sweep.subdir)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def plain(config: Any, resolve: bool = False) -> Any:

@@ -89,15 +89,19 @@ def _describe(
         parent.log_file(small, str(small.parent.relative_to(folder)))
     parent.describe(of_sweep(record, verdict, page, picture, str(folder)))
     found = places(record)
-    ranked = [run for run in record.runs if run.run_id in found]
-    if any(run.reused for run in ranked):
-        own: set[str] = set()  # what this sweep ran itself, before it was resumed
-        with suppress(TrackingError):
-            own = {run.info.run_id for run in store.find(kind="run", parent=parent.run_id)}
-        ranked = [run for run in ranked if not run.reused or run.run_id in own]
-    for run in ranked:
+    for run in [run for run in record.runs if run.run_id in found]:
+        if run.reused and not _is_of(parent, run):
+            continue
         text = joined([found[run.run_id], of_run(run.name, run.params, page)])
         TrackedRun(store, run.run_id, folder).describe(text)
+
+
+def _is_of(parent: TrackedRun, run: RunRecord) -> bool:
+    """Whether a reused run is this sweep's own, from before it was resumed."""
+    with suppress(TrackingError):
+        kept = parent.store.run(run.run_id)
+        return kept is not None and kept.data.tags.get("mlflow.parentRunId") == parent.run_id
+    return False
 
 
 def _hand_over(parent: TrackedRun) -> None:

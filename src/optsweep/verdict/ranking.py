@@ -63,11 +63,12 @@ def _without(configuration: Configuration, fresh: set[str]) -> Configuration:
 
 def ranking_splits(configurations: Iterable[Configuration]) -> list[str]:
     """The splits that configurations are ranked by: one, unless sweeps of two kinds were merged."""
-    found = (
-        (configuration.split, run) for configuration in configurations for run in configuration.runs
-    )
+    found = [(configuration.split, configuration.runs) for configuration in configurations]
     # One that diverged in its first epoch has scores of its training alone.
-    return list(dict.fromkeys(split for split, run in found if f"{split}/accuracy" in run.metrics))
+    known = (
+        split for split, runs in found if any(f"{split}/accuracy" in run.metrics for run in runs)
+    )
+    return list(dict.fromkeys(known))
 
 
 def _standing(configuration: Configuration) -> tuple[int, float, float]:

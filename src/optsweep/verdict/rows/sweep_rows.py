@@ -24,6 +24,7 @@ def rows_of(
     for candidate in found:
         for text, configuration in by_text(sweep, candidate).items():
             runs = sorted(_once(configuration), key=lambda run: fresh.get(seed_of(run), -1))
+            chosen_by = f"{configuration.split}/accuracy"
             for run in runs:
                 status, score = _ending(run, f"{judged_on[candidate.workload]}/accuracy")
                 rows.append(
@@ -34,7 +35,7 @@ def rows_of(
                         configuration=text,
                         workload=candidate.workload,
                         phase="confirm" if seed_of(run) in fresh else "tune",
-                        chosen_by=_ending(run, f"{configuration.split}/accuracy")[1],
+                        chosen_by=_ending(run, chosen_by)[1],
                         status=status,
                         correct=run.correct,
                     )
