@@ -117,7 +117,7 @@ def test_the_page_is_followed_line_by_line_from_an_empty_folder(tmp_path: Path) 
         said.append(follow(text, tmp_path))
     assert re.fullmatch(r"\[('(cats|dogs)'(, )?){5}\]\n", said[1])
     assert "5 pictures, whose true classes are not known" in said[2]
-    assert "(20 of 20)" in said[3] or "of 20)" in said[3]
+    assert re.search(r"\((1?\d|20) of 20\)", said[3])
 
 
 @pytest.mark.long

@@ -21,7 +21,7 @@ from optsweep.config.overrides import swept_key
 from optsweep.config.settings import Option, Settings
 from optsweep.errors import SettingsError, UnknownArgument
 from optsweep.records.values import identity
-from optsweep.system.cores import cores
+from optsweep.system.cores import cores, few_threads
 from optsweep.system.redaction import redacted
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ class JobMaker:
         Raises:
             OptsweepError: one of them cannot run.
         """
-        from optsweep.optim.trial_step import few_threads
         from optsweep.runs.preflight import bytes_needed_by
         from optsweep.system.disk import refuse_full
 

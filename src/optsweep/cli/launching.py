@@ -6,7 +6,7 @@ it refuses; `optsweep.sweep.sweep` runs the jobs on the executor that the settin
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from optsweep.cli.compat.omegaconf import to_yaml
+from optsweep.cli.composing import Composed, compose, plain
 from optsweep.cli.jobs import JobMaker, Naming, refuse_as_a_whole, swept_keys, typed_once, unnamed
 from optsweep.config.launchers import ClusterLaunch, Launch
 from optsweep.config.settings import Settings
@@ -27,9 +29,7 @@ from optsweep.system import process
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optsweep.cli.composing import Composed
     from optsweep.records.run import RunRecord
-    from optsweep.runs.job import Job
     from optsweep.search.search import Search
     from optsweep.sweep.rounds import More
     from optsweep.sweep.sweep import Sweep
@@ -150,19 +150,18 @@ class PlannedLauncher(Launcher):
         with process.importing():
             from rich.console import Console
 
-            from optsweep.sweep.planning.check_summary import checked_lines
-            from optsweep.sweep.planning.plan_preview import forecast
-        sweep, console = self._described(asked, jobs, folder, launch), Console()
-        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+            from optsweep.sweep.display.lines import say
+            from optsweep.sweep.planning.new_sweep import new_sweep
+        config = to_yaml(plain(self._config))
+        sweep = new_sweep(asked, jobs, folder, launch, self._typed(), config)
+        console = Console()
         if len(jobs) < count:
-            say(f"plan    {len(jobs)} of {count} runs differ; each runs once")
+            say(console, f"plan    {len(jobs)} of {count} runs differ; each runs once")
         for warning in warnings:
-            say(f"warning {warning}")
-        for line in checked_lines(job.settings for job in jobs) if asked.check else ():
-            say(line)
-        for line in forecast(replace(sweep, search=search), asked, console) if asked.plan else ():
-            say(line)
+            say(console, f"warning {warning}")
         if asked.check or asked.plan:
+            for line in _instead_of_running(replace(sweep, search=search), asked, console):
+                say(console, line)
             return []
         return self._run(sweep, asked, job_overrides, make, first, search, console)
 
@@ -188,12 +187,12 @@ class PlannedLauncher(Launcher):
         from optsweep.cli.searching import begin
 
         with process.importing():
+            from optsweep.sweep.display.lines import say
             from optsweep.sweep.resume import earlier_sweeps, refuse_others
             from optsweep.sweep.stages.confirmation import confirmed_as_begun
             from optsweep.sweep.stages.stages import stages_of
             from optsweep.sweep.sweep import run_sweep
             from optsweep.tracking.store import Store
-        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         store = Store.open(asked.tracking_uri, asked.experiment)
         searching: More | None = None
         if search:
@@ -204,7 +203,7 @@ class PlannedLauncher(Launcher):
         if sweep.resume and not search and not first:
             refuse_others(earlier, "sweep", sweep.identity, sweep.folder, "hydra.sweep.dir")
         sweep = confirmed_as_begun(sweep, earlier)
-        more = stages_of(sweep, searching, job_overrides, make, say)
+        more = stages_of(sweep, searching, job_overrides, make, partial(say, console))
         with printing_resume_command():
             return run_sweep(
                 sweep, store, console, lambda place, folder: make.composed[place].keep(folder), more
@@ -212,7 +211,7 @@ class PlannedLauncher(Launcher):
 
     def _read(
         self, job_overrides: Sequence[Sequence[str]], first: int
-    ) -> "tuple[list[Composed], list[Settings], list[str]]":
+    ) -> tuple[list[Composed], list[Settings], list[str]]:
         """Each job's config and settings, and the keys that they differ in."""
         composed, settings = self._composed(job_overrides, first), list[Settings]()
         for one in composed:
@@ -220,10 +219,8 @@ class PlannedLauncher(Launcher):
                 settings.append(Settings.from_config(one.values, one.choices))
         return composed, settings, swept_keys(composed)
 
-    def _composed(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Composed]":
+    def _composed(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[Composed]:
         """Each job's config; `first` is the first job's number."""
-        from optsweep.cli.composing import compose
-
         jobs = compose(self._context, self._config, job_overrides, first)
         composed = []
         for overrides in job_overrides:
@@ -251,39 +248,23 @@ class PlannedLauncher(Launcher):
         if search and not self.shares_folder(launch):
             refuse_pruning_apart(search)
 
-    def _described(
-        self, asked: Settings, jobs: "Sequence[Job]", folder: Path, launch: Launch
-    ) -> "Sweep":
-        """The sweep of the jobs; `asked` is what is asked of it as a whole."""
-        from optsweep.cli.compat.omegaconf import to_yaml
-        from optsweep.cli.composing import plain
-        from optsweep.sweep.stages.confirmation import plan
-        from optsweep.sweep.sweep import Sweep
-
-        seeds, looks = plan(asked.confirm, asked.max_seeds, {job.settings.seed for job in jobs})
-        return Sweep(
-            overrides=self._typed(),
-            jobs=jobs,
-            folder=folder,
-            launch=launch,
-            resume=asked.resume,
-            figures=asked.figures,
-            target=asked.target,
-            extend=asked.extend,
-            confirm_seeds=seeds,
-            looks=looks,
-            margin=asked.margin,
-            compare=asked.compare,
-            config=to_yaml(plain(self._config)),
-            open=asked.open,
-        )
-
     def _typed(self) -> list[str]:
         """The overrides that say what is run, Hydra's own for its sweeper included."""
         own = self._config.hydra.overrides
         sweepers = ("hydra/sweeper=", "hydra.sweeper.")
         task = (each for each in own.task if not each.startswith("open="))
         return [*(each for each in own.hydra if each.startswith(sweepers)), *task]
+
+
+def _instead_of_running(sweep: "Sweep", asked: Settings, console: "Console") -> Iterator[str]:
+    """What `check` and `plan` say of a sweep that is not trained."""
+    with process.importing():
+        from optsweep.sweep.planning.check_summary import checked_lines
+        from optsweep.sweep.planning.plan_preview import forecast
+    if asked.check:
+        yield from checked_lines(job.settings for job in sweep.jobs)
+    if asked.plan:
+        yield from forecast(sweep, asked, console)
 
 
 def _returned(record: "RunRecord", overrides: list[str]) -> JobReturn:

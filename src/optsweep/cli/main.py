@@ -126,6 +126,7 @@ def _single_run(config: DictConfig) -> float:
         from rich.console import Console
 
         from optsweep.runs.preflight import bytes_needed_by
+        from optsweep.sweep.display.lines import say
         from optsweep.sweep.resume import refuse_others
         from optsweep.sweep.single_run import run_single
         from optsweep.system.disk import refuse_full
@@ -134,7 +135,7 @@ def _single_run(config: DictConfig) -> float:
 
         if settings.plan or settings.check:
             for line in _instead_of_running(job):
-                Console().print(line, highlight=False, markup=False, soft_wrap=True)
+                say(Console(), line)
             remove_unused(folder, parents=2)  # those of the day and of all
             return 0.0
         refuse_full(folder, bytes_needed_by(job.settings), "hydra.run.dir")

@@ -6,8 +6,6 @@ its `state_dict`, or draw random numbers. Here that is seen before anything is t
 
 import io
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from optsweep.optim.flat_buffer import load_state
 from optsweep.optim.optimizers import build_optimizer
 from optsweep.optim.routing import Routed, parts_of, set_mode
 from optsweep.optim.torch_internals import is_torchs
+from optsweep.system.cores import few_threads
 from optsweep.system.exceptions import reason
 
 # Steps before and after a state is saved: what is done every tenth step comes in both.
@@ -102,20 +101,6 @@ def _check_resuming(settings: Settings, optimizer: Optimizer, model: nn.Module) 
 
 def _refused(settings: Settings, what: str, error: Exception) -> SettingsError:
     return SettingsError(f"optimizer={settings.optimizer.name} {what}: {reason(error)}")
-
-
-@contextmanager
-def few_threads(most: int = 1) -> Iterator[None]:
-    """Computes a block with so many threads.
-
-    Several make matrices as small as these, of which SOAP has many, some twenty times slower.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(min(most, threads))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _targets(settings: Settings) -> list[Any]:

@@ -114,5 +114,5 @@ def _show(job: Job, record: RunRecord, store: Store, console: Console) -> None:
     if record.reused:
         scores += f" (finished before, as run {record.run_id})"
     console.print(f"[bold]{scores}[/]", highlight=False, soft_wrap=True)
-    console.print(f"folder  {job.folder}", highlight=False, soft_wrap=True)
-    console.print(f"MLflow  {ui_command(store.uri)}", highlight=False, soft_wrap=True)
+    say(console, f"folder  {job.folder}")
+    say(console, f"MLflow  {ui_command(store.uri)}")

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use.
+"""How many processor cores this process may use, and how many threads compute.
 
 Containers often see all cores of their host and may use a share of them only, by a quota of time
 (`docker --cpus`). More workers than that would hold each other up.
@@ -6,6 +6,7 @@ Containers often see all cores of their host and may use a share of them only, b
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 
@@ -19,6 +20,22 @@ def cores(root: Path = Path("/")) -> int:
     else:
         allowed = os.cpu_count() or 1
     return max(1, min([allowed, *(int(quota + 0.5) for quota in _quotas(root))]))
+
+
+@contextmanager
+def few_threads(most: int = 1) -> Iterator[None]:
+    """Computes a block with at most so many threads of torch.
+
+    Several make small matrices, of which SOAP has many, some twenty times slower.
+    """
+    import torch  # which those who ask for cores alone need not wait for
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(most, threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -66,9 +66,9 @@ def predict(options: dict[str, str]) -> None:
     from optsweep.report.predictions import MOST_ROWS, Predictions, draw, table, write_csv
     from optsweep.sweep.best.finding import find_model
     from optsweep.sweep.best.samples import given_samples, own_samples
+    from optsweep.sweep.display.lines import say
 
     console = Console()
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     model = find_model(options["model"], partial(open_store, options))
     typed = options["pictures"]
     samples = given_samples(typed, model) if typed else own_samples(model)
@@ -85,12 +85,12 @@ def predict(options: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(found, folder / "predictions.csv")
     draw(found, samples.first.numpy(), samples.peak, folder / "predictions.png")
-    say(f"model    {model.spec.model.name}, {len(model.classes)} classes")
+    say(console, f"model    {model.spec.model.name}, {len(model.classes)} classes")
     for line in samples.about:
-        say(line)
+        say(console, line)
     console.print(table(found))
     if len(found.names) > MOST_ROWS:
-        say(f"the first {MOST_ROWS} of {len(found.names):,}; all are in predictions.csv")
-    say(found.summary)
-    say(f"table    {folder / 'predictions.csv'}")
-    say(f"picture  {folder / 'predictions.png'}")
+        say(console, f"the first {MOST_ROWS} of {len(found.names):,}; all are in predictions.csv")
+    say(console, found.summary)
+    say(console, f"table    {folder / 'predictions.csv'}")
+    say(console, f"picture  {folder / 'predictions.png'}")

@@ -45,6 +45,7 @@ def report(options: dict[str, str]) -> None:
     from optsweep.records.merging import merge
     from optsweep.report.page import write
     from optsweep.report.terminal_table import sentence, terminal_table
+    from optsweep.sweep.display.lines import say
     from optsweep.system.browser import open_page
     from optsweep.tracking.reading import latest_sweep, read_sweep
     from optsweep.verdict.judge_sweep import judge
@@ -63,9 +64,9 @@ def report(options: dict[str, str]) -> None:
     files = write(sweep, folder, verdict)
     console = Console()
     for line in few_sentences(verdict):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     console.print(terminal_table(sweep, console.width))
-    console.print(sentence(sweep), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report  {files[-1]}", markup=False, highlight=False, soft_wrap=True)
+    say(console, sentence(sweep))
+    say(console, f"report  {files[-1]}")
     if options["open"] == "true":
         open_page(files[-1], print)
