@@ -109,8 +109,7 @@ def train_step(
         losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
     else:  # to which a gradient is not given, with which torch imports sympy, for 0.3 s
         means.backward()
-    for each in stack.steps or stack.optimizers:
-        each.step()
+    stack.step()
     return means.detach(), outputs.detach().argmax(dim=-1)
 
 

@@ -14,6 +14,7 @@ from optsweep.models.trial_batch import has_batch_norm
 from optsweep.optim.joint_step import Stepping
 from optsweep.optim.routing import set_mode
 from optsweep.optim.schedules import Schedule
+from optsweep.optim.subnormals import may_be_zero
 from optsweep.training.convolutions import PLAIN, Convolutions
 from optsweep.training.stacked_model import StackedModel
 
@@ -62,6 +63,21 @@ class Stack:
         """Whether a layer of the models normalises over a batch."""
         kind = self.model.kind if isinstance(self.model, StackedModel) else self.model
         return has_batch_norm(kind)
+
+    @functools.cached_property
+    def _ignores_subnormals(self) -> bool:
+        return may_be_zero(self.optimizers)
+
+    def step(self) -> None:
+        """Moves the weights of all runs against their gradients."""
+        if self._ignores_subnormals:
+            torch.set_flush_denormal(True)
+        try:
+            for each in self.steps or self.optimizers:
+                each.step()
+        finally:
+            if self._ignores_subnormals:
+                torch.set_flush_denormal(False)
 
     def outputs(self, images: Tensor) -> Tensor:
         """What the models give for images `[B, C, H, W]`, or `[K, B, C, H, W]`."""

@@ -32,6 +32,7 @@ from optsweep.report.figures.style import (
 )
 from optsweep.report.figures.ticks import AccuracyLocator
 from optsweep.verdict.ranking import ranked_configurations, ranking_splits
+from optsweep.verdict.scores.phrases import counted
 
 # Each picture's title and what there is to see in it.
 CAPTIONS = {
@@ -227,6 +228,12 @@ def _fill(
             axes.text(column, row + 0.27, note, fontsize=min(7, 0.8 * size), **centre)
 
 
+def _unswept(configuration: Configuration) -> str:
+    """The name of a configuration of which nothing was swept but seeds, if those."""
+    runs = configuration.runs
+    return runs[0].name if len(runs) == 1 else counted(len(runs), "run")
+
+
 def ranking(sweep: SweepRecord) -> Figure:
     """The accuracy of each configuration, the best first, at most forty: its mean and its runs.
 
@@ -234,10 +241,7 @@ def ranking(sweep: SweepRecord) -> Figure:
     """
     configurations = ranked_configurations(sweep.runs)
     shown = configurations[:_MOST_ROWS]
-    names = [
-        fitted(named(configuration.swept, 4) or configuration.runs[0].name, 260, 9)
-        for configuration in shown
-    ]
+    names = [fitted(named(each.swept, 4) or _unswept(each), 260, 9) for each in shown]
     left = max(width_of(name, 9) for name in names) / INCH + 0.35
     row = 0.24
     height = 0.6 + row * len(shown) + 0.6
@@ -245,7 +249,8 @@ def ranking(sweep: SweepRecord) -> Figure:
     split = split_words(ranking_splits(shown))
     first = f", the best {len(shown)}" * (len(shown) < len(configurations))
     mean = ", mean over seeds" * any(len(configuration.runs) > 1 for configuration in shown)
-    heading = f"Accuracy ({split}) of {len(configurations)} configurations{first}{mean}"
+    all_of_them = counted(len(configurations), "configuration")
+    heading = f"Accuracy ({split}) of {all_of_them}{first}{mean}"
     write_title(figure, heading)
     right = 1.9 if any(configuration.notes for configuration in shown) else 0.8
     place = (left / 11, 0.55 / height, (11 - left - right) / 11, row * len(shown) / height)
