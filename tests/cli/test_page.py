@@ -226,6 +226,7 @@ def test_failures_beyond_twenty_are_counted() -> None:
     assert "And 40 more, with their reasons" in html
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "record",
     [
@@ -261,7 +262,7 @@ def test_durations_are_said_as_people_say_them(seconds: float, expected: str) ->
 @pytest.mark.parametrize(
     "record",
     [
-        pytest.param(FOUR, id="4 runs"),
+        pytest.param(FOUR, id="4 runs", marks=pytest.mark.long),
         pytest.param(SIXTY, id="60 runs", marks=pytest.mark.long),
         pytest.param(
             sweep({"optimizer": OPTIMIZERS, "lr": LRS, "seed": list(range(80))}),

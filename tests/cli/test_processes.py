@@ -133,6 +133,7 @@ def test_each_fate_has_its_reason_and_the_next_task_is_run(
     assert isinstance(outcome(shared.submit(task(tmp_path, "pid"))), int)
 
 
+@pytest.mark.long
 def test_a_task_that_cannot_be_sent_fails_with_the_reason(
     shared: LocalProcesses, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_an_idle_worker_that_is_killed_is_replaced(workers: LocalProcesses, tmp_
     assert second != first
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fate", ["wait", "hold the lock"])
 def test_what_takes_too_long_is_ended(fate: str, tmp_path: Path) -> None:
     workers = LocalProcesses(1, timeout=0.5, run=meet)

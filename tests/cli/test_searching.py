@@ -71,6 +71,7 @@ def refusal(project: Path, *arguments: str) -> str:
     return line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "words"),
     [

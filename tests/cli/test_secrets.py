@@ -130,6 +130,7 @@ def test_a_run_with_secrets_leaves_none_anywhere(mine: Path) -> None:
     assert "no answer from http://ann:***@h" in (folder / "optsweep.log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wrong", ["lr=-1", "optimizer=adm", "lr=1,2,,", "figures=some"])
 def test_a_refused_sweep_leaves_no_secret_and_no_file_of_others_changed(
     project: Path, wrong: str

@@ -92,6 +92,7 @@ def test_a_verdict_prints_as_its_answer(store: Store) -> None:
     assert verdict.data.runs == 60
 
 
+@pytest.mark.long
 def test_a_sweep_is_named_by_its_folder_or_id(store: Store, here: Path) -> None:
     folder = here / "outputs" / "first"
     run_id, _ = keep(store, FOUR, folder=str(folder), plan="p")

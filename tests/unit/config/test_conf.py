@@ -147,6 +147,7 @@ def test_every_preset_composes_and_stays_overridable(name: str) -> None:
     assert (changed.dataset.name, changed.model.name, changed.epochs) == ("digits", "softmax", 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_file_is_headed_by_its_command_and_its_jobs_compose(name: str) -> None:
     first, second, *_ = (CONF / "sweep" / f"{name}.yaml").read_text().splitlines()

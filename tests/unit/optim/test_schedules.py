@@ -59,6 +59,7 @@ def test_a_step_schedule_multiplies_by_gamma_every_step_size_epochs() -> None:
     assert rates(run, 3) == pytest.approx([rate for rate in by_epoch for _ in range(3)])
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(name=st.sampled_from(["step", "cosine"]), epochs=st.integers(1, 20), steps=st.integers(1, 4))
 def test_schedules_by_epoch_equal_torch_s(name: str, epochs: int, steps: int) -> None:

@@ -128,6 +128,7 @@ def at(record: RunRecord, epoch: int) -> dict[str, float]:
     return {name: dict(points)[epoch] for name, points in record.history.items()}
 
 
+@pytest.mark.long
 def test_the_best_epoch_ranks_and_judges_and_its_weights_are_kept(
     last: Trained, best: Trained
 ) -> None:

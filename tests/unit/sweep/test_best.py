@@ -49,6 +49,7 @@ def no_store() -> Store:
     raise AssertionError("a path needs no store")
 
 
+@pytest.mark.long
 def test_a_sweep_keeps_its_best_model_in_its_folder_and_in_mlflow(
     swept: tuple[Path, str],
 ) -> None:

@@ -72,10 +72,16 @@ def alone(job: Job) -> list[Epoch]:
         (("model=softmax",), 1e-4),
         (("model=scratch_softmax", "loss=scratch_cross_entropy"), 1e-4),
         (("model=mlp", "model.hidden=[32,32]"), 1e-4),
-        (("model=mlp", "model.hidden=[32,32]", "loss=mse"), 1e-4),
-        (("model=mlp", "model.hidden=[16]", "loss=nll", "dataset.normalize=true"), 1e-4),
-        (("model=cnn", "dataset.resize=16"), 1e-4),
-        (("model=mlp", "schedule=one_cycle"), 1e-4),
+        pytest.param(
+            ("model=mlp", "model.hidden=[32,32]", "loss=mse"), 1e-4, marks=pytest.mark.long
+        ),
+        pytest.param(
+            ("model=mlp", "model.hidden=[16]", "loss=nll", "dataset.normalize=true"),
+            1e-4,
+            marks=pytest.mark.long,
+        ),
+        pytest.param(("model=cnn", "dataset.resize=16"), 1e-4, marks=pytest.mark.long),
+        pytest.param(("model=mlp", "schedule=one_cycle"), 1e-4, marks=pytest.mark.long),
     ],
     ids=["softmax", "scratch_softmax", "mlp", "mse", "nll", "cnn", "one_cycle"],
 )
@@ -459,6 +465,7 @@ def test_losses_in_bfloat16_are_those_of_the_run_alone(project: Path) -> None:
         assert epoch.scores(run)["train/loss"] == pytest.approx(wanted, rel=0.01)
 
 
+@pytest.mark.long
 def test_a_stacked_sweep_in_bfloat16_learns_as_its_runs_do_alone(project: Path) -> None:
     grid = ("model.hidden=[32]", "optimizer=adam", "lr=0.01,0.03", "epochs=2", "precision=bf16")
     stacked, lone = (
