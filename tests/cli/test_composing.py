@@ -63,6 +63,7 @@ VALUES = {
     "+optimizer.maximize": ["false"],
     # What names another value, or one of Hydra's own, may be another one in each job.
     "seed": ["1", "'1e3'", "null", "${epochs}", "${hydra:job.num}"],
+    "+optimizer.other": ["${optimizer.lr}", "${.lr}", "${${hydra.job.name}}", "'\\${seed}'"],
     "+optimizer.note": ["${seed}", "${hydra:job.num}", "${oc.env:PATH}"],
 }
 overrides = st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=5).flatmap(

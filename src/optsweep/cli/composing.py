@@ -34,6 +34,7 @@ _NAMED = re.compile(r"\$\{(?!hydra\.)(\w+)[\w.]*\}")
 # What else may be another value in each job: all but what holds for the whole process.
 _ASKING = re.compile(r"\$\{(?!(project_root|oc\.env):)")
 
+_ANY = "*"  # stands for values that no name tells
 _NUMBER = "${hydra.job.num}"  # what names a run's folder, unless something else is typed
 
 
@@ -145,13 +146,13 @@ class _Base:
         self._plain = plain(self._own)
         self._shared: dict[str, Any] = {}  # what jobs have in common, by key and content
         self._resolved: dict[str, Any] = {}  # as they are where no job changes them
-        self._named = {key: set(_NAMED.findall(repr(value))) for key, value in self._plain.items()}
+        self._deciding = {key: _deciding(key, self._plain) for key in self._plain}
         # Whether Hydra's own values are to be set for each job, which takes milliseconds.
-        asked = _ASKING.search(_NAMED.sub("", repr(self._plain))) is not None
+        asked = any(_ANY in names for names in self._deciding.values())
         self._asks_hydra = asked or self._subdir != _NUMBER
         self._replaceable = set[str]()
         if not self._asks_hydra:
-            named = set[str]().union(*self._named.values())
+            named = {each for key, names in self._deciding.items() for each in names if each != key}
             alone = self._plain.keys() - named
             self._replaceable = {key for key in alone if _is_scalar(self._plain[key])}
 
@@ -234,18 +235,12 @@ class _Base:
 
     def _value(self, key: str, changed: Set[str]) -> Any:
         """One of the job's values, resolved: OmegaConf takes half a millisecond for it."""
-        if self._depends(key, changed):
+        # By what it is decided may be another one than where nothing is changed.
+        if _ANY in self._deciding[key] or not changed.isdisjoint(self._deciding[key]):
             return self._resolve(key)
         if key not in self._resolved:
             self._resolved[key] = self._resolve(key)
         return self._resolved[key]
-
-    def _depends(self, key: str, changed: Set[str]) -> bool:
-        """Whether the value is, or may be, another one than where nothing is changed."""
-        if key in changed or key not in self._named:
-            return True
-        is_asking = _ASKING.search(_NAMED.sub("", repr(self._plain[key])))
-        return bool(is_asking) or any(self._depends(each, changed) for each in self._named[key])
 
     def _resolve(self, key: str) -> Any:
         if OmegaConf.is_missing(self._own, key):
@@ -270,6 +265,19 @@ class _Base:
         with flag_override(whole, ["readonly", "struct"], False):
             whole.hydra = hydra
         return str(whole.hydra.sweep.subdir)
+
+
+def _deciding(key: str, values: Mapping[str, Any]) -> set[str]:
+    """The keys of the values that decide a value, itself included, and `_ANY` where others may."""
+    found, open_ones = set[str](), {key}
+    while open_ones:
+        each = open_ones.pop()
+        text = repr(values[each]) if each in values else "${}"
+        if _ASKING.search(_NAMED.sub("", text)):
+            found.add(_ANY)
+        found.add(each)
+        open_ones |= set(_NAMED.findall(text)) - found
+    return found
 
 
 def _is_scalar(value: Any) -> bool:
