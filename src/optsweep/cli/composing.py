@@ -34,7 +34,7 @@ _NAMED = re.compile(r"\$\{(?!hydra\.)(\w+)[\w.]*\}")
 # What else may be another value in each job: all but what holds for the whole process.
 _ASKING = re.compile(r"\$\{(?!(project_root|oc\.env):)")
 
-_ANY = "*"  # stands for values that no name tells
+_ANY = "*"  # stands for values without a name
 _NUMBER = "${hydra.job.num}"  # what names a run's folder, unless something else is typed
 
 
