@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -78,6 +78,9 @@ overrides = st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=5).fla
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(overrides.map(list), min_size=1, max_size=3))
+@example([["epochs=5", "batch_size=${epochs}"], ["batch_size=${epochs}", "epochs=7"]])
+@example([["seed=1"], ["epochs=5", "epochs=${seed}"], ["clip_norm=2", "clip_norm={a:1}"]])
+@example([["optimizer.weight_decay=${..epochs}", "epochs=3"], ["model.hidden=[${epochs}]"]])
 def test_outcome_equals_hydras(
     sweeping: tuple[HydraContext, DictConfig], jobs: list[list[str]]
 ) -> None:
@@ -94,6 +97,16 @@ def test_outcome_equals_hydras(
         HydraConfig.instance().set_config(theirs)
         assert ours.values == OmegaConf.to_container(own, resolve=True)
         assert ours.choices == dict(theirs.hydra.runtime.choices)
+
+
+def test_hydras_own_values_of_each_job_name_what_is_written(
+    sweeping: tuple[HydraContext, DictConfig],
+) -> None:
+    context, _ = sweeping
+    typed = ["hydra.job.name=x", "hydra.output_subdir=of-${hydra.job.num}"]
+    config = context.config_loader.load_configuration("config", typed, RunMode.MULTIRUN)
+    jobs = compose(context, config, [["seed=1"], ["seed=2"]], 3)
+    assert [job.subfolder for job in jobs] == ["of-3", "of-4"]
 
 
 @pytest.mark.long

@@ -140,7 +140,6 @@ class _Base:
         OmegaConf.set_struct(self._own, True)
         self._choices = dict(config.hydra.runtime.choices)
         self._hydra = plain(config.hydra)
-        self._subfolder = config.hydra.output_subdir
         self._naming = plain(config.hydra.job.config.override_dirname, resolve=True)
         self._subdir = str(self._hydra["sweep"]["subdir"])
         self._plain = plain(self._own)
@@ -149,6 +148,7 @@ class _Base:
         self._deciding = {key: _deciding(key, self._plain) for key in self._plain}
         # Whether Hydra's own values are to be set for each job, which takes milliseconds.
         asked = any(_ANY in names for names in self._deciding.values())
+        asked |= "${" in str(self._hydra["output_subdir"])
         self._asks_hydra = asked or self._subdir != _NUMBER
         self._replaceable = set[str]()
         if not self._asks_hydra:
@@ -160,8 +160,10 @@ class _Base:
         self, parsed: list[Override], single: list[Override], overrides: list[str], number: int
     ) -> Composed:
         """What it is with the single values applied, as Hydra applies them."""
-        replaced = {o.key_or_group: o.value() for o in single if self._replaces(o)}
-        with self._changed([o for o in single if o.key_or_group not in replaced]) as changed:
+        asking = any("${" in override for override in overrides)  # for values of others, maybe
+        given = {o.key_or_group for o in single if asking or not self._replaces(o)}
+        replaced = {o.key_or_group: o.value() for o in single if o.key_or_group not in given}
+        with self._changed([o for o in single if o.key_or_group in given]) as changed:
             return self._job(parsed, changed, replaced, overrides, number)
 
     def _replaces(self, override: Override) -> bool:
@@ -219,7 +221,7 @@ class _Base:
             number=number,
             dirname=dirname,
             folder=folder,
-            subfolder=self._subfolder,
+            subfolder=hydra.output_subdir,
             hydra=self._hydra,
         )
 

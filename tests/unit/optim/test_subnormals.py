@@ -1,5 +1,6 @@
 """Subnormal numbers are zero while an optimizer steps, where that moves no weight otherwise."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -22,6 +23,18 @@ WEIGHING: list[tuple[Any, dict[str, Any]]] = [
     (optim.NAdam, {}),
     (optim.RAdam, {}),
 ]
+
+
+class Signs(optim.SGD):
+    """Somebody's own, which looks at signs."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterable[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def stack_of(kind: Any, values: dict[str, Any]) -> tuple[Stack, Tensor]:
@@ -72,9 +85,28 @@ def test_numbers_are_as_they_were_after_a_step_and_one_that_fails() -> None:
     assert torch.tensor(1e-40) * 1 > 0
 
 
-@pytest.mark.parametrize("kind", [optim.Rprop, ScratchSGD])
-def test_what_looks_at_signs_or_is_anothers_steps_as_it_is(kind: Any) -> None:
-    stack, _ = stack_of(kind, {})
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (optim.Rprop, {}),
+        (optim.Adafactor, {}),
+        (ScratchSGD, {}),
+        (Signs, {}),
+        (optim.Adam, {"eps": 0}),
+        (optim.RMSprop, {"eps": 1e-16}),
+    ],
+)
+def test_what_looks_at_signs_or_divides_by_less_steps_as_it_is(
+    kind: Any, values: dict[str, Any]
+) -> None:
+    stack, _ = stack_of(kind, values)
+    assert not may_be_zero(stack.optimizers)
+
+
+def test_several_threads_step_as_they_are() -> None:
+    stack, _ = stack_of(optim.Adam, {})
+    assert may_be_zero(stack.optimizers)
+    torch.set_num_threads(2)
     assert not may_be_zero(stack.optimizers)
 
 
