@@ -355,7 +355,7 @@ def test_the_page_is_dark_where_that_is_wanted(browser: Any, four: Path) -> None
 def test_no_script_of_a_name_runs_in_a_browser(browser: Any, nasty: Path) -> None:
     requests, console = opened(browser, nasty / "report.html")
     assert console == []
-    assert all(url.startswith(("data:", "file:")) for url in requests)
+    assert all(url.startswith(("data:", "file:")) for url in requests), requests
     assert len([url for url in requests if url.startswith("file:")]) == 1
     names = [cell.text for cell in browser.find_elements("css selector", "tbody td:nth-child(2)")]
     assert any(name.startswith("<script>alert(1)</script>") for name in names)

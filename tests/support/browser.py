@@ -33,14 +33,18 @@ def chromium(profile: Path) -> Iterator[Any]:
 
 
 def opened(browser: Any, path: Path) -> tuple[list[str], list[Any]]:
-    """Opens a page; returns the addresses that it asked for and what the console says."""
+    """Opens a page; returns the addresses that it asked for and what the console says.
+
+    Not those that the browser's own first page asks for, which may be under way still.
+    """
     for kind in ("performance", "browser"):
         browser.get_log(kind)
     browser.get(path.as_uri())
     wait_for_charts(browser)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [each["request"]["url"] for each in sent], browser.get_log("browser")
+    own = [each["request"]["url"] for each in sent if each["documentURL"] == path.as_uri()]
+    return own, browser.get_log("browser")
 
 
 def wait_for_charts(browser: Any) -> None:
