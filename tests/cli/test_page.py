@@ -152,6 +152,7 @@ def test_the_page_says_that_ranking_fell_back_to_test() -> None:
     assert ">validation</th>" not in html and ">test</th>" in html
 
 
+@pytest.mark.long
 def test_the_page_asks_nothing_of_a_network_and_runs_its_own_scripts_alone(
     four: Path, nasty: Path
 ) -> None:
@@ -352,6 +353,7 @@ def test_the_page_is_dark_where_that_is_wanted(browser: Any, four: Path) -> None
     assert seen == ["rgb(28, 32, 36)", "rgb(230, 233, 236)"]
 
 
+@pytest.mark.long
 def test_no_script_of_a_name_runs_in_a_browser(browser: Any, nasty: Path) -> None:
     requests, console = opened(browser, nasty / "report.html")
     assert console == []

@@ -236,6 +236,7 @@ def test_config_and_environment_are_kept_as_artifacts(finished: tuple[Path, str]
     assert "optimizer=adam" in (path / "overrides.txt").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [("--help",), ("--cfg", "job"), ("--info", "defaults")])
 def test_hydras_own_flags_work_and_are_quick(project: Path, arguments: tuple[str, ...]) -> None:
     began = time.monotonic()

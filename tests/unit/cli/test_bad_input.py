@@ -173,6 +173,7 @@ def test_a_typing_error_is_answered_before_torch_is_imported(
     assert [word for word in words if word not in line] == [], line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -427,6 +428,7 @@ def test_the_official_addresses_out_of_reach_are_named_too(project: Path, refusi
 # The MLflow store
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["refusing", "silent", "failing"])
 @pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_a_tracking_server_that_does_not_answer_is_refused_before_training(
@@ -475,6 +477,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("newer", "instead"), [(True, "pip install --upgrade mlflow"), (False, "mlflow db upgrade")]
 )

@@ -152,6 +152,7 @@ def test_a_key_that_some_jobs_lack_is_swept_where_what_they_have_differs() -> No
     assert read("lr=0.1 epochs=5", "lr=0.1")[0] == ["epochs"]
 
 
+@pytest.mark.long
 def test_jobs_that_are_the_same_run_once() -> None:
     assert read("lr=0.1", "lr=1e-1", "lr=0.2", "lr=0.1 epochs=10")[1] == [0, 2]
     assert read("optimizer=sgd", "", "optimizer=adam")[1] == [0, 2]

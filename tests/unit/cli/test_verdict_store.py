@@ -52,6 +52,7 @@ def of_table(rows: list[Row]) -> dict[str, Any]:
     return without_sentences(as_json(answer, {each.name: [] for each in answer.workloads}))
 
 
+@pytest.mark.long
 def test_runs_of_lightning_are_judged_as_a_table_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

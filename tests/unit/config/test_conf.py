@@ -139,6 +139,7 @@ def test_every_dataset_has_the_common_options(name: str) -> None:
     assert common == {**expected, "augment": "none"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_composes_and_stays_overridable(name: str) -> None:
     assert composed(f"preset={name}").preset == (None if name == "none" else name)

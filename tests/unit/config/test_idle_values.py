@@ -63,6 +63,7 @@ def test_what_changes_how_runs_are_run_alone_is_warned_of() -> None:
     assert warning.startswith("threads=1,2: changes no result; type one value")
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(
     st.lists(st.floats(1e-6, 10), min_size=1, max_size=3, unique=True),

@@ -117,6 +117,7 @@ def test_published_weights_are_not_fetched_to_be_written_over(own_net: Path) -> 
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+@pytest.mark.long
 @settings(max_examples=50, deadline=None)
 @given(
     classes=st.lists(st.text(), min_size=1, max_size=4).map(tuple),

@@ -213,6 +213,7 @@ def test_ten_steps_are_those_of_its_authors_loop(name: str) -> None:
     assert_same(ours, theirs, start=Net())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*AUTHORS, "muon", "adamw"])
 @pytest.mark.parametrize("no_decay", [False, True])
 def test_in_a_stack_each_run_steps_as_it_does_alone(name: str, no_decay: bool) -> None:

@@ -107,6 +107,7 @@ def test_one_cycle_rises_to_lr_and_falls_over_the_whole_run() -> None:
     assert used[0] == pytest.approx(0.02) and used[-1] == pytest.approx(2e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES["optimizer"])
 def test_one_cycle_goes_with_every_optimizer_and_gives_none_a_momentum(name: str) -> None:
     run = composed("schedule=one_cycle", f"optimizer={name}", "epochs=2")

@@ -77,6 +77,7 @@ def test_sample_grid_names_the_class_of_each_picture() -> None:
     assert_legible(figure)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 24, 30])
 def test_grids_hold_as_many_pictures_as_there_are_up_to_count(count: int, tmp_path: Path) -> None:
     labels = np.arange(count) % 3
@@ -186,6 +187,7 @@ def test_european_class_names_never_overlap(names: list[str]) -> None:
     assert_legible(figures.confusion_matrix(labels, labels[::-1], names))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epochs", [range(1, 2), range(1), range(1, 11), range(101)])
 def test_each_curve_is_drawn_and_labelled_with_its_last_value(
     epochs: range, tmp_path: Path
@@ -279,6 +281,7 @@ def test_confusion_matrix_counts_true_classes_in_rows(tmp_path: Path) -> None:
 _LARGE = [pytest.param(size, marks=pytest.mark.long) for size in (100, 1000)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [2, 3, 10, 30, *_LARGE])
 def test_confusion_matrix_of_any_number_of_classes_is_legible(size: int, tmp_path: Path) -> None:
     true = np.arange(size * 4) % size

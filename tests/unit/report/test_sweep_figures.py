@@ -151,6 +151,7 @@ def test_panels_are_in_the_order_typed_and_name_their_best() -> None:
     assert named == list(best.values())
 
 
+@pytest.mark.long
 def test_of_many_optimizers_the_best_are_drawn() -> None:
     figures = sweep_figures(CASES["thirty-optimizers"])
     assert len(figures["learning_curves"].axes) == 2 * 12

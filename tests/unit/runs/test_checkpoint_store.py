@@ -138,6 +138,7 @@ def test_a_name_from_the_store_overwrites_no_file_outside_of_the_folder(
     assert list(job.folder.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("times", [1, 9])
 @pytest.mark.parametrize(
     "error", [MlflowException("away"), OSError("no route"), ConnectionError("reset")]

@@ -272,6 +272,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], ModuleType]:
     return started
 
 
+@pytest.mark.long
 def test_the_command_rebuilds_a_report_from_the_store(
     filled: Path,
     kept: str,
