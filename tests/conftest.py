@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from optsweep.system.cores import few_threads
 from support.browser import chromium
 from support.command import copy_project
 
@@ -75,6 +76,13 @@ def _fail_if_skipped(
 def project(tmp_path: Path) -> Path:
     """A copy of conf/ and experiments/: what the command writes there is this test's alone."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Has torch compute with one thread, as a sweep's workers do."""
+    with few_threads():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import os
 import re
 import textwrap
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,27 +150,24 @@ class _Base:
         asked = any(_ANY in names for names in self._deciding.values())
         asked |= "${" in str(self._hydra["output_subdir"])
         self._asks_hydra = asked or self._subdir != _NUMBER
-        self._replaceable = set[str]()
-        if not self._asks_hydra:
-            named = {each for key, names in self._deciding.items() for each in names if each != key}
-            alone = self._plain.keys() - named
-            self._replaceable = {key for key in alone if _is_scalar(self._plain[key])}
+        named = {each for key, names in self._deciding.items() for each in names if each != key}
+        self._alone = {
+            key for key, value in self._plain.items() if key not in named and _is_scalar(value)
+        }
 
     def job(
         self, parsed: list[Override], single: list[Override], overrides: list[str], number: int
     ) -> Composed:
         """What it is with the single values applied, as Hydra applies them."""
-        asking = any("${" in override for override in overrides)  # for values of others, maybe
+        asking = self._asks_hydra or any("${" in override for override in overrides)
         given = {o.key_or_group for o in single if asking or not self._replaces(o)}
-        replaced = {o.key_or_group: o.value() for o in single if o.key_or_group not in given}
         with self._changed([o for o in single if o.key_or_group in given]) as changed:
-            return self._job(parsed, changed, replaced, overrides, number)
+            changed |= {o.key_or_group: o.value() for o in single if o.key_or_group not in given}
+            return self._job(parsed, changed, overrides, number, asking)
 
     def _replaces(self, override: Override) -> bool:
         """Whether the override gives one value for another which decides nothing else."""
-        value = override.value()
-        final = _is_scalar(value) and not re.search(r"\$\{|^\?\?\?$", str(value))
-        return final and override.key_or_group in self._replaceable
+        return override.key_or_group in self._alone and _is_final(override.value())
 
     @contextmanager
     def _changed(self, single: list[Override]) -> Iterator[dict[str, Any]]:
@@ -195,15 +192,15 @@ class _Base:
         self,
         parsed: list[Override],
         changed: dict[str, Any],
-        replaced: dict[str, Any],
         overrides: list[str],
         number: int,
+        asking: bool,
     ) -> Composed:
         # What `set_config` comes to, whose copy for each job takes longer than all else.
         HydraConfig.instance().cfg = self._config
         dirname = redact(_dirname(parsed, self._naming))
         hydra = self._config.hydra
-        if self._asks_hydra or any("${" in override for override in overrides):
+        if asking:
             with flag_override(hydra, ["readonly", "struct"], False):
                 hydra.job.id = str(number)
                 hydra.job.num = number
@@ -214,8 +211,8 @@ class _Base:
         else:
             folder = _inside(self._sweep, str(number))
         return Composed(
-            values=self._values(changed.keys(), replaced),
-            unresolved=ChainMap(replaced, changed, self._plain),
+            values=self._values(changed),
+            unresolved=ChainMap(changed, self._plain),
             choices=self._choices,
             overrides=list(overrides),
             number=number,
@@ -225,20 +222,19 @@ class _Base:
             hydra=self._hydra,
         )
 
-    def _values(self, changed: Set[str], replaced: Mapping[str, Any]) -> dict[str, Any]:
+    def _values(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """The job's values, resolved; it shares with others of this base those that are alike."""
-        own = {
-            key: replaced[key] if key in replaced else self._value(key, changed)
-            for key in self._plain
-        }
+        own = {key: self._value(key, changed) for key in self._plain}
         return {
             key: self._shared.setdefault(f"{key}: {value!r}", value) for key, value in own.items()
         }
 
-    def _value(self, key: str, changed: Set[str]) -> Any:
+    def _value(self, key: str, changed: Mapping[str, Any]) -> Any:
         """One of the job's values, resolved: OmegaConf takes half a millisecond for it."""
+        if key in changed and _is_final(changed[key]):
+            return changed[key]
         # By what it is decided may be another one than where nothing is changed.
-        if _ANY in self._deciding[key] or not changed.isdisjoint(self._deciding[key]):
+        if _ANY in self._deciding[key] or not self._deciding[key].isdisjoint(changed):
             return self._resolve(key)
         if key not in self._resolved:
             self._resolved[key] = self._resolve(key)
@@ -284,6 +280,11 @@ def _deciding(key: str, values: Mapping[str, Any]) -> set[str]:
 
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_final(value: Any) -> bool:
+    """Whether a value is what it resolves to."""
+    return _is_scalar(value) and value != "???" and "${" not in str(value)
 
 
 def plain(config: Any, resolve: bool = False) -> Any:

@@ -98,8 +98,6 @@ def _describe(
 
 def _is_of(parent: TrackedRun, run: RunRecord) -> bool:
     """Whether a reused run is this sweep's own, from before it was resumed."""
-    if not parent.store.connection.up:
-        return False
     with suppress(TrackingError):
         kept = parent.store.run(run.run_id)
         return kept is not None and kept.data.tags.get("mlflow.parentRunId") == parent.run_id

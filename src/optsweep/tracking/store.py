@@ -127,8 +127,7 @@ class Store:
             Unreachable: the store does not answer.
             TrackingError: it fails.
         """
-        if not self.connection.up:
-            raise Unreachable(f"the MLflow store {redact(self.uri)} does not answer")
+        self._refuse_away()
         names = {"status": "attributes.status", "parent": "tags.`mlflow.parentRunId`"}
         wanted = " and ".join(
             f"{names.get(key, f'tags.`optsweep.{key}`')} = '{value}'" for key, value in tags.items()
@@ -148,10 +147,13 @@ class Store:
     def run(self, run_id: str) -> Run | None:
         """The run with an id, of any experiment; None where there is none.
 
+        A store that is known to be away is not asked.
+
         Raises:
             Unreachable: the store does not answer.
             TrackingError: it fails.
         """
+        self._refuse_away()
         with self._asking():
             try:
                 return self.client.get_run(run_id)
@@ -159,6 +161,10 @@ class Store:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
+
+    def _refuse_away(self) -> None:
+        if not self.connection.up:
+            raise Unreachable(f"the MLflow store {redact(self.uri)} does not answer")
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

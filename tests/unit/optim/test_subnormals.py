@@ -1,6 +1,5 @@
 """Subnormal numbers are zero while an optimizer steps, where that moves no weight otherwise."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +11,8 @@ from optsweep.optim.optimizers import ScratchSGD
 from optsweep.optim.rmsprop import OnePassRMSprop
 from optsweep.optim.subnormals import may_be_zero
 from optsweep.training.stack import Stack
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 WEIGHING: list[tuple[Any, dict[str, Any]]] = [
     (optim.SGD, {"momentum": 0.9}),
@@ -27,14 +28,6 @@ WEIGHING: list[tuple[Any, dict[str, Any]]] = [
 
 class Signs(optim.SGD):
     """Somebody's own, which looks at signs."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterable[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def stack_of(kind: Any, values: dict[str, Any]) -> tuple[Stack, Tensor]:

@@ -1,6 +1,5 @@
 """An optimizer that nobody here has seen works as a run needs it, or is refused in one line."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from optsweep.training.checkpoint import restore, save
 from optsweep.training.stack import Stack
 from support.config import composed
 from support.training import make_dataset, run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Classes that a YAML file of `_target_` and `lr` makes an option of.
 WORK = [
@@ -68,14 +69,6 @@ def new_stack(settings: Settings) -> Stack:
 
 def weights_of(stack: Stack) -> list[Tensor]:
     return [own.detach().clone() for own in stack.model.parameters()]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterable[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.filterwarnings("ignore")
