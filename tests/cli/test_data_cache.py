@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import environment
+from support.command import start
 from support.pictures import assert_same, cache, load, pictures
 
 LOADER = """
@@ -52,16 +52,11 @@ def test_a_read_only_disk_is_read_from(tmp_path: Path) -> None:
 
 def loader(root: Path, data_dir: Path, slow: float = 0.0) -> subprocess.Popen[str]:
     """A process that has imported everything and loads when it is sent a line."""
-    return subprocess.Popen(
-        [sys.executable, "-c", LOADER, str(root), str(data_dir), str(slow)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    command = [sys.executable, "-c", LOADER, str(root), str(data_dir), str(slow)]
+    return start(command, Path.cwd(), stdin=subprocess.PIPE, stderr=None)
 
 
-def start(processes: Iterable[subprocess.Popen[str]]) -> None:
+def start_all(processes: Iterable[subprocess.Popen[str]]) -> None:
     started = list(processes)
     for process in started:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -79,10 +74,10 @@ def test_of_processes_that_start_together_one_decodes_even_after_one_was_killed(
     data_dir.mkdir()
     killed, *others = [loader(root, data_dir, 600), *(loader(root, data_dir, 1) for _ in range(2))]
     try:
-        start([killed])
+        start_all([killed])
         while not (data_dir / "decoding").exists():
             time.sleep(0.01)
-        start(others)
+        start_all(others)
         killed.kill()
         answers = [process.communicate(timeout=60)[0].split() for process in others]
     finally:

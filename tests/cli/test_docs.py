@@ -16,7 +16,7 @@ import pytest
 
 from support import ray as rays
 from support import slurm as slurms
-from support.command import ROOT, copy_project, environment, run
+from support.command import ROOT, copy_project, run, start, typed
 from support.foreign import documented
 from support.pages import PAGES, anchors, commands, files, prose
 
@@ -118,15 +118,7 @@ def test_command(
     if "launcher=ray" in command and (reason := rays.missing()):
         pytest.skip(reason)
     shorter = [more for start, more in SHORTENED.items() if command.startswith(start)]
-    done = subprocess.run(
-        ["bash", "-c", command + "".join(shorter)],
-        cwd=project,
-        env=environment(around),
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
+    done = typed(command + "".join(shorter), project, timeout=800, env=around)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
@@ -219,13 +211,7 @@ def test_mlflow_ui_in_the_project_root_shows_the_runs(swept: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
-    with subprocess.Popen(
-        command,
-        cwd=swept,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
+    with start(command, swept, stdout=subprocess.DEVNULL) as server:
         try:
             found = ask(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/search")
         finally:

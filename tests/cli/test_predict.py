@@ -4,7 +4,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support.command import ROOT, environment, follow, run
+from support.command import ROOT, follow, run, start
 from support.pages import steps
 from support.pictures import picture
 from support.refusals import case
@@ -132,9 +131,7 @@ def test_the_logged_model_is_served_by_mlflow(swept: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     log = (swept / "server.txt").open("w")
-    with subprocess.Popen(
-        command, cwd=swept, env=environment(store), stdout=log, stderr=log, process_group=0
-    ) as server:
+    with start(command, swept, store, stdout=log, start_new_session=True) as server:
         try:
             answer = ask(f"http://127.0.0.1:{port}", [[[[16] * 8] * 8], [[[0] * 8] * 8]])
         except TimeoutError:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -18,7 +17,7 @@ from safetensors.torch import load_file
 from optsweep.sweep.single_run import run_single
 from optsweep.tracking.reading import finished_records
 from optsweep.tracking.store import Store
-from support.command import ROOT, copy_project, environment, run
+from support.command import ROOT, copy_project, run, start
 from support.in_process import new, train_here
 from support.store import QUICK, artifacts, client, history, runs
 
@@ -184,9 +183,7 @@ def test_an_interrupted_run_is_killed_and_says_so_by_its_exit_code(
     project: Path, number: signal.Signals, code: int
 ) -> None:
     command = [sys.executable, str(project / "experiments/run.py"), "epochs=100000"]
-    process = subprocess.Popen(
-        command, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
-    )
+    process = start(command, project)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("digits: ")
     assert process.stdout.readline().startswith("epoch 1/")

@@ -1,7 +1,6 @@
 """Two commands that resume the same at the same moment, and one that resumes what still runs."""
 
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import environment
+from support.command import start
 from support.executors import project_with, steps
 from support.store import runs
 
@@ -25,13 +24,8 @@ class Command:
         self.project = project
         self._printed = project / f"printed-{time.monotonic_ns()}"
         with self._printed.open("w") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, str(project / "experiments/run.py"), *arguments],
-                cwd=project,
-                env=environment({"PYTHONPATH": str(project)}),
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+            command = [sys.executable, str(project / "experiments/run.py"), *arguments]
+            self.process = start(command, project, {"PYTHONPATH": str(project)}, stdout=file)
 
     @property
     def output(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from optsweep.verdict.scores.judge_table import judge_table
 from optsweep.verdict.scores.rows import Row
-from support.command import ROOT, environment, run
+from support.command import ROOT, ended, run
 from support.foreign import Foreign, bare
 from support.servers import TrackingServer
 
@@ -48,7 +48,8 @@ def test_runs_that_scikit_learn_logged_are_judged_as_a_table_is(
 ) -> None:
     made = Foreign(tmp_path / "theirs", "trees")
     script = [sys.executable, "-c", SKLEARN, made.uri]
-    subprocess.run(script, check=True, env=environment(), capture_output=True, timeout=300)
+    done = ended(script, tmp_path)
+    assert done.returncode == 0, done.stderr
     where = [f"store={made.uri}", "experiment=trees"]
     proposed = run(project, *where, script="experiments/verdict.py")
     assert (proposed.returncode, proposed.stderr) == (2, "")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from support.command import environment, run
+from support.command import run, start
 from support.models import GATED
 from support.servers import TrackingServer
 
@@ -48,14 +48,8 @@ def server(tmp_path: Path) -> Iterator[TrackingServer]:
 def started(project: Path, server: TrackingServer) -> "subprocess.Popen[str]":
     """The sweep, once its first two runs wait at the first gate."""
     command = [sys.executable, str(project / "experiments/run.py"), *SWEEP]
-    sweep = subprocess.Popen(
-        [*command, f"tracking.uri={server.uri}", "hydra.launcher.workers=2"],
-        cwd=project,
-        env=environment({"PYTHONPATH": str(project)}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command += [f"tracking.uri={server.uri}", "hydra.launcher.workers=2"]
+    sweep = start(command, project, {"PYTHONPATH": str(project)})
     for _ in range(3000):
         if len(list(project.glob("outputs/*/*/*/checkpoint.bin"))) == 2:
             return sweep

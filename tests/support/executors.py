@@ -1,7 +1,6 @@
 """What a sweep has to give on every engine: the same as on this machine, bit for bit."""
 
 import csv
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import mlflow.entities
 
-from support.command import copy_project, environment, run
+from support.command import copy_project, run, start
 from support.interrupted import Points, points
 from support.models import GATED
 from support.store import by_name
@@ -120,13 +119,10 @@ class Gate:
     def __init__(self, project: Path, *arguments: str, env: Mapping[str, str] | None = None):
         self.project = project
         command = [sys.executable, str(project / "experiments/run.py"), "-m", "model=gated"]
-        self.process = subprocess.Popen(
+        self.process = start(
             [*command, "epochs=5", "figures=none", *HOW, *arguments],
-            cwd=project,
-            env=environment({"PYTHONPATH": str(project), **(env or {})}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            project,
+            {"PYTHONPATH": str(project), **(env or {})},
         )
 
     def wait_for(self, runs: int, kept: str = "*/*/*/checkpoint.bin") -> None:

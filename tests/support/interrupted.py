@@ -3,14 +3,13 @@
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from support.command import environment
+from support.command import start
 
 Points = dict[tuple[str, str], list[tuple[int, float]]]
 
@@ -39,15 +38,7 @@ class Started:
     def __init__(self, project: Path, *arguments: str) -> None:
         self.project = project
         command = [sys.executable, str(project / "experiments/run.py"), *arguments]
-        self.process = subprocess.Popen(
-            command,
-            cwd=project,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self.process = start(command, project, start_new_session=True)
 
     def wait_for(self, moment: Callable[[Path], bool]) -> None:
         """Returns once the sweep has come to a moment; it must not have ended before."""
@@ -80,8 +71,8 @@ class Started:
         for entry in Path("/proc").iterdir():
             with suppress(OSError, ValueError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-                if parent == self.process.pid and b"multiprocessing.forkserver" in command:
+                command = (entry / "cmdline").read_bytes() + (entry / "comm").read_bytes()
+                if parent == self.process.pid and b"forkserver" in command:
                     found.append(int(entry.name))
         return found
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from support.command import environment
+from support.forked import Command
 
 
 class TrackingServer:
@@ -31,7 +31,7 @@ class TrackingServer:
         self._folder = folder
         self._database = database or f"sqlite:///{folder}/mlflow.db"
         self._workers = workers
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Command | None = None
 
     def start(self) -> "TrackingServer":
         """Returns when the server answers."""
@@ -54,7 +54,7 @@ class TrackingServer:
 
     def _launch(self, command: Sequence[str]) -> None:
         with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = Command(
                 command,
                 cwd=self._folder,
                 env=environment({"MLFLOW_DISABLE_TELEMETRY": "true"}),

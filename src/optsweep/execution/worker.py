@@ -87,6 +87,7 @@ def _mark(record: RunRecord, error: BaseException, output: Path) -> None:
     """Puts a run's failure into its record."""
     record.status = "FAILED"
     record.error = record.error or describe(error)
+    sys.stdout.flush()
     sys.stderr.flush()
     record.output = last_lines(output)
 
