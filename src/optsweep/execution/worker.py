@@ -6,6 +6,7 @@ the loop of a local worker process, which answers with pickled outcomes.
 
 import functools
 import gc
+import io
 import logging
 import os
 import pickle
@@ -134,7 +135,12 @@ def attached(uri: str, experiment_id: str) -> Store:
 
 @contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Sends what this process and its libraries print to a file: also what C code prints."""
+    """Sends what this process and its libraries print to a file: also what C code prints.
+
+    Each line is sent when it is printed: what a run printed before its process died is there too.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not in a notebook
+        sys.stdout.reconfigure(line_buffering=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
