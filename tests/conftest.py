@@ -13,6 +13,7 @@ import pytest
 from optsweep.system.cores import few_threads
 from support.browser import chromium
 from support.command import copy_project
+from support.forked import fork_commands
 
 # A thread for each of the processes that test side by side: threads of one that wait for others,
 # spinning, take the core from those they wait for. Before anything imports torch.
@@ -31,6 +32,11 @@ NO_SKIPS = "--no-skips"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(NO_SKIPS, action="store_true", help="fail what is skipped, CUDA's tests aside")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "long" in config.option.markexpr:
+        fork_commands()
 
 
 @pytest.hookimpl(optionalhook=True)

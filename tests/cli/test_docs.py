@@ -233,6 +233,7 @@ def ask(url: str) -> str:
     raise TimeoutError(url)
 
 
+@pytest.mark.long
 def test_shell_completion_is_printed(project: Path) -> None:
     done = run(project, "-sc", "install=bash")
     assert done.returncode == 0

@@ -11,6 +11,8 @@ import pytest
 from support.command import environment
 from support.forked import Command
 
+pytestmark = pytest.mark.long  # a plain run forks none
+
 SAYS_ALL = """
 import json, os, signal, sys
 

@@ -147,6 +147,7 @@ def test_a_task_that_cannot_be_sent_fails_with_the_reason(
     assert isinstance(outcome(shared.submit(task(tmp_path, "pid"))), int)
 
 
+@pytest.mark.long
 def test_a_worker_runs_many_tasks(workers: LocalProcesses, tmp_path: Path) -> None:
     found = {outcome(workers.submit(task(tmp_path, "pid"))) for _ in range(5)}
     assert len(found) == 1

@@ -217,6 +217,7 @@ def test_what_cannot_work_gets_one_line(plain: Slurm, project: Path, given: str,
     assert set(plain.queue()) <= set(before)
 
 
+@pytest.mark.long
 def test_without_slurm_there_is_one_line(project: Path) -> None:
     pytest.importorskip("submitit")
     done = run(project, "-m", "lr=1,2", ENGINE, env={"PATH": "/nowhere"})

@@ -5,7 +5,8 @@ its workers are forked from. Forked they take neither. All else is as it was: a 
 with its own pid, session, folder and environment, a child of the process that starts it.
 
 As a script, this file is the process that forks. Each process of tests has one, each command too,
-for the Pythons that it starts. Those with an environment that changes imports start as ever.
+for the Pythons that it starts. Those with an environment that changes imports start as ever, and
+so do all in a plain run, whose few commands would not make up for what the process itself imports.
 """
 
 import ctypes
@@ -42,6 +43,12 @@ _start: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 _spawn = util.spawnv_passfds
 _asking = threading.Lock()
 _channels: list[socket.socket] = []  # one at most
+_is_worth_it: list[bool] = []  # not empty: yes
+
+
+def fork_commands() -> None:
+    """Has commands forked from now on, where that is the same."""
+    _is_worth_it.append(True)
 
 
 class Command(subprocess.Popen[str]):
@@ -74,7 +81,7 @@ def _execute_child(process: Any, *given: Any, **named: Any) -> None:
 
 
 def _is_forkable(asked: Mapping[str, Any], around: Mapping[str, str]) -> bool:
-    if sys.platform != "linux" or list(asked["args"][:1]) != [sys.executable]:
+    if not _is_worth_it or sys.platform != "linux" or list(asked["args"][:1]) != [sys.executable]:
         return False
     how = os.fspath(asked["args"][1])
     changed = {name for name in {*_AROUND, *around} if _AROUND.get(name) != around.get(name)}
@@ -243,6 +250,7 @@ def _fork_for_this() -> None:
     util.spawnv_passfds = spawn  # type: ignore[assignment]  # its types are looser
     subprocess.Popen._execute_child = _execute_child  # type: ignore[attr-defined]
     _channels[:] = [ours]
+    fork_commands()
 
 
 def _code(arguments: Sequence[str]) -> Sequence[str]:
