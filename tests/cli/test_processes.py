@@ -153,6 +153,7 @@ def test_a_worker_runs_many_tasks(workers: LocalProcesses, tmp_path: Path) -> No
     assert len(found) == 1
 
 
+@pytest.mark.long
 def test_a_worker_is_replaced_after_some_tasks(
     workers: LocalProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

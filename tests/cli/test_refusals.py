@@ -75,6 +75,7 @@ def test_what_cannot_work_together_is_refused_before_the_run(
     assert [word for word in words if word not in line] == [], line
 
 
+@pytest.mark.long
 def test_the_command_that_is_offered_can_be_typed_where_one_stands(
     tmp_path: Path, project: Path
 ) -> None:
