@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.command import ROOT, environment
+from support.command import ROOT
+from support.environment import environment
 
 
 def test_missing_system_packages_are_named_and_not_installed(tmp_path: Path) -> None:

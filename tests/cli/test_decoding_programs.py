@@ -15,7 +15,8 @@ from PIL import Image
 
 from optsweep.data.decoding import unfinished
 from optsweep.data.decoding.worker import DONE, Rows
-from support.command import copy_project, environment, run
+from support.command import copy_project, run
+from support.environment import environment
 from support.pictures import cache, load
 
 LOADER = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import environment
+from support.environment import environment
 from support.forked import Command
 
 pytestmark = pytest.mark.long  # a plain run forks none
@@ -61,6 +61,7 @@ ENDINGS = (
     "threading.Timer(0.2, print, ['from a thread']).start()",
     "print('to nobody', file=sys.stderr); os._exit(7)",
 )
+IMPORTED = "import sys; print('torch' in sys.modules)"
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -128,9 +129,6 @@ def test_what_a_forked_command_starts_is_its_child_and_forked_too(program: Path)
     assert started[1].endswith("True\n")
     code = f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', {IMPORTED!r}])"
     assert ended(Command, program, "-c", code) == (0, "True\n", "")
-
-
-IMPORTED = "import sys; print('torch' in sys.modules)"
 
 
 def test_what_changes_imports_is_not_forked(tmp_path: Path) -> None:

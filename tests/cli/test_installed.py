@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from support.command import ROOT, environment
+from support.command import ROOT
+from support.environment import environment
 from support.pages import commands
 
 Typed = Callable[..., "subprocess.CompletedProcess[str]"]

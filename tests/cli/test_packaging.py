@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.command import ROOT, environment
+from support.command import ROOT
+from support.environment import environment
 
 FIND = """
 from hydra.core.plugins import Plugins

@@ -15,7 +15,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from support.command import ROOT, ended, environment
+from support.command import ROOT, ended
+from support.environment import environment
 from support.pages import files
 from support.store import copy_empty_store, runs
 

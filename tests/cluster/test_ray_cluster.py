@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from support import ray as rays
-from support.command import environment, run
+from support.command import run
+from support.environment import environment
 from support.executors import Gate, assert_as_on_this_machine, project_with, searched, steps, swept
 from support.ray import Ray
 from support.store import by_name

@@ -1,6 +1,5 @@
 """The real command in a real process, in a project of the test's own."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -9,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.forked import NOT_INHERITED, Command
+from support.environment import environment
+from support.forked import Command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -87,12 +87,3 @@ def follow(line: str, folder: Path) -> str:
     done = typed(installed, folder)
     assert (done.returncode, done.stderr) == (0, ""), line
     return done.stdout
-
-
-def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment for a command under test, with `changes`."""
-    return {
-        **{name: value for name, value in os.environ.items() if name not in NOT_INHERITED},
-        "OMP_NUM_THREADS": "1",
-        **(changes or {}),
-    }

@@ -4,9 +4,9 @@ A sweep takes five to eight seconds of a core for its imports, and as many again
 its workers are forked from. Forked they take neither. All else is as it was: a process of its own
 with its own pid, session, folder and environment, a child of the process that starts it.
 
-As a script, this file is the process that forks. Each process of tests has one, each command too,
-for the Pythons that it starts. Those with an environment that changes imports start as ever, and
-so do all in a plain run, whose few commands would not make up for what the process itself imports.
+Each process of tests has a process that forks, each command too, for the Pythons that it starts.
+Those with an environment that changes imports start as ever, and so do all in a plain run, whose
+few commands would not make up for what the process itself imports.
 """
 
 import ctypes
@@ -27,28 +27,46 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import util
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import patch
 
-# What commands under test do not inherit: users, most often, do not have it.
-NOT_INHERITED = ("MLFLOW_TRACKING_URI", "PYTHONUNBUFFERED")
-_AROUND = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-_AROUND["OMP_NUM_THREADS"] = "1"
+from support.environment import environment
+
+_AROUND = environment()
 _IMPORTS_DEPEND_ON = re.compile(r"PYTHON(?!PATH$)|OMP_|MKL_|LD_|MALLOC_|MPL")
 _PR_SET_CHILD_SUBREAPER = 36  # of Linux's <sys/prctl.h>
 _LENGTH = struct.Struct("!Q")
-_start: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+_start: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]  # private: it alone has a process's files
 _spawn = util.spawnv_passfds
 _asking = threading.Lock()
-_channels: list[socket.socket] = []  # one at most
-_is_worth_it: list[bool] = []  # not empty: yes
+# What a command and its workers import, but for what does something when it is imported.
+_IMPORTED = (
+    "torchvision.datasets",
+    "optsweep.api",
+    "optsweep.cli.commands.report",
+    "optsweep.cli.commands.verdict",
+    "optsweep.cli.launching",
+    "optsweep.cli.main",
+    "optsweep.execution.worker",
+    "optsweep.models.architectures",
+    "optsweep.report.figures.picture_grids",
+    "optsweep.report.figures.run",
+    "optsweep.report.figures.sweep",
+    "optsweep.sweep.single_run",
+    "optsweep.sweep.sweep",
+)
+_channel: socket.socket | None = None  # to the process that forks for this one
+_is_forking = False
 
 
 def fork_commands() -> None:
     """Has commands forked from now on, where that is the same."""
-    _is_worth_it.append(True)
+    global _is_forking
+    _is_forking = True
 
 
 class Command(subprocess.Popen[str]):
@@ -81,7 +99,7 @@ def _execute_child(process: Any, *given: Any, **named: Any) -> None:
 
 
 def _is_forkable(asked: Mapping[str, Any], around: Mapping[str, str]) -> bool:
-    if not _is_worth_it or sys.platform != "linux" or list(asked["args"][:1]) != [sys.executable]:
+    if not _is_forking or sys.platform != "linux" or list(asked["args"][:1]) != [sys.executable]:
         return False
     how = os.fspath(asked["args"][1])
     changed = {name for name in {*_AROUND, *around} if _AROUND.get(name) != around.get(name)}
@@ -107,13 +125,16 @@ def _replaces_what_is_imported(folder: str) -> bool:
 
 def _forking() -> socket.socket:
     """The channel to the process that forks for this one, and ends with it."""
-    if not _channels:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, __file__, str(theirs.fileno())]
+    global _channel
+    if _channel is None:
+        _channel, theirs = socket.socketpair()
+        tests = str(Path(__file__).parent.parent)
+        code = f"import sys; sys.path[0] = {tests!r}; from support import forked; "
+        code += f"forked.answer({theirs.fileno()})"
+        command = [sys.executable, "-c", code]
         subprocess.Popen(command, env=_AROUND, pass_fds=[theirs.fileno()])
         theirs.close()
-        _channels.append(ours)
-    return _channels[0]
+    return _channel
 
 
 def _ask(channel: socket.socket, files: Sequence[int], **request: Any) -> int:
@@ -190,7 +211,7 @@ def _become(request: Any, files: Sequence[int]) -> NoReturn:
     while os.getppid() != request["parent"]:
         time.sleep(0.001)
     os.chdir(request["folder"])
-    vars(multiprocessing.process)["ORIGINAL_DIR"] = request["folder"]
+    patch.object(multiprocessing.process, "ORIGINAL_DIR", request["folder"]).start()
     for name in set(os.environ) - _added.keys():
         del os.environ[name]
     os.environ.update(_added | request["environment"])
@@ -225,7 +246,7 @@ def _open_streams() -> None:
     """Opens the standard streams as Python does when it starts."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
-        new = open(number, old.mode, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+        new = os.fdopen(number, old.mode, encoding=old.encoding, errors=old.errors, closefd=False)
         new.reconfigure(line_buffering=name == "stderr" or new.isatty())
         new.buffer.raw.name = f"<{name}>"
         setattr(sys, name, new)
@@ -234,27 +255,24 @@ def _open_streams() -> None:
 
 def _fork_for_this() -> None:
     """Has the Pythons that this process starts forked too, from one that is as new as it is."""
+    global _channel
     ours, theirs = socket.socketpair()
+    _channel = ours
     if os.fork() == 0:
         ours.close()
         _answer(theirs)
     theirs.close()
 
-    def spawn(path: bytes, arguments: Sequence[Any], files: Sequence[int]) -> int:
+    def spawn(path: bytes, arguments: list[str], files: Sequence[int]) -> int:
         if "resource_tracker" in arguments[-1]:  # which imports next to nothing
             return _spawn(path, arguments, files)
         around = {"folder": str(Path.cwd()), "environment": dict(os.environ)}
-        code, numbers = ["-c", *_code(arguments)], list(files)
-        return _ask(ours, files, arguments=code, numbers=numbers, **around)
+        code = arguments[arguments.index("-c") :]
+        return _ask(ours, files, arguments=code, numbers=list(files), **around)
 
-    util.spawnv_passfds = spawn  # type: ignore[assignment]  # its types are looser
-    subprocess.Popen._execute_child = _execute_child  # type: ignore[attr-defined]
-    _channels[:] = [ours]
+    patch.object(util, "spawnv_passfds", spawn).start()
+    patch.object(subprocess.Popen, "_execute_child", _execute_child).start()
     fork_commands()
-
-
-def _code(arguments: Sequence[str]) -> Sequence[str]:
-    return arguments[list(arguments).index("-c") + 1 :]
 
 
 def _do(arguments: Sequence[str]) -> None:
@@ -294,31 +312,16 @@ def _leave_after(program: Callable[[], object]) -> NoReturn:
     leave(0)
 
 
-def _import_all() -> None:
-    """Imports what a command and its workers import, but for what does something when imported."""
-    import torchvision.datasets  # noqa: F401
-
-    import optsweep.api
-    import optsweep.cli.commands.report
-    import optsweep.cli.commands.verdict
-    import optsweep.cli.launching
-    import optsweep.cli.main
-    import optsweep.execution.worker
-    import optsweep.models.architectures
-    import optsweep.report.figures.picture_grids
-    import optsweep.report.figures.run
-    import optsweep.report.figures.sweep
-    import optsweep.sweep.single_run
-    import optsweep.sweep.sweep  # noqa: F401
-
-
 _path = [path for path in sys.path[1:] if path not in _folders(os.environ)]
 _added: dict[str, str] = {}  # to the environment, by imports
 
-if __name__ == "__main__":
+
+def answer(number: int) -> NoReturn:
+    """What the process does that forks for a process of tests, which asks at an open socket."""
     gc.disable()
-    _given = set(os.environ)
-    _import_all()
-    _added.update({name: os.environ[name] for name in set(os.environ) - _given})
+    given = set(os.environ)
+    for name in _IMPORTED:
+        import_module(name)
+    _added.update({name: os.environ[name] for name in set(os.environ) - given})
     gc.freeze()
-    _answer(socket.socket(fileno=int(sys.argv[1])))
+    _answer(socket.socket(fileno=number))

@@ -18,7 +18,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from support.command import environment
+from support.environment import environment
 from support.forked import Command
 
 
